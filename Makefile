@@ -1,0 +1,37 @@
+# Each target sets up .venv in the checkout by itself; PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint notebooks real-sites clean
+
+demo: .venv/demo
+	$(BIN)/mlc-dask demo
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: .venv/dev
+	$(BIN)/jupytext --to notebook --execute notebooks/quickstart.py
+
+real-sites: .venv/dev
+	$(BIN)/python docs/real_sites.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable ".[cli]"
+	touch $@
+
+.venv/dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable ".[dev]"
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv mlc-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

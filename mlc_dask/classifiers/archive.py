@@ -1,0 +1,102 @@
+"""The one file format of all models: arrays and a JSON description in a safetensors file.
+
+A file is read without running anything that stands in it, and the same model always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mlc_dask.errors import InputError
+
+WEIGHTS: Final = "model.safetensors"
+DESCRIPTION: Final = "model.json"
+FORMAT: Final = 1
+
+# A single key: safetensors writes several in the order of a hash table, which differs between processes.
+_KEY: Final = "mlc_dask"
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def pack(description: Mapping[str, Any], arrays: Arrays) -> bytes:
+    """Return the bytes of a model file."""
+    text = json.dumps({"format": FORMAT, **description}, sort_keys=True, allow_nan=False)
+    return bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, {_KEY: text}))
+
+
+def write(folder: Path, content: bytes) -> None:
+    """Write ``model.safetensors`` and beside it ``model.json``, its description for people and other programs.
+
+    Only the first is ever read back, so the two cannot disagree about a prediction.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / WEIGHTS) as unfinished:
+        unfinished.write_bytes(content)
+    readable = json.dumps(read_description(folder), indent=1, sort_keys=True, ensure_ascii=False)
+    with replacing(folder / DESCRIPTION) as unfinished:
+        unfinished.write_text(readable + "\n", encoding="utf-8")
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Read the description of the model in `folder`.
+
+    Raises
+    ------
+    InputError
+        If there is no model, or the file was not written by this package, or by a later version of it.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give the folder of a saved model")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(_KEY)
+        description = json.loads(text or "null")
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); train and save the model again") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise InputError(f"{path} lacks the description that mlc_dask writes; give a model saved by this version")
+    return description
+
+
+def read_arrays(folder: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of a model whose description has been read."""
+    with safe_open(folder / WEIGHTS, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in sorted(file.keys())}
+
+
+@contextmanager
+def parsing(folder: Path, kind: str) -> Iterator[None]:
+    """Turn what goes wrong while a description or its arrays are taken apart into an :class:`InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"{folder / WEIGHTS} is no complete {kind} model ({type(error).__name__}: {error}); save it again"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write; it takes the place of `path` in one step, or vanishes if the block raises."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""The recurrent network of METHOD section 7 (paper section 4), after `LSTM` of BreizhCrops."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+
+class LSTMNetwork(nn.Module):
+    """Digital numbers (N, T, D) float32 → log-probabilities (N, K).
+
+    Bands are standardised inside the network, by the buffers `mean` and `std` (D,). What is classified is the CELL
+    states of all layers and directions: the paper's source takes neither hidden states nor a mean over time.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, bands: int, classes: int, *, layers: int, hidden: int, bidirectional: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        states = layers * (2 if bidirectional else 1) * hidden
+        self.register_buffer("mean", torch.zeros(bands))
+        self.register_buffer("std", torch.ones(bands))
+        self.input_norm = nn.LayerNorm(bands)
+        self.lstm = nn.LSTM(
+            bands,
+            hidden,
+            num_layers=layers,
+            bias=False,
+            batch_first=True,
+            # One layer has no place for dropout between layers, and torch warns if it is given one.
+            dropout=dropout if layers > 1 else 0.0,
+            bidirectional=bidirectional,
+        )
+        self.state_norm = nn.LayerNorm(states)
+        self.head = nn.Linear(states, classes)
+
+    def forward(self, dn: Tensor) -> Tensor:
+        """Return log-probabilities (N, K) of series (N, T, D)."""
+        x = self.input_norm((dn - self.mean) / self.std)
+        _, (_, cells) = self.lstm(x)
+        states = cells.transpose(0, 1).flatten(1)
+        return torch.log_softmax(self.head(self.state_norm(states)), dim=1)
+
+    def standardise(self, dn: npt.NDArray[np.uint16]) -> None:
+        """Set `mean` and `std` to those of the bands of `dn` (N, T, D) uint16; a constant band keeps std 1."""
+        # Sums of integers are exact, so that the order of the samples cannot change a bit of the model.
+        count = dn.shape[0] * dn.shape[1]
+        total = dn.sum(axis=(0, 1), dtype=np.uint64)
+        squares = np.array([np.square(band, dtype=np.uint64).sum() for band in np.moveaxis(dn, 2, 0)])
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        self.mean.copy_(torch.from_numpy(mean))
+        self.std.copy_(torch.from_numpy(np.where(std > 0, std, 1)))

@@ -1,0 +1,207 @@
+"""What every classifier and every trained model must do, and the values that pass between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, Protocol, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.errors import InputError
+from mlc_dask.legend import Legend
+
+Gaps = Literal["interpolate", "keep"]
+History = tuple[Mapping[str, Any], ...]
+Report = Callable[[dict[str, Any]], None]
+
+GAPS: Final = get_args(Gaps)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a model was trained for: a series of another shape, or another legend, is not its business.
+
+    Parameters
+    ----------
+    legend
+        Classes that the labels are codes of.
+    bands
+        Band names in the order of the band axis.
+    days
+        Mean day within the year of each acquisition position, in the order of the acquisition axis.
+    gaps
+        How gaps were filled, which prediction must repeat (METHOD section 3).
+    min_valid
+        Least number of usable dates of a pixel that gets a label.
+    """
+
+    legend: Legend
+    bands: tuple[str, ...]
+    days: tuple[float, ...]
+    gaps: Gaps = "interpolate"
+    min_valid: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.bands or not self.days:
+            raise InputError(
+                f"a classifier needs bands and acquisitions, and got {len(self.bands)} and {len(self.days)}; "
+                f"take them from the cube"
+            )
+        if self.gaps not in GAPS:
+            raise InputError(f"gaps={self.gaps!r} is unknown; use {' or '.join(map(repr, GAPS))}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, the inverse of :meth:`from_dict`."""
+        return {
+            "legend": self.legend.to_dict(),
+            "bands": list(self.bands),
+            "days": list(self.days),
+            "gaps": self.gaps,
+            "min_valid": self.min_valid,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Context:
+        """Rebuild a context from :meth:`to_dict`; raises `KeyError` when a part is missing."""
+        return cls(
+            legend=Legend.from_dict(data["legend"]),
+            bands=tuple(data["bands"]),
+            days=tuple(float(day) for day in data["days"]),
+            gaps=data["gaps"],
+            min_valid=int(data["min_valid"]),
+        )
+
+    def check_series(self, dn: npt.NDArray[np.uint16]) -> None:
+        """Refuse a `dn` that is not (T, B, P) uint16 with this context's T acquisitions and B bands."""
+        expected = (len(self.days), len(self.bands))
+        if dn.ndim != 3 or dn.shape[:2] != expected:
+            raise InputError(
+                f"the series has shape {dn.shape}, and the model was trained on {expected[0]} acquisitions × "
+                f"{expected[1]} bands; give it (acquisition, band, pixel) of the bands {', '.join(self.bands)}"
+            )
+        if dn.dtype != np.uint16:
+            raise InputError(f"the series is {dn.dtype}, not uint16; give it the cube's digital numbers")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Labelled, gap-filled series (METHOD sections 5 and 6).
+
+    Parameters
+    ----------
+    dn
+        Digital numbers (N, T, B) uint16.
+    labels
+        Legend codes (N,) uint8.
+    validation
+        True (N,) where a sample is for validation: no model parameter may be fitted on it.
+    context
+        What the axes of `dn` and the codes of `labels` mean.
+
+    Raises
+    ------
+    InputError
+        If shapes or types disagree, no training sample is there, or a label is not in the legend.
+    """
+
+    dn: npt.NDArray[np.uint16]
+    labels: npt.NDArray[np.uint8]
+    validation: npt.NDArray[np.bool_]
+    context: Context
+
+    def __post_init__(self) -> None:
+        samples = self.labels.size
+        if self.dn.ndim != 3 or not self.labels.shape == self.validation.shape == self.dn.shape[:1]:
+            raise InputError(
+                f"samples of shape {self.dn.shape}, labels {self.labels.shape} and validation "
+                f"{self.validation.shape} do not fit; give (N, T, B), (N,) and (N,)"
+            )
+        if self.labels.dtype != np.uint8 or self.validation.dtype != np.bool_:
+            raise InputError(
+                f"labels are {self.labels.dtype} and validation is {self.validation.dtype}; give uint8 and bool"
+            )
+        self.context.check_series(self.dn.transpose(1, 2, 0))
+        if self.validation.all():
+            raise InputError(f"none of the {samples} samples is for training; lower the validation share")
+        unknown = sorted({int(code) for code in np.unique(self.labels)} - set(self.context.legend.codes))
+        if unknown:
+            raise InputError(f"labels {unknown} are not in the legend; drop those samples or add the classes")
+
+    @cached_property
+    def classes(self) -> npt.NDArray[np.uint8]:
+        """Codes (K,) uint8 that stand among the training samples, ascending: what a model can answer."""
+        return np.unique(self.labels[~self.validation])
+
+    @cached_property
+    def digest(self) -> str:
+        """Content of the set in 64 hex digits."""
+        content = sha256(json.dumps([self.context.to_dict(), self.dn.shape], sort_keys=True).encode())
+        for array in (self.dn, self.labels, self.validation):
+            content.update(np.ascontiguousarray(array).data)
+        return content.hexdigest()
+
+    def part(self, *, validation: bool) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]:
+        """Return one part as `dn` (n, T, B) and positions (n,) int64 in :attr:`classes`.
+
+        Validation samples of a class that has no training sample are left out: no model could get them right.
+        """
+        chosen = (self.validation == validation) & np.isin(self.labels, self.classes)
+        return self.dn[chosen], np.searchsorted(self.classes, self.labels[chosen])
+
+
+class Model(Protocol):
+    """A trained classifier: immutable, cheap to pickle, its token for Dask derived from its content."""
+
+    @property
+    def context(self) -> Context:
+        """What the model was trained for."""
+
+    @property
+    def classes(self) -> npt.NDArray[np.uint8]:
+        """Codes (K,) uint8 that it can answer, ascending."""
+
+    @property
+    def history(self) -> History:
+        """One JSON-ready row per training epoch; empty where there are none."""
+
+    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and a confidence (P,) uint8, percent 1..100.
+
+        The answer for a pixel does not depend on which pixels come with it, bit for bit.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write the model into `folder`; the same model always gives the same bytes."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote; raises `InputError` if it is no such model."""
+
+
+class Classifier(Protocol):
+    """Settings that can be fitted: a frozen dataclass whose fields are the settings."""
+
+    name: ClassVar[str]
+    model: ClassVar[type[Model]]
+
+    def fit(
+        self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
+    ) -> Model:
+        """Train on `data`; the same data, settings and seed give the same model, interrupted or not.
+
+        `checkpoint` is a file from which an interrupted training continues, and `report` is called with the
+        row of each epoch. A classifier without epochs uses neither.
+        """
+
+
+def check_at_least(name: str, settings: Sequence[tuple[str, float, float]]) -> None:
+    """Refuse a setting below its least value; `settings` holds (setting, value, least)."""
+    for setting, value, least in settings:
+        if not value >= least:
+            raise InputError(f"{name}: {setting}={value} is too small; give at least {least}")

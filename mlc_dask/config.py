@@ -1,0 +1,215 @@
+"""The configuration file: one frozen model per stage, read from TOML, unknown keys refused with the nearest match."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mlc_dask.errors import InputError
+
+
+class Section(BaseModel):
+    """A table of the file; immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Acquisitions(Section):
+    """Which acquisitions are paired (METHOD section 2)."""
+
+    years: Annotated[tuple[int, ...] | None, Field(description="years to map; all years of the source by default")] = (
+        None
+    )
+    per_year: Annotated[int, Field(ge=2, description="acquisitions a year")] = 20
+    max_days_apart: Annotated[int, Field(ge=0, le=60, description="δ, days between the years of a pair")] = 6
+    max_cloud: Annotated[float, Field(ge=0, le=1, description="highest cloud share of the valid pixels")] = 0.4
+    min_valid_area: Annotated[float, Field(ge=0, le=1, description="lowest share of the area with data")] = 0.2
+
+
+class GapRules(Section):
+    """What happens to clouded and missing dates (METHOD section 3)."""
+
+    method: Annotated[Literal["interpolate", "keep"], Field(description="interpolate in time, or keep as observed")] = (
+        "interpolate"
+    )
+    min_valid: Annotated[int, Field(ge=1, description="usable dates a year below which a pixel gets no label")] = 5
+
+
+class Product(Section):
+    """The old land-cover map (METHOD section 10)."""
+
+    path: Annotated[Path, Field(description="GeoTIFF of class codes")]
+    crosswalk: Annotated[str, Field(description="corine, corine-clc, worldcover, or the path of a CSV")] = "corine"
+    legend: Annotated[Path | None, Field(description="CSV code,name,colour; the paper's 11 classes by default")] = None
+
+
+class AnnualTraining(Section):
+    """Cleaning of the old map's labels and the annual samples (METHOD section 5)."""
+
+    size: Annotated[int, Field(ge=2, description="samples a year")] = 24_000
+    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
+    cluster_pixels: Annotated[int, Field(ge=10, description="pixels a class that decide the cluster centres")] = 50_000
+    max_clusters: Annotated[int, Field(ge=1, le=64, description="clusters tried a class")] = 8
+    min_silhouette: Annotated[float, Field(ge=-1, le=1, description="below it a class is one cluster")] = 0.25
+    min_share: Annotated[
+        float | None, Field(gt=0, le=1, description="keep every cluster above this share, not only the largest")
+    ] = None
+
+
+class Forest(Section):
+    """The Random Forest behind the preliminary maps (METHOD section 6)."""
+
+    trees: Annotated[int, Field(ge=1, description="trees a forest")] = 200
+    max_depth: Annotated[int | None, Field(ge=1, description="unlimited by default")] = None
+    min_samples_leaf: Annotated[int, Field(ge=1, description="samples a leaf")] = 1
+
+
+class MultiYearTraining(Section):
+    """Samples of the unchanged areas (METHOD section 6)."""
+
+    train: Annotated[int, Field(ge=2, description="training samples a year")] = 24_000
+    validation: Annotated[int, Field(ge=0, description="validation samples a year")] = 12_000
+    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
+    split: Annotated[Literal["blocks", "random"], Field(description="apart by squares, or at random (the paper)")] = (
+        "blocks"
+    )
+    block: Annotated[int, Field(ge=1, description="edge of a square in pixels")] = 64
+
+
+class Lstm(Section):
+    """The LSTM and its training (METHOD section 7)."""
+
+    layers: Annotated[int, Field(ge=1, description="LSTM layers")] = 4
+    hidden: Annotated[int, Field(ge=1, description="cells a layer and direction")] = 128
+    bidirectional: Annotated[bool, Field(description="both directions in time")] = True
+    dropout: Annotated[float, Field(ge=0, lt=1, description="between layers")] = 0.5713
+    epochs: Annotated[int, Field(ge=1, description="passes over the samples")] = 100
+    batch: Annotated[int, Field(ge=1, description="samples a step")] = 1024
+    learning_rate: Annotated[float, Field(gt=0, description="of Adam")] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, description="of Adam")] = 1e-6
+    class_weights: Annotated[bool, Field(description="weigh classes by their inverse share")] = False
+
+
+class Filter(Section):
+    """Filtering of the maps (METHOD section 8)."""
+
+    size: Annotated[int, Field(ge=1, description="edge of the window in pixels, odd")] = 11
+    rule: Annotated[Literal["majority", "median", "none"], Field(description="median is the paper's")] = "majority"
+
+    @field_validator("size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("the window needs a centre; use an odd number, 11 is the paper's")
+        return size
+
+
+class Evaluation(Section):
+    """What the maps are judged by (METHOD section 9)."""
+
+    truth: Annotated[
+        str | None, Field(description="independent reference, a GeoTIFF of legend codes a year, e.g. truth/{year}.tif")
+    ] = None
+
+
+class Execution(Section):
+    """How the work is done; nothing here changes a map."""
+
+    workers: Annotated[int, Field(ge=1, description="local worker processes")] = 2
+    memory: Annotated[str, Field(description="memory limit of a worker, e.g. 8GiB; auto shares what there is")] = "auto"
+    patch: Annotated[int, Field(ge=1, description="edge of a patch in pixels, a multiple of 128")] = 2560
+    address: Annotated[str | None, Field(description="scheduler to use instead of local workers")] = None
+    dashboard: Annotated[str, Field(description="where the dashboard listens")] = "127.0.0.1:8787"
+
+
+class Config(Section):
+    """Everything that one run needs."""
+
+    output: Annotated[Path, Field(description="folder of the results")]
+    seed: Annotated[int, Field(ge=0, description="of every random choice")] = 0
+    source: Annotated[dict[str, Any], Field(description="where the acquisitions are; `kind` chooses the source")]
+    product: Product
+    acquisitions: Acquisitions = Acquisitions()
+    gaps: GapRules = GapRules()
+    annual_training: AnnualTraining = AnnualTraining()
+    forest: Forest = Forest()
+    multiyear_training: MultiYearTraining = MultiYearTraining()
+    lstm: Lstm = Lstm()
+    filter: Filter = Filter()
+    evaluation: Evaluation = Evaluation()
+    execution: Execution = Execution()
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a configuration; relative paths in it are relative to the file.
+
+    Raises
+    ------
+    InputError
+        Naming the key, the value and the fix.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; make one with: mlc-dask init {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}; mend that line") from None
+    config = validated(Config, data, str(path))
+    return _anchored(config, path.parent.resolve())
+
+
+def validated(model: type[Any], data: dict[str, Any], where: str) -> Any:
+    """Build `model` from `data`, telling of the first fault in one line."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise InputError(_explain(error, model, where)) from None
+
+
+def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"{where}: unknown key {key!r}; {hint}"
+    if first["type"] == "missing":
+        return f"{where}: {key!r} is missing; add it (mlc-dask init writes a commented file with every key)"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[str(part)].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)
+
+
+def _anchored(config: Config, base: Path) -> Config:
+    """Return the configuration with its relative paths made absolute."""
+    product = config.product.model_copy(
+        update={
+            "path": base / config.product.path,
+            "legend": base / config.product.legend if config.product.legend else None,
+            "crosswalk": str(base / config.product.crosswalk)
+            if config.product.crosswalk.endswith(".csv")
+            else config.product.crosswalk,
+        }
+    )
+    truth = config.evaluation.truth
+    evaluation = config.evaluation.model_copy(update={"truth": str(base / truth) if truth else None})
+    source = {
+        key: str(base / value) if key in ("folder", "index") and isinstance(value, str) else value
+        for key, value in config.source.items()
+    }
+    return config.model_copy(
+        update={"output": base / config.output, "product": product, "evaluation": evaluation, "source": source}
+    )

@@ -1,0 +1,8 @@
+"""The one exception that means "your input, and how to mend it"."""
+
+
+class InputError(ValueError):
+    """Bad input, told in one line that names the value, its place and the fix.
+
+    The command line prints the line and exits with code 2; a notebook sees an ordinary ``ValueError``.
+    """

@@ -1,0 +1,222 @@
+"""Annual training sets: the old map's labels, cleaned by clustering (paper section 2.2; METHOD sections 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask import lazy, sampling
+from mlc_dask.errors import InputError
+from mlc_dask.kernels.borders import interior
+from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_clusters
+from mlc_dask.kernels.gaps import fill
+from mlc_dask.kernels.indices import spectral_indices
+from mlc_dask.legend import Legend
+from mlc_dask.sampling import ANNUAL, TRAINING, Gaps, Pool
+from mlc_dask.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
+from mlc_dask.sensors import SENTINEL2, Sensor
+
+Array = npt.NDArray[Any]
+Clusters = dict[int, ClassClusters]
+
+_PIXELS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """How labels are cleaned: pixels of a class that decide the centres, clusters tried, what counts as dominant."""
+
+    pixels: int = 50_000
+    max_clusters: int = 8
+    min_silhouette: float = 0.25
+    min_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """How the series of one year is read: days (T,), gap rule, and the band position of every spectral role."""
+
+    days: npt.NDArray[np.float64]
+    gaps: str
+    roles: Mapping[str, int]
+
+    def features(self, dn: Array, usable: Array) -> npt.NDArray[np.float32]:
+        """Spectral indices of every date, (P, T * I) float32, of series (T, B, P) with usable dates (T, P)."""
+        indices = spectral_indices(fill(dn, usable, self.days, self.gaps), self.roles)
+        return np.ascontiguousarray(indices.reshape(-1, indices.shape[-1]).T)
+
+
+def select_reliable_samples(
+    cube: xr.Dataset,
+    product: xr.DataArray,
+    *,
+    size: int = 24_000,
+    seed: int = 0,
+    min_per_class: int = 500,
+    gaps: Gaps = Gaps(),  # noqa: B008 (frozen)
+    clustering: Clustering = Clustering(),
+    sensor: Sensor = SENTINEL2,
+) -> xr.Dataset:
+    """Draw one training set a year from the old map's most reliable pixels.
+
+    The old map is eroded by one of its own cells; the spectral indices of every class are clustered; the pixels of the
+    dominant cluster are drawn at random with the old map's priors. The result depends neither on chunks nor on workers.
+
+    Parameters
+    ----------
+    cube
+        See :func:`mlc_dask.schema.check_cube`.
+    product
+        Old map M from :func:`mlc_dask.open_product`.
+    size, min_per_class
+        Samples a year, and the floor for each class (0 is the paper's).
+
+    Returns
+    -------
+    Samples of all years (see :func:`mlc_dask.sampling.collect`); attributes ``clusters`` (what was kept of every class
+    and year) and ``notes``.
+    """
+    check_same_grid(check_cube(cube), check_map(product), "cube and product")
+    years = [int(y) for y in cube[YEAR].values]
+    legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
+    present = np.flatnonzero(counts).tolist()
+    if len(present) < 2:
+        raise InputError("the product has fewer than two classes in this area; choose a larger area or another product")
+    inner, notes = _without_borders(product, counts, min_per_class, legend)
+    labels = {y: sampling.eligible(inner, cube, y, gaps) for y in years}
+    reading = {
+        y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years
+    }
+    clusters = _cluster(cube, labels, product.quota, reading, clustering, seed)
+    reliable = {y: _reliable(cube, labels[y], y, reading[y], clusters[y]) for y in years}
+    pools = lazy.compute(
+        {
+            y: sampling.pool(
+                reliable[y], product.quota, seed=seed, stream=f"annual-{y}", limit=size, name=f"sample-{y}"
+            )
+            for y in years
+        }
+    )
+    notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
+    priors = sampling.priors_of(counts)
+    drawn = [
+        sampling.choose(pools[y], size=size, priors=priors, minimum=min_per_class, year=y, split=TRAINING)
+        for y in years
+    ]
+    samples = sampling.collect(cube, drawn, source=ANNUAL, gaps=gaps, legend=legend)
+    samples.attrs |= {"notes": notes, "clusters": _report(clusters, legend), "product": product.attrs.get("source", "")}
+    return _tell_clusters(samples, reading, clusters)
+
+
+def _without_borders(
+    product: xr.DataArray, counts: Array, least: int, legend: Legend
+) -> tuple[xr.DataArray, list[str]]:
+    """Old map without the pixels within one product cell of a border; a class that would vanish keeps its borders."""
+    grid_pixel = abs(float(product.x[1] - product.x[0]))
+    radius = max(1, round(float(product.attrs.get("cell", grid_pixel)) / grid_pixel))
+    inside = lazy.map_neighbourhood(
+        partial(interior, radius=radius), product, radius=radius, name="interior", dtype=np.bool_
+    )
+    eroded = product.where(inside, np.uint8(0))
+    left = sampling.class_counts(eroded, "count-interior")
+    vanished = [c for c in np.flatnonzero(counts).tolist() if left[c] < max(1, min(least, counts[c]) // 2)]
+    notes = [
+        f"class {legend.names[c]} keeps its border pixels: only {left[c]} of {counts[c]} px lie inside" for c in vanished
+    ]
+    return product.where(inside | product.isin(vanished), np.uint8(0)), notes
+
+
+def _cluster(
+    cube: xr.Dataset,
+    labels: Mapping[int, xr.DataArray],
+    quota: xr.DataArray,
+    reading: Mapping[int, Series],
+    settings: Clustering,
+    seed: int,
+) -> dict[int, Clusters]:
+    """Clusters of every year and class, each decided in one place from a sample sorted by pixel id."""
+    pools: dict[int, Pool] = lazy.compute(
+        {
+            y: sampling.pool(
+                own, quota, seed=seed, stream=f"clusters-{y}", limit=settings.pixels, name=f"cluster-sample-{y}"
+            )
+            for y, own in labels.items()
+        }
+    )
+    tasks: dict[int, dict[int, Any]] = {}
+    for y, found in pools.items():
+        code, ids = found.candidates.label, found.candidates.id
+        tasks[y] = {}
+        for c in np.unique(code).tolist():
+            dn, usable = sampling.series(cube, y, np.sort(ids[code == c]))
+            fit = partial(_fit_class, reading=reading[y], settings=settings, seed=seed)
+            tasks[y][c] = lazy.call(fit, dn.data, usable.data, name=f"cluster-{y}-{c}")
+    found_clusters: dict[int, Clusters] = lazy.compute(tasks)
+    return found_clusters
+
+
+def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, seed: int) -> ClassClusters:
+    return fit_clusters(
+        reading.features(dn.transpose(1, 2, 0), usable.T),
+        seed=seed,
+        max_clusters=settings.max_clusters,
+        min_silhouette=settings.min_silhouette,
+        min_share=settings.min_share,
+    )
+
+
+def _reliable(cube: xr.Dataset, labels: xr.DataArray, year: int, reading: Series, clusters: Clusters) -> xr.DataArray:
+    """Labels (y, x) of the pixels that lie in a kept cluster of their class, else 0."""
+    one = cube.sel({YEAR: year}, drop=True)
+    return lazy.map_pixels(
+        _keep_reliable, one.reflectance, one.usable, labels,
+        layers=("label",), name=f"reliable-{year}", parameter=(reading, clusters),
+    ).label  # fmt: skip
+
+
+def _keep_reliable(dn: Array, usable: Array, labels: Array, parameter: tuple[Series, Clusters]) -> Array:
+    reading, clusters = parameter
+    t, b = dn.shape[:2]
+    dn, usable, flat = dn.reshape(t, b, -1), usable.reshape(t, -1), labels.reshape(-1)
+    found = np.zeros_like(flat)
+    for code, own in clusters.items():
+        members = np.flatnonzero(flat == code)
+        for start in range(0, len(members), _PIXELS_AT_ONCE):
+            at = members[start : start + _PIXELS_AT_ONCE]
+            cluster = assign_clusters(reading.features(dn[:, :, at], usable[:, at]), own)
+            found[at[np.isin(cluster, own.kept)]] = code
+    return found.reshape(1, *labels.shape)
+
+
+def _tell_clusters(samples: xr.Dataset, reading: Mapping[int, Series], clusters: Mapping[int, Clusters]) -> xr.Dataset:
+    cluster = np.zeros(samples.sizes["sample"], np.uint8)
+    dn, usable = samples.dn.values, samples.usable.values
+    for y, own in clusters.items():
+        for code, model in own.items():
+            at = np.flatnonzero((samples.year.values == y) & (samples.label.values == code))
+            if len(at):
+                features = reading[y].features(dn[at].transpose(1, 2, 0), usable[at].T)
+                cluster[at] = 1 + assign_clusters(features, model)
+    return sampling.with_clusters(samples, cluster)
+
+
+def _report(clusters: Mapping[int, Clusters], legend: Legend) -> list[dict[str, Any]]:
+    """One row a year and class: sizes of its clusters, the kept ones, and whether the choice is ambiguous."""
+    return [
+        {
+            "year": y,
+            "class": legend.names[code],
+            "sizes": np.asarray(model.sizes).tolist(),
+            "kept": list(model.kept),
+            "silhouette": round(float(model.silhouette), 4),
+            "ambiguous": bool(model.ambiguous),
+        }
+        for y, own in clusters.items()
+        for code, model in own.items()
+    ]

@@ -1,0 +1,189 @@
+"""Training on samples and classifying a cube patch by patch (paper sections 2.3, 2.4 and 4; METHOD sections 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask import lazy, sampling
+from mlc_dask.classifiers import Classifier, Context, Model, TrainingSet
+from mlc_dask.errors import InputError
+from mlc_dask.kernels.gaps import count_valid, fill
+from mlc_dask.schema import BAND, YEAR, check_cube, check_samples, days_of, legend_of
+
+Array = npt.NDArray[Any]
+ModelSet = dict[str, Model]
+
+MULTI_YEAR = "multi-year"
+
+TRAINING_TOPIC = "mlc-training"
+"""Scheduler topic on which the epochs of running trainings are told."""
+
+LAYERS = ("label", "confidence", "valid_count")
+_PIXELS_AT_ONCE = 65_536
+
+
+def fit(samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, checkpoints: Path | None = None) -> Model:
+    """Train one model on the samples of all years (paper section 2.4)."""
+    years = np.unique(samples.year.values).tolist()
+    return fit_groups(samples, {MULTI_YEAR: years}, classifier=classifier, seed=seed, checkpoints=checkpoints)[
+        MULTI_YEAR
+    ]
+
+
+def fit_per_year(
+    samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, checkpoints: Path | None = None
+) -> ModelSet:
+    """Train one model for every year on that year's samples (paper sections 2.3 and 4)."""
+    groups = {str(y): [y] for y in np.unique(check_samples(samples).year.values).tolist()}
+    return fit_groups(samples, groups, classifier=classifier, seed=seed, checkpoints=checkpoints)
+
+
+def fit_multi_and_single_year(
+    samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, checkpoints: Path | None = None
+) -> ModelSet:
+    """Train the multi-year model and its baseline, one model a year, side by side on the workers.
+
+    Returns
+    -------
+    Models named ``multi-year`` and by their years.
+    """
+    years = np.unique(check_samples(samples).year.values).tolist()
+    groups = {MULTI_YEAR: years, **{str(y): [y] for y in years}}
+    return fit_groups(samples, groups, classifier=classifier, seed=seed, checkpoints=checkpoints)
+
+
+def fit_groups(
+    samples: xr.Dataset,
+    groups: Mapping[str, Sequence[int]],
+    *,
+    classifier: Classifier,
+    seed: int = 0,
+    checkpoints: Path | None = None,
+) -> ModelSet:
+    """Train one model for every group of years, each as a task of its own.
+
+    Parameters
+    ----------
+    checkpoints
+        Folder, reachable by the workers, where an interrupted training finds its last epoch again.
+    """
+    check_samples(samples)
+    tasks = {
+        name: lazy.call(
+            partial(_fit_group, classifier, name, tuple(years), seed, checkpoints),
+            samples,
+            name=f"train-{classifier.name}-{name}",
+        )
+        for name, years in groups.items()
+    }
+    models: ModelSet = lazy.compute(tasks)
+    return models
+
+
+def _fit_group(
+    classifier: Classifier,
+    name: str,
+    years: tuple[int, ...],
+    seed: int,
+    checkpoints: Path | None,
+    samples: xr.Dataset,
+) -> Model:
+    return classifier.fit(
+        _training_set(samples, years),
+        seed=seed,
+        checkpoint=checkpoints and checkpoints / name,
+        report=lambda row: lazy.tell(TRAINING_TOPIC, {"model": name, **row}),
+    )
+
+
+def _training_set(samples: xr.Dataset, years: Sequence[int]) -> TrainingSet:
+    days = {y: np.asarray(samples.attrs["days"][str(y)]) for y in years}
+    method = samples.attrs["gaps"]
+    own = [samples.isel(sample=np.flatnonzero(samples.year.values == y)) for y in years]
+    series = [sampling.filled(s.dn.values, s.usable.values, days[y], method) for y, s in zip(years, own, strict=True)]
+    context = Context(
+        legend=legend_of(samples),
+        bands=tuple(samples[BAND].values.tolist()),
+        days=tuple(np.mean([days[y] for y in years], axis=0).round(3).tolist()),
+        gaps=method,
+        min_valid=int(samples.attrs["min_valid"]),
+    )
+    return TrainingSet(
+        dn=np.concatenate(series),
+        labels=np.concatenate([s.label.values for s in own]),
+        validation=np.concatenate([s.split.values == sampling.VALIDATION for s in own]),
+        context=context,
+    )
+
+
+def classify(cube: xr.Dataset, model: Model | Mapping[str, Model]) -> xr.Dataset:
+    """Map every year of a cube (paper sections 2.3 and 2.4).
+
+    Parameters
+    ----------
+    cube
+        See :func:`mlc_dask.schema.check_cube`; its blocks are the patches.
+    model
+        One model for all years, or a mapping from year to model.
+
+    Returns
+    -------
+    Lazy Dataset (year, y, x) uint8: ``label`` (0 where fewer than the model's `min_valid` usable dates),
+    ``confidence`` (top probability or vote share in per cent, 0 where no label) and ``valid_count`` (usable dates).
+    """
+    check_cube(cube)
+    years = [int(y) for y in cube[YEAR].values]
+    models = {y: _model_of(model, y) for y in years}
+    maps = [_classify_year(cube, y, models[y]) for y in years]
+    found = xr.concat(maps, dim=xr.DataArray(years, dims=YEAR, name=YEAR))
+    found = found.assign_coords({"spatial_ref": cube.spatial_ref} if "spatial_ref" in cube.coords else {})
+    return found.assign_attrs(legend=models[years[0]].context.legend.to_dict())
+
+
+def _model_of(model: Model | Mapping[str, Model], year: int) -> Model:
+    if not isinstance(model, Mapping):
+        return model
+    if str(year) not in model:
+        raise InputError(f"there is no model for {year}; the models are of {', '.join(model)}; train one with fit")
+    return model[str(year)]
+
+
+def _classify_year(cube: xr.Dataset, year: int, model: Model) -> xr.Dataset:
+    one, context = cube.sel({YEAR: year}, drop=True), model.context
+    bands = tuple(cube[BAND].values.tolist())
+    if bands != tuple(context.bands):
+        raise InputError(f"the model was trained on bands {context.bands}, the cube has {bands}; train on this cube")
+    days = days_of(cube, year)
+    if len(days) != len(context.days):
+        raise InputError(
+            f"the model was trained on {len(context.days)} acquisitions a year, the cube has {len(days)} in {year}"
+        )
+    return lazy.map_pixels(
+        partial(_classify_block, days=days),
+        one.reflectance,
+        one.usable,
+        layers=LAYERS,
+        name=f"classify-{model.name}-{year}",
+        parameter=model,
+    )
+
+
+def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array) -> Array:
+    """Label, confidence and usable dates (3, h, w) of a block (T, B, h, w); only one batch is ever gap-filled."""
+    t, b, height, width = dn.shape
+    dn, usable = dn.reshape(t, b, -1), usable.reshape(t, -1)
+    planes = np.zeros((len(LAYERS), height * width), np.uint8)
+    planes[2] = count_valid(usable)
+    able = np.flatnonzero(planes[2] >= model.context.min_valid)
+    for start in range(0, len(able), _PIXELS_AT_ONCE):
+        at = able[start : start + _PIXELS_AT_ONCE]
+        whole = fill(dn[:, :, at], usable[:, at], days, model.context.gaps)
+        planes[0, at], planes[1, at] = model.predict(whole)
+    return planes.reshape(-1, height, width)

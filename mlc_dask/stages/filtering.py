@@ -1,0 +1,46 @@
+"""Filtering of the maps (paper section 4; METHOD section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask import lazy
+from mlc_dask.errors import InputError
+from mlc_dask.kernels.majority import majority, median
+from mlc_dask.schema import YEAR, check_map
+
+RULES: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {"majority": majority, "median": median}
+
+
+def smooth(
+    maps: xr.Dataset | xr.DataArray, *, size: int = 11, rule: Literal["majority", "median", "none"] = "majority"
+) -> Any:
+    """Filter the labels of every year with a square window of `size` pixels; other layers pass unchanged.
+
+    `median` is the paper's rule, kept for comparison: a median of class codes depends on the legend's order.
+    No data neither votes nor gets a vote, and the result never depends on the patches.
+    """
+    if rule == "none":
+        return maps
+    if rule not in RULES:
+        raise InputError(f"filter rule {rule!r} is unknown; use {', '.join(RULES)} or none")
+    if size < 1 or size % 2 == 0:
+        raise InputError(f"filter size {size} is not an odd number of pixels; use 11 (the paper's) or another odd one")
+    if isinstance(maps, xr.Dataset):
+        return maps.assign(label=smooth(maps.label, size=size, rule=rule))
+    labels, radius = check_map(maps), size // 2
+    if YEAR not in labels.dims:
+        return _filtered(labels, radius, rule, f"filter-{rule}")
+    years = [int(y) for y in labels[YEAR].values]
+    planes = [_filtered(labels.sel({YEAR: y}, drop=True), radius, rule, f"filter-{rule}-{y}") for y in years]
+    return xr.concat(planes, dim=labels[YEAR]).assign_attrs(labels.attrs)
+
+
+def _filtered(labels: xr.DataArray, radius: int, rule: str, name: str) -> xr.DataArray:
+    return lazy.map_neighbourhood(partial(RULES[rule], radius=radius), labels, radius=radius, name=name)

@@ -1,0 +1,116 @@
+"""Unchanged areas and the multi-year training set (paper section 2.3; METHOD section 6)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask import lazy, sampling
+from mlc_dask.errors import InputError
+from mlc_dask.kernels.sampling import spatial_split
+from mlc_dask.sampling import TRAINING, UNCHANGED, VALIDATION, Gaps
+from mlc_dask.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
+
+Array = npt.NDArray[Any]
+
+
+def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> xr.DataArray:
+    """Where every preliminary map agrees with the old map.
+
+    Parameters
+    ----------
+    maps
+        Preliminary maps (year, y, x) uint8, or a Dataset with them as ``label``.
+    product
+        Old map (y, x) uint8.
+
+    Returns
+    -------
+    (y, x) bool, lazy; False where the old map or any year has no data.
+    """
+    labels = check_map(maps.label if isinstance(maps, xr.Dataset) else maps)
+    check_same_grid(labels, check_map(product), "maps and product")
+    same: xr.DataArray = (labels == product.drop_vars("quota", errors="ignore")).all(YEAR) & (product != 0)
+    return same.drop_vars("quota", errors="ignore").rename("unchanged")
+
+
+def sample_unchanged(
+    cube: xr.Dataset,
+    product: xr.DataArray,
+    unchanged: xr.DataArray,
+    *,
+    train: int = 24_000,
+    validation: int = 12_000,
+    seed: int = 0,
+    min_per_class: int = 500,
+    split: Literal["blocks", "random"] = "blocks",
+    block: int = 64,
+    gaps: Gaps = Gaps(),  # noqa: B008 (frozen)
+) -> xr.Dataset:
+    """Draw the multi-year training set: per year, `train` and `validation` pixels of the unchanged area.
+
+    Parameters
+    ----------
+    split
+        ``blocks``: training and validation pixels never share a square of `block` pixels, so that the validation loss
+        does not profit from neighbours; ``random`` is the paper's.
+    train, validation
+        Samples a year, stratified by the old map's priors with a floor of `min_per_class` (a third for validation).
+
+    Returns
+    -------
+    Samples of all years (see :func:`mlc_dask.sampling.collect`), attribute ``notes``.
+    """
+    check_same_grid(check_cube(cube), check_map(product), "cube and product")
+    legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
+    share, years = validation / (train + validation), [int(y) for y in cube[YEAR].values]
+    stable = product.where(unchanged, np.uint8(0))
+    labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
+    splits = {
+        part: partial(_belongs, part=part, share=share, seed=seed, block=block if split == "blocks" else 1)
+        for part in (TRAINING, VALIDATION)
+    }
+    pools = lazy.compute(
+        {
+            part: {
+                y: sampling.pool(
+                    labels[y], product.quota, seed=seed, stream=f"unchanged-{y}", limit=max(train, validation),
+                    keep=keep, name=f"sample-{('training', 'validation')[part]}-{y}",
+                )
+                for y in years
+            }
+            for part, keep in splits.items()
+        }
+    )  # fmt: skip
+    wanted = {TRAINING: (train, min_per_class), VALIDATION: (validation, min_per_class // 3)}
+    priors, present = sampling.priors_of(counts), np.flatnonzero(counts).tolist()
+    drawn = [
+        sampling.choose(pools[part][y], size=n, priors=priors, minimum=least, year=y, split=part)
+        for part, (n, least) in wanted.items()
+        for y in years
+    ]
+    if len(np.unique(np.concatenate([d.label for d in drawn]))) < 2:
+        raise InputError(
+            "the unchanged area holds fewer than two classes, so nothing can be learned from it; check that product "
+            "and cube are of the same place, or enlarge the area"
+        )
+    samples = sampling.collect(cube, drawn, source=UNCHANGED, gaps=gaps, legend=legend)
+    notes = [
+        note
+        for part, name in ((TRAINING, "training"), (VALIDATION, "validation"))
+        for note in sampling.shortfalls(
+            pools[part], legend, present, max(1, wanted[part][1] // 10), f"in the unchanged area for {name}"
+        )
+    ]
+    samples.attrs |= {"notes": notes, "product": product.attrs.get("source", "")}
+    return samples
+
+
+def _belongs(rows: Array, columns: Array, *, part: int, share: float, seed: int, block: int) -> Array:
+    """Which pixels lie in the squares of `part`."""
+    is_validation: Array = spatial_split(rows, columns, block, share, seed)
+    return is_validation == (part == VALIDATION)

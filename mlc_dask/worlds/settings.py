@@ -1,0 +1,84 @@
+"""What a synthetic world is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlc_dask.errors import InputError
+
+_SHARES = ("changed_share", "drought", "cloud_share", "scl_false_alarms", "label_errors")
+_AMOUNTS = ("variety", "phenology_shift", "noise", "misregistration")
+
+
+@dataclass(frozen=True)
+class World:
+    """Settings of a synthetic landscape; the same settings give the same files, byte for byte.
+
+    Attributes
+    ----------
+    size
+        Side of the square area in 10 m pixels: an even number of at least 64, since the 20 m bands halve it.
+    years
+        Calendar years, ascending.
+    seed
+        Seed of everything drawn.
+    acquisitions_per_year
+        Candidates a year. Three quarters of them lie within 4 days of their like in every year at a cloud share of at
+        most 0.40; the others are cloudier, some wholly.
+    changed_share
+        Share of the area that truly changes its class between two successive years.
+    variety
+        Scale of the differences between parcels of one class: 0 makes classes separable, 1 makes them overlap.
+    phenology_shift
+        Standard deviation in days by which the season of a class shifts from year to year.
+    drought
+        Share of the summer greenness that the driest year loses.
+    cloud_share
+        Mean cloud share of the clearer three quarters of the acquisitions.
+    scl_false_alarms
+        Share of acquisitions whose SCL takes bright ground for cloud.
+    noise
+        Standard deviation of the sensor's noise in reflectance.
+    label_errors
+        Share of the product's polygons that carry a wrong class.
+    misregistration
+        Shift of the product against the images, in metres.
+    """
+
+    size: int = 512
+    years: tuple[int, ...] = (2018, 2019, 2020)
+    seed: int = 0
+    acquisitions_per_year: int = 30
+    changed_share: float = 0.02
+    variety: float = 1.0
+    phenology_shift: float = 10.0
+    drought: float = 0.3
+    cloud_share: float = 0.12
+    scl_false_alarms: float = 0.25
+    noise: float = 0.004
+    label_errors: float = 0.06
+    misregistration: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.size < 64 or self.size % 2:
+            raise InputError(f"size = {self.size} pixels of 10 m; give an even number of at least 64")
+        if not self.years or list(self.years) != sorted(set(self.years)):
+            raise InputError(f"years = {self.years}; give at least one year, ascending, each once")
+        if self.seed < 0:
+            raise InputError(f"seed = {self.seed} is negative; give 0 or more")
+        if not 1 <= self.acquisitions_per_year <= 60:
+            raise InputError(f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; choose one inside")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 0.4:
+                raise InputError(f"{name} = {getattr(self, name)}; give a share between 0 and 0.4")
+        for name in _AMOUNTS:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name} = {getattr(self, name)}; give a finite value of 0 or more")
+
+    def random(self, *names: object) -> np.random.Generator:
+        """Return the generator of what `names` describes; no draw depends on how many others were made before."""
+        key = hashlib.blake2b("|".join(map(str, names)).encode(), digest_size=8).digest()
+        return np.random.default_rng([self.seed, int.from_bytes(key, "little")])
