@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -213,3 +214,43 @@ def _anchored(config: Config, base: Path) -> Config:
     return config.model_copy(
         update={"output": base / config.output, "product": product, "evaluation": evaluation, "source": source}
     )
+
+
+def commented(model: type[BaseModel] = Config) -> str:
+    """Return a TOML file with every key, its meaning and its default, ready to be edited."""
+    head = [
+        "# mlc-dask: one run. Relative paths are relative to this file; keys behind a # have the default shown.",
+        'output = "maps"',
+        "",
+        "[source]",
+        'kind = "geotiff"',
+        'folder = "acquisitions"      # one folder per acquisition, its name holding the date',
+        '# file = "{band}.tif"         # one file per band',
+        "# bands = [\"B02\", \"B03\", \"B04\", \"B08\", \"B05\", \"B06\", \"B07\", \"B8A\", \"B11\", \"B12\"]",
+        "# date = '(\\d{8})'            # where the date stands in the folder's name",
+        '# date_format = "%Y%m%d"',
+        "# scale = 1e-4                # reflectance = DN * scale + offset",
+        "# offset = 0.0",
+        "# nodata = 0",
+        '# mask = { file = "SCL.tif", unusable = [0, 1, 3, 8, 9], cloud = [8, 9, 10], nodata = [0] }',
+    ]
+    return "\n".join([*head, *_commented_tables(model), ""])
+
+
+def _commented_tables(model: type[BaseModel]) -> list[str]:
+    lines = []
+    for name, field in model.model_fields.items():
+        if name == "seed":
+            lines += ["", "# seed = 0  (a key of the whole file: write it above [source])"]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            lines += ["", f"# {(field.annotation.__doc__ or '').strip().splitlines()[0]}", f"[{name}]"]
+            lines += [_commented_key(key, own) for key, own in field.annotation.model_fields.items()]
+    return lines
+
+
+def _commented_key(key: str, field: Any) -> str:
+    if field.is_required():
+        return f'{key} = "product.tif"  # {field.description}'
+    value = field.default
+    text = "…" if value is None else json.dumps(value)
+    return f"# {key} = {text}  # {field.description}"

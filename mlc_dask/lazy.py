@@ -1,9 +1,9 @@
 """The only room that builds Dask graphs: kernels go in, lazy xarray objects come out.
 
-Five verbs: :func:`read_blocks` makes a lazy raster from a reader, :func:`map_pixels` applies a kernel to every pixel,
-:func:`map_neighbourhood` to every pixel with its surroundings, :func:`reduce_blocks` folds all blocks into one value,
-:func:`gather_pixels` takes the series of chosen pixels. Kernels never see Dask; a kernel that fails on a block is
-told on with the block's name and place.
+Four verbs carry the method: :func:`map_pixels` applies a kernel to every pixel, :func:`map_neighbourhood` to every pixel
+with its surroundings, :func:`reduce_blocks` folds all blocks into one value, :func:`gather_pixels` takes the series of
+chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a raster from a reader, :func:`write_patches` stores
+one. Kernels never see Dask; when one fails on a block, the error names the block and its place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import dask
 import dask.array as da
@@ -21,7 +21,7 @@ import xarray as xr
 from dask.delayed import Delayed, delayed
 from distributed import get_worker
 
-from mlc_dask.schema import ACQUISITION, BAND, X, Y
+from mlc_dask.schema import ACQUISITION, BAND, YEAR, X, Y
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
@@ -256,6 +256,41 @@ def call(function: Callable[..., T], *arguments: Any, name: str, **settings: Any
 def compute(things: T) -> T:
     """Compute every lazy value in `things` (a collection, a list, a mapping) on the current Dask scheduler."""
     return dask.compute(things)[0]  # type: ignore[no-any-return]
+
+
+class PatchWriter(Protocol):
+    """What :func:`write_patches` asks of a store: which patches are missing, where they lie, and how to write one."""
+
+    @property
+    def layout(self) -> Any:
+        """Layout with ``patch`` (pixels) and ``arrays_of(patch)``."""
+
+    def todo(self) -> Sequence[Any]:
+        """Patches that are not done, each with ``year`` (index or None), ``row`` and ``column``."""
+
+    def write(self, patch: Any, values: Mapping[str, Array]) -> None:
+        """Write one patch; called on a worker."""
+
+
+# Strategy: the whole dataset is optimised once, so that variables made by one task stay made by one task; then every
+# missing patch is a task of its own that depends on exactly its blocks. Finished patches are culled with all they need.
+def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
+    """Compute the missing patches of `store` from the lazy `data` and write each where it was computed."""
+    todo, size = store.todo(), store.layout.patch
+    if not todo:
+        return
+    whole = {d: size if d in (Y, X) else 1 if d == YEAR else -1 for d in data.sizes}
+    (ready,) = dask.optimize(data.chunk({d: n for d, n in whole.items()}))
+    blocks = {n: v.data.to_delayed(optimize_graph=False) for n, v in ready.data_vars.items()}
+    tasks = []
+    for patch in todo:
+        place = {YEAR: patch.year, Y: patch.row, X: patch.column}
+        parts = {
+            n: blocks[n][tuple(place.get(str(d), 0) for d in ready[n].dims)] for n in store.layout.arrays_of(patch)
+        }
+        key = f"write-{name}-{'-'.join(str(v) for v in place.values())}-{dask.base.tokenize(store, parts)}"
+        tasks.append(delayed(store.write)(patch, parts, dask_key_name=key))
+    compute(tasks)
 
 
 def tell(topic: str, message: Mapping[str, Any]) -> None:

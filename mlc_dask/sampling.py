@@ -160,8 +160,8 @@ def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps
 
     return xr.Dataset(
         {
-            "dn": xr.concat([dn for dn, _ in gathered], SAMPLE),
-            "usable": xr.concat([usable for _, usable in gathered], SAMPLE),
+            "dn": _joined([dn for dn, _ in gathered]),
+            "usable": _joined([usable for _, usable in gathered]),
             "label": (SAMPLE, np.concatenate([d.label for d in kept])),
             "split": column(lambda d: d.split, np.uint8),
             "cluster": column(lambda _: 0, np.uint8),
@@ -179,6 +179,10 @@ def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps
             "days": {str(y): days_of(cube, y).tolist() for y in cube[YEAR].values.tolist()},
         },
     ).drop_vars("spatial_ref", errors="ignore")
+
+
+def _joined(parts: Sequence[xr.DataArray]) -> xr.DataArray:
+    return xr.concat(parts, SAMPLE, coords="minimal", compat="override")
 
 
 def filled(dn: Array, usable: Array, days: Array, method: str) -> npt.NDArray[np.uint16]:

@@ -31,7 +31,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 def pack(description: Mapping[str, Any], arrays: Arrays) -> bytes:
     """Return the bytes of a model file."""
-    text = json.dumps({"format": FORMAT, **description}, sort_keys=True, allow_nan=False)
+    text = json.dumps({"format": FORMAT, **description}, allow_nan=False)
     return bytes(save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, {_KEY: text}))
 
 
@@ -43,7 +43,7 @@ def write(folder: Path, content: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as unfinished:
         unfinished.write_bytes(content)
-    readable = json.dumps(read_description(folder), indent=1, sort_keys=True, ensure_ascii=False)
+    readable = json.dumps(read_description(folder), indent=1, ensure_ascii=False)
     with replacing(folder / DESCRIPTION) as unfinished:
         unfinished.write_text(readable + "\n", encoding="utf-8")
 
@@ -83,7 +83,7 @@ def parsing(folder: Path, kind: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise InputError(
             f"{folder / WEIGHTS} is no complete {kind} model ({type(error).__name__}: {error}); save it again"
         ) from error

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 # Part of the result: kernels are chosen by the shape of a batch, and another kernel may differ in the last bit.
-BATCH: Final = 512
+BATCH: Final = 256
 
 
 def device() -> torch.device:
@@ -32,7 +32,8 @@ def single_thread() -> Iterator[None]:
 
 def to_percent(probability: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     """Round probabilities to whole percent (halves to even), and to 1 at least since 0 means no data."""
-    return np.clip(np.rint(100 * probability), 1, 100).astype(np.uint8)
+    percent: npt.NDArray[np.uint8] = np.clip(np.rint(100 * probability), 1, 100).astype(np.uint8)
+    return percent
 
 
 class TorchEngine:

@@ -3,72 +3,133 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
-from mlc_dask.classifiers import archive
 from mlc_dask.classifiers.engines import to_percent
-from mlc_dask.classifiers.protocol import Context, History, Report, TrainingSet, check_at_least
-from mlc_dask.classifiers.trees import check_trees, flatten, to_sklearn
+from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
+from mlc_dask.classifiers.stored import StoredModel
+from mlc_dask.classifiers.trees import check_trees, flatten, to_compiled
 from mlc_dask.errors import InputError
 
-# Pixels of one float32 batch: small enough for the second-level cache at 200 features.
-_BATCH: Final = 4096
+# Pixels of one float32 batch, 13 MB at 200 features: a tree stays in the cache while all of them walk down it.
+_BATCH: Final = 16384
 
 
-@dataclass(frozen=True, eq=False)
-class ForestModel:
-    """A trained forest as flat arrays: they mean the same to every version of scikit-learn, and run no code."""
+class ForestModel(StoredModel["RandomForest"]):
+    """A trained forest, as the flat arrays of :mod:`mlc_dask.classifiers.trees`."""
 
-    settings: RandomForest
-    context: Context
-    classes: npt.NDArray[np.uint8]
-    trees: Mapping[str, npt.NDArray[Any]]
-    history: History = ()
+    @staticmethod
+    def parse_settings(values: Mapping[str, Any]) -> RandomForest:
+        """Build the classifier from the fields that were saved."""
+        return RandomForest(**values)
 
-    @cached_property
-    def _content(self) -> bytes:
-        description = {
-            "kind": RandomForest.name,
-            "context": self.context.to_dict(),
-            "classes": self.classes.tolist(),
-            "settings": asdict(self.settings),
-            "history": list(self.history),
-        }
-        return archive.pack(description, self.trees)
+    @property
+    def _features(self) -> int:
+        return len(self.context.days) * len(self.context.bands)
 
     @cached_property
-    def _trees(self) -> list[Any]:
-        return to_sklearn(self.trees, len(self.context.days) * len(self.context.bands))
+    def _compiled(self) -> list[tuple[Any, npt.NDArray[np.int32]]]:
+        return to_compiled(self.arrays, self._features)
+
+    def check(self) -> None:
+        """Raise `ValueError` or `KeyError` if the arrays are no forest of these settings."""
+        check_trees(self.arrays, self.settings.trees, self._features, len(self.classes))
 
     def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and a confidence (P,) uint8, percent 1..100.
 
-        The confidence is the mean share of the class in the leaves that the pixel falls into; at a tie the lowest
-        code wins.
+        The confidence is the mean over the trees of the class's share in the leaf that the pixel falls into; at a
+        tie the lowest code wins.
         """
         self.context.check_series(dn)
-        features = dn.reshape(-1, dn.shape[2])
-        share = np.empty(dn.shape[2])
-        position = np.empty(dn.shape[2], np.intp)
-        for start in range(0, dn.shape[2], _BATCH):
-            chosen = slice(start, start + _BATCH)
-            shares = self._shares(features[:, chosen].T.astype(np.float32, order="C"))
-            position[chosen] = shares.argmax(axis=1)
-            share[chosen] = shares.max(axis=1)
+        pixels = dn.shape[2]
+        features = dn.reshape(self._features, pixels)
+        position = np.empty(pixels, np.intp)
+        share = np.empty(pixels)
+        for start in range(0, pixels, _BATCH):
+            batch = slice(start, start + _BATCH)
+            shares = self._shares(features[:, batch].T.astype(np.float32, order="C"))
+            position[batch] = shares.argmax(axis=1)
+            share[batch] = shares.max(axis=1)
         return self.classes[position], to_percent(share)
 
     def _shares(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Mean share (n, K) of every class over the trees, added up in the order of the trees."""
+        # Always added up in the order of the trees: another order may round to another class.
         total = np.zeros((len(x), len(self.classes)))
-        for tree, (first, last) in zip(self._trees, pairwise(self.trees["first_leaf"].tolist()), strict=True):
-            total += self.trees["shares"][first:last][tree.predict(x)]
-        return total / len(self._trees)
+        for tree, row in self._compiled:
+            total += self.arrays["shares"][row[tree.apply(x)]]
+        return total / len(self._compiled)
+
+
+@dataclass(frozen=True)
+class RandomForest:
+    """Settings of the forest, as scikit-learn means them.
+
+    Parameters
+    ----------
+    trees
+        Number of trees.
+    max_depth
+        Greatest depth of a tree, or None: until the leaves are pure.
+    min_samples_leaf
+        Least number of training samples in a leaf.
+    max_features
+        How many of the T·B values are tried at a split: ``"sqrt"``, ``"log2"``, a share of them, or None for all.
+    """
+
+    name: ClassVar[str] = "forest"
+    model: ClassVar[type[Model]] = ForestModel
+
+    trees: int = 200
+    max_depth: int | None = None
+    min_samples_leaf: int = 1
+    max_features: str | float | None = "sqrt"
+
+    def __post_init__(self) -> None:
+        depth = self.max_depth if self.max_depth is not None else 1
+        check_at_least(
+            "RandomForest",
+            [("trees", self.trees, 1), ("max_depth", depth, 1), ("min_samples_leaf", self.min_samples_leaf, 1)],
+        )
+        share = self.max_features
+        known = share in ("sqrt", "log2", None) if not isinstance(share, float) else 0 < share <= 1
+        if not known:
+            raise InputError(
+                f"RandomForest: max_features={share!r} is unknown; give 'sqrt', 'log2', a share in (0, 1], or None"
+            )
+
+    def fit(
+        self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
+    ) -> ForestModel:
+        """Grow the forest on the training part of `data`.
+
+        Parameters
+        ----------
+        data
+            Series (N, T, B) uint16 and labels; the validation part is not looked at.
+        seed
+            Decides the bootstrap samples and the values tried at every split.
+        checkpoint, report
+            Not used: a forest has no epochs.
+        """
+        dn, labels = data.part(validation=False)
+        forest = RandomForestClassifier(  # type: ignore[no-untyped-call]
+            n_estimators=self.trees,
+            max_depth=self.max_depth,
+            min_samples_leaf=self.min_samples_leaf,
+            max_features=self.max_features,
+            # One task of a cluster is one core.
+            n_jobs=1,
+            random_state=np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed))),
+        )
+        forest.fit(dn.reshape(len(dn), -1).astype(np.float32), labels)
+        # `labels` are positions in the classes and none is missing, so that column i of every leaf is class i.
+        assert np.array_equal(forest.classes_, np.arange(len(data.classes)))
+        return ForestModel(self, data.context, data.classes, (), flatten([e.tree_ for e in forest.estimators_]))

@@ -3,51 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from mlc_dask.classifiers import archive
 from mlc_dask.classifiers.engines import TorchEngine
 from mlc_dask.classifiers.network import LSTMNetwork
-from mlc_dask.classifiers.protocol import Context, History, Report, TrainingSet, check_at_least
+from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
+from mlc_dask.classifiers.stored import StoredModel
 from mlc_dask.classifiers.training import train
 from mlc_dask.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
-class LSTMModel:
-    """A trained recurrent network; `weights` are its state of the best epoch, normalisation included."""
+class LSTMModel(StoredModel["LSTM"]):
+    """A trained recurrent network, as its state of the best epoch, normalisation included."""
 
-    settings: LSTM
-    context: Context
-    classes: npt.NDArray[np.uint8]
-    history: History
-    weights: Mapping[str, npt.NDArray[Any]]
-
-    @cached_property
-    def _content(self) -> bytes:
-        description = {
-            "kind": LSTM.name,
-            "context": self.context.to_dict(),
-            "classes": self.classes.tolist(),
-            "settings": asdict(self.settings),
-            "history": list(self.history),
-        }
-        return archive.pack(description, self.weights)
+    @staticmethod
+    def parse_settings(values: Mapping[str, Any]) -> LSTM:
+        """Build the classifier from the fields that were saved."""
+        return LSTM(**values)
 
     @cached_property
     def _engine(self) -> TorchEngine:
-        with torch.random.fork_rng(devices=[]):
+        # On the meta device the initial weights are never drawn, which leaves the caller's random state alone.
+        with torch.device("meta"):
             network = self.settings.network(len(self.context.bands), len(self.classes))
-        network.load_state_dict({name: torch.tensor(array) for name, array in self.weights.items()})
+        state = {name: torch.tensor(array, dtype=torch.float32) for name, array in self.arrays.items()}
+        network.load_state_dict(state, assign=True)
         return TorchEngine(network)
+
+    def check(self) -> None:
+        """Raise `RuntimeError` if the arrays are not those of a network of these settings."""
+        assert self._engine
 
     def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and its probability (P,) uint8, percent 1..100.
@@ -57,35 +49,6 @@ class LSTMModel:
         self.context.check_series(dn)
         position, percent = self._engine.classify(dn)
         return self.classes[position], percent
-
-    def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and its readable description ``model.json`` into `folder`."""
-        archive.write(folder, self._content)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote; raises `InputError` if it is no complete recurrent model."""
-        description = archive.read_description(folder)
-        with archive.parsing(folder, LSTM.name):
-            model = cls(
-                LSTM(**description["settings"]),
-                Context.from_dict(description["context"]),
-                np.array(description["classes"], np.uint8),
-                tuple(description["history"]),
-                archive.read_arrays(folder),
-            )
-            assert model._engine, "an incomplete set of weights must fail here, not on a worker"
-        return model
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be derived: half the bytes on their way to a worker."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return (LSTM.name, sha256(self._content).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -103,7 +66,7 @@ class LSTM:
     """
 
     name: ClassVar[str] = "lstm"
-    model: ClassVar[type[LSTMModel]] = LSTMModel
+    model: ClassVar[type[Model]] = LSTMModel
 
     layers: int = 4
     hidden: int = 128
@@ -116,8 +79,8 @@ class LSTM:
     class_weights: bool = False
 
     def __post_init__(self) -> None:
-        whole = [(s, getattr(self, s), 1) for s in ("layers", "hidden", "epochs", "batch")]
-        check_at_least("LSTM", [*whole, ("learning_rate", self.learning_rate, 0), ("weight_decay", self.weight_decay, 0)])
+        least = {"layers": 1, "hidden": 1, "epochs": 1, "batch": 1, "learning_rate": 0, "weight_decay": 0}
+        check_at_least("LSTM", [(setting, getattr(self, setting), value) for setting, value in least.items()])
         if not 0 <= self.dropout < 1:
             raise InputError(f"LSTM: dropout={self.dropout} is no share; give 0 or more, and less than 1")
 
@@ -155,5 +118,5 @@ class LSTM:
             If the loss is no longer finite.
         """
         best, history = train(self, data, seed=seed, checkpoint=checkpoint, report=report)
-        weights = {name: tensor.cpu().numpy() for name, tensor in best.items()}
-        return LSTMModel(self, data.context, data.classes, tuple(history), weights)
+        arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}
+        return LSTMModel(self, data.context, data.classes, tuple(history), arrays)

@@ -8,85 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Protocol, Self, get_args
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from mlc_dask.classifiers.context import Context
 from mlc_dask.errors import InputError
-from mlc_dask.legend import Legend
 
-Gaps = Literal["interpolate", "keep"]
+__all__ = ["Classifier", "Context", "History", "Model", "Report", "TrainingSet", "check_at_least"]
+
 History = tuple[Mapping[str, Any], ...]
 Report = Callable[[dict[str, Any]], None]
-
-GAPS: Final = get_args(Gaps)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a model was trained for: a series of another shape, or another legend, is not its business.
-
-    Parameters
-    ----------
-    legend
-        Classes that the labels are codes of.
-    bands
-        Band names in the order of the band axis.
-    days
-        Mean day within the year of each acquisition position, in the order of the acquisition axis.
-    gaps
-        How gaps were filled, which prediction must repeat (METHOD section 3).
-    min_valid
-        Least number of usable dates of a pixel that gets a label.
-    """
-
-    legend: Legend
-    bands: tuple[str, ...]
-    days: tuple[float, ...]
-    gaps: Gaps = "interpolate"
-    min_valid: int = 5
-
-    def __post_init__(self) -> None:
-        if not self.bands or not self.days:
-            raise InputError(
-                f"a classifier needs bands and acquisitions, and got {len(self.bands)} and {len(self.days)}; "
-                f"take them from the cube"
-            )
-        if self.gaps not in GAPS:
-            raise InputError(f"gaps={self.gaps!r} is unknown; use {' or '.join(map(repr, GAPS))}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, the inverse of :meth:`from_dict`."""
-        return {
-            "legend": self.legend.to_dict(),
-            "bands": list(self.bands),
-            "days": list(self.days),
-            "gaps": self.gaps,
-            "min_valid": self.min_valid,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Context:
-        """Rebuild a context from :meth:`to_dict`; raises `KeyError` when a part is missing."""
-        return cls(
-            legend=Legend.from_dict(data["legend"]),
-            bands=tuple(data["bands"]),
-            days=tuple(float(day) for day in data["days"]),
-            gaps=data["gaps"],
-            min_valid=int(data["min_valid"]),
-        )
-
-    def check_series(self, dn: npt.NDArray[np.uint16]) -> None:
-        """Refuse a `dn` that is not (T, B, P) uint16 with this context's T acquisitions and B bands."""
-        expected = (len(self.days), len(self.bands))
-        if dn.ndim != 3 or dn.shape[:2] != expected:
-            raise InputError(
-                f"the series has shape {dn.shape}, and the model was trained on {expected[0]} acquisitions × "
-                f"{expected[1]} bands; give it (acquisition, band, pixel) of the bands {', '.join(self.bands)}"
-            )
-        if dn.dtype != np.uint16:
-            raise InputError(f"the series is {dn.dtype}, not uint16; give it the cube's digital numbers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +74,7 @@ class TrainingSet:
     @cached_property
     def digest(self) -> str:
         """Content of the set in 64 hex digits."""
-        content = sha256(json.dumps([self.context.to_dict(), self.dn.shape], sort_keys=True).encode())
+        content = sha256(json.dumps([self.context.to_dict(), self.dn.shape]).encode())
         for array in (self.dn, self.labels, self.validation):
             content.update(np.ascontiguousarray(array).data)
         return content.hexdigest()
@@ -169,6 +102,10 @@ class Model(Protocol):
     @property
     def history(self) -> History:
         """One JSON-ready row per training epoch; empty where there are none."""
+
+    @property
+    def digest(self) -> str:
+        """Content of the model in 64 hex digits, from which Dask's token comes as well."""
 
     def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and a confidence (P,) uint8, percent 1..100.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mlc_dask.classifiers.archive import replacing
+from mlc_dask.classifiers.checkpoint import Progress
 from mlc_dask.classifiers.engines import device, single_thread
 from mlc_dask.classifiers.network import LSTMNetwork
 from mlc_dask.classifiers.protocol import Report, TrainingSet
@@ -32,43 +31,6 @@ if TYPE_CHECKING:
 _RANDOM_STATE: Final = threading.Lock()
 
 Part = tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]
-
-
-@dataclass
-class Progress:
-    """Everything that the next epoch depends on, apart from data and settings: what a checkpoint holds."""
-
-    network: LSTMNetwork
-    optimizer: torch.optim.Adam
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_loss: float = math.inf
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    def save(self, path: Path, key: str) -> None:
-        """Replace the checkpoint at `path` in one step, so that an interruption leaves a whole one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {
-            "key": key,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": self.history,
-            "best_loss": self.best_loss,
-            "best": self.best,
-        }
-        with replacing(path) as unfinished:
-            torch.save(state, unfinished)
-
-    def restore(self, path: Path, key: str) -> None:
-        """Take up the checkpoint at `path`; one of other data or settings, or none that can be read, is ignored."""
-        try:
-            state = torch.load(path, map_location=device(), weights_only=True)
-        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
-            return
-        if not isinstance(state, dict) or state.get("key") != key:
-            return
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.history, self.best_loss, self.best = state["history"], state["best_loss"], state["best"]
 
 
 def train(
@@ -96,9 +58,12 @@ def train(
         for epoch in range(len(progress.history) + 1, settings.epochs + 1):
             began = time.monotonic()
             reseed(epoch)
-            row = {"epoch": epoch, "train_loss": _train_epoch(progress, training, criterion, settings, epoch)}
-            row |= _validate(progress.network, validation, criterion, settings.batch)
-            row |= {"validation_dropped": dropped}
+            row: dict[str, Any] = {
+                "epoch": epoch,
+                "train_loss": _train_epoch(progress, training, criterion, settings, epoch),
+                **_validate(progress.network, validation, criterion, settings, epoch),
+                "validation_dropped": dropped,
+            }
             _keep_best(progress, row)
             progress.history.append(row)
             if checkpoint is not None:
@@ -113,15 +78,11 @@ def _start(settings: LSTM, data: TrainingSet, dn: npt.NDArray[np.uint16]) -> Pro
     network = settings.network(dn.shape[2], len(data.classes))
     network.standardise(dn)
     network.to(device())
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     return Progress(network, optimizer)
 
 
-def _train_epoch(
-    progress: Progress, training: Part, criterion: nn.NLLLoss, settings: LSTM, epoch: int
-) -> float:
+def _train_epoch(progress: Progress, training: Part, criterion: nn.NLLLoss, settings: LSTM, epoch: int) -> float:
     progress.network.train()
     order = torch.randperm(len(training[1])).numpy()
     total = weight = 0.0
@@ -133,16 +94,11 @@ def _train_epoch(
         (loss / share).backward()
         progress.optimizer.step()
         total, weight = total + loss.item(), weight + share
-        if not math.isfinite(total):
-            raise InputError(
-                f"training diverged: the loss is {loss.item()} in epoch {epoch} with "
-                f"learning_rate={settings.learning_rate}; lower learning_rate"
-            )
-    return total / weight
+    return _finite(total / weight, settings, epoch)
 
 
 def _validate(
-    network: LSTMNetwork, validation: Part, criterion: nn.NLLLoss, batch: int
+    network: LSTMNetwork, validation: Part, criterion: nn.NLLLoss, settings: LSTM, epoch: int
 ) -> dict[str, float | None]:
     samples = len(validation[1])
     if not samples:
@@ -150,13 +106,23 @@ def _validate(
     network.eval()
     total = weight = right = 0.0
     with torch.inference_mode():
-        for start in range(0, samples, batch):
-            dn, labels = _batch(validation, np.arange(start, min(start + batch, samples)))
+        for start in range(0, samples, settings.batch):
+            dn, labels = _batch(validation, np.arange(start, min(start + settings.batch, samples)))
             scores = network(dn)
             total += criterion(scores, labels).item()
             weight += _weight(criterion, labels)
             right += int((scores.argmax(dim=1) == labels).sum())
-    return {"validation_loss": total / weight, "validation_accuracy": right / samples}
+    loss = _finite(total / weight, settings, epoch)
+    return {"validation_loss": loss, "validation_accuracy": right / samples}
+
+
+def _finite(loss: float, settings: LSTM, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"training diverged: the loss is {loss} in epoch {epoch} with learning_rate={settings.learning_rate}; "
+            f"lower learning_rate"
+        )
+    return loss
 
 
 def _keep_best(progress: Progress, row: dict[str, Any]) -> None:

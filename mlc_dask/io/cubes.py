@@ -1,3 +1,48 @@
-"""Cubes: acquisitions stacked lazily, and opened again from their store."""
+"""Cubes on disk: written patch by patch, opened lazily in blocks of the patch that the user wants to work with."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from mlc_dask import lazy
+from mlc_dask.io.layout import Layout
+from mlc_dask.io.store import PatchStore, open_store
+from mlc_dask.schema import X, Y, check_cube
+
+CHUNK = 128
+"""Edge of a cube's chunks in pixels, all acquisitions and bands of a year in one: the kernels' own order."""
+
+DEFAULT_PATCH = 2560
+"""Edge of a patch in pixels (paper section 4)."""
+
+
+def write_cube(cube: xr.Dataset, path: str | Path) -> None:
+    """Compute and store a lazy cube block by block; only what is missing is computed when it is repeated."""
+    check_cube(cube)
+    edge = max(lazy.blocks_of(cube.reflectance)[Y])
+    chunk = CHUNK if edge % CHUNK == 0 else edge
+    store = PatchStore.create(Path(path), Layout.of(cube, patch=edge, chunk=chunk))
+    lazy.write_patches(cube, store, name="cube")
+    store.finish()
+
+
+def open_cube(path: str | Path, *, patch: int = DEFAULT_PATCH) -> xr.Dataset:
+    """Open a stored cube lazily.
+
+    Parameters
+    ----------
+    patch
+        Edge of the blocks in pixels, the unit of work of everything that follows; it never changes a result.
+
+    Returns
+    -------
+    Dataset with ``reflectance`` (year, acquisition, band, y, x) uint16 and ``usable`` (year, acquisition, y, x) bool.
+
+    Raises
+    ------
+    InputError
+        When there is no finished cube at `path`.
+    """
+    return check_cube(open_store(Path(path), chunks={"year": 1, Y: patch, X: patch}))

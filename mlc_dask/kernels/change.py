@@ -42,7 +42,7 @@ def change_count(maps: _Map) -> _Map:
 
 
 def flicker(maps: _Map) -> _Map:
-    """Count the runs A→B→A of every pixel: a change undone the year after.
+    """Count the runs A→B→A of every pixel: changes undone the year after, as classification noise is.
 
     Parameters
     ----------
@@ -53,7 +53,6 @@ def flicker(maps: _Map) -> _Map:
     -------
     numpy.ndarray
         (h, w) uint8 number of three successive years, all with data, of which only the second differs.
-        Compare with :func:`sustained`: classification noise flickers, land-cover change lasts.
 
     Raises
     ------
@@ -64,7 +63,7 @@ def flicker(maps: _Map) -> _Map:
 
 
 def sustained(maps: _Map) -> _Map:
-    """Count the runs A→B→B of every pixel, a change that holds the year after; otherwise as :func:`flicker`."""
+    """Count the runs A→B→B of every pixel: changes that hold the year after; otherwise as :func:`flicker`."""
     return _runs(maps, third_is=1)
 
 
@@ -166,14 +165,12 @@ def detection(truth: _Map, maps: _Map, edges: tuple[int, ...] = SIZE_EDGES) -> D
     true, seen = change_objects(truth), change_objects(maps)
     data = (truth != NO_DATA) & (maps != NO_DATA)
     judged = data[:-1] & data[1:]
-    objects, recall_by_size, recall = _confirmed(true, (seen.labels > 0), judged, edges)
-    shown, precision_by_size, precision = _confirmed(seen, (true.labels > 0), judged, edges)
+    objects, recall_by_size, recall = _confirm(true, seen.labels > 0, judged, edges)
+    shown, precision_by_size, precision = _confirm(seen, true.labels > 0, judged, edges)
     return Detection(edges, objects, recall_by_size, shown, precision_by_size, recall, precision)
 
 
-def _confirmed(
-    found: ChangeObjects, other: _Mask, judged: _Mask, edges: tuple[int, ...]
-) -> tuple[_Ints, _Floats, float]:
+def _confirm(found: ChangeObjects, other: _Mask, judged: _Mask, edges: tuple[int, ...]) -> tuple[_Ints, _Floats, float]:
     """Objects per size bin, and the share of their judged pixels that `other` holds, per bin and overall."""
     bins, length = size_bins(found.sizes, edges), len(edges)
     objects = np.bincount(bins, minlength=length)
@@ -200,6 +197,4 @@ def _changed(before: _Map, after: _Map) -> _Mask:
 
 def _check(maps: _Map, years: int) -> None:
     if maps.ndim != 3 or maps.dtype != np.uint8 or len(maps) < years:
-        raise InputError(
-            f"maps are {maps.dtype} {maps.shape}; give (year, y, x) uint8 with at least {years} year{'s' * (years > 1)}"
-        )
+        raise InputError(f"maps are {maps.dtype} {maps.shape}; give (year, y, x) uint8 with {years} or more years")

@@ -56,7 +56,7 @@ def true_colour(cube: xr.Dataset) -> Figure | None:
     figure, axes = _panels(len(years), len(years))
     for axis, year in zip(axes, years, strict=True):
         one = cube.sel({YEAR: year})
-        clearest = int(one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).argmax().values)
+        clearest = int(one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).argmax(ACQUISITION).values)
         dn = thinned(one.reflectance.isel({ACQUISITION: clearest}).sel({BAND: list(_TRUE_COLOUR)}))
         axis.imshow(_stretched(dn), interpolation="nearest")
         axis.set_title(f"{np.datetime_as_string(one.time.values[clearest], 'D')}", fontsize=10)

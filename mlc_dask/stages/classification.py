@@ -29,24 +29,24 @@ LAYERS = ("label", "confidence", "valid_count")
 _PIXELS_AT_ONCE = 65_536
 
 
-def fit(samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, checkpoints: Path | None = None) -> Model:
+def fit(samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None) -> Model:
     """Train one model on the samples of all years (paper section 2.4)."""
     years = np.unique(samples.year.values).tolist()
-    return fit_groups(samples, {MULTI_YEAR: years}, classifier=classifier, seed=seed, checkpoints=checkpoints)[
+    return fit_groups(samples, {MULTI_YEAR: years}, classifier=classifier, seed=seed, scratch=scratch)[
         MULTI_YEAR
     ]
 
 
 def fit_per_year(
-    samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, checkpoints: Path | None = None
+    samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None
 ) -> ModelSet:
     """Train one model for every year on that year's samples (paper sections 2.3 and 4)."""
     groups = {str(y): [y] for y in np.unique(check_samples(samples).year.values).tolist()}
-    return fit_groups(samples, groups, classifier=classifier, seed=seed, checkpoints=checkpoints)
+    return fit_groups(samples, groups, classifier=classifier, seed=seed, scratch=scratch)
 
 
 def fit_multi_and_single_year(
-    samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, checkpoints: Path | None = None
+    samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None
 ) -> ModelSet:
     """Train the multi-year model and its baseline, one model a year, side by side on the workers.
 
@@ -56,7 +56,7 @@ def fit_multi_and_single_year(
     """
     years = np.unique(check_samples(samples).year.values).tolist()
     groups = {MULTI_YEAR: years, **{str(y): [y] for y in years}}
-    return fit_groups(samples, groups, classifier=classifier, seed=seed, checkpoints=checkpoints)
+    return fit_groups(samples, groups, classifier=classifier, seed=seed, scratch=scratch)
 
 
 def fit_groups(
@@ -65,19 +65,19 @@ def fit_groups(
     *,
     classifier: Classifier,
     seed: int = 0,
-    checkpoints: Path | None = None,
+    scratch: Path | None = None,
 ) -> ModelSet:
     """Train one model for every group of years, each as a task of its own.
 
     Parameters
     ----------
-    checkpoints
+    scratch
         Folder, reachable by the workers, where an interrupted training finds its last epoch again.
     """
     check_samples(samples)
     tasks = {
         name: lazy.call(
-            partial(_fit_group, classifier, name, tuple(years), seed, checkpoints),
+            partial(_fit_group, classifier, name, tuple(years), seed, scratch),
             samples,
             name=f"train-{classifier.name}-{name}",
         )
@@ -92,13 +92,13 @@ def _fit_group(
     name: str,
     years: tuple[int, ...],
     seed: int,
-    checkpoints: Path | None,
+    scratch: Path | None,
     samples: xr.Dataset,
 ) -> Model:
     return classifier.fit(
         _training_set(samples, years),
         seed=seed,
-        checkpoint=checkpoints and checkpoints / name,
+        checkpoint=scratch and scratch / name,
         report=lambda row: lazy.tell(TRAINING_TOPIC, {"model": name, **row}),
     )
 
@@ -142,7 +142,7 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model]) -> xr.Dataset
     years = [int(y) for y in cube[YEAR].values]
     models = {y: _model_of(model, y) for y in years}
     maps = [_classify_year(cube, y, models[y]) for y in years]
-    found = xr.concat(maps, dim=xr.DataArray(years, dims=YEAR, name=YEAR))
+    found = xr.concat(maps, dim=xr.DataArray(years, dims=YEAR, name=YEAR), data_vars="all")
     found = found.assign_coords({"spatial_ref": cube.spatial_ref} if "spatial_ref" in cube.coords else {})
     return found.assign_attrs(legend=models[years[0]].context.legend.to_dict())
 
@@ -170,7 +170,7 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model) -> xr.Dataset:
         one.reflectance,
         one.usable,
         layers=LAYERS,
-        name=f"classify-{model.name}-{year}",
+        name=f"classify-{model.settings.name}-{year}",
         parameter=model,
     )
 

@@ -54,8 +54,8 @@ def transition_matrices(maps: xr.Dataset | xr.DataArray, legend: Legend | None =
     labels = _labels(maps)
     size, years = (legend or legend_of(maps)).size, labels[YEAR].values.tolist()
 
-    def chunk(block: Array, **_: Any) -> Array:
-        return np.stack([measures.confusion(a, b, size) for a, b in pairwise(block)])
+    def chunk(maps_of_block: Array, **_: Any) -> Array:
+        return np.stack([measures.confusion(a, b, size) for a, b in pairwise(maps_of_block)])
 
     found = lazy.compute(lazy.reduce_blocks(chunk, lambda a, b: a + b, labels, name="agreement"))
     return {f"{a}-{b}": found[i] for i, (a, b) in enumerate(pairwise(years))}
@@ -139,8 +139,8 @@ def _consistency(maps: xr.Dataset, legend: Legend) -> Iterator[Row]:
         yield "kappa", pair, measures.kappa(matrix)
     labels = _labels(maps)
 
-    def chunk(block: Array, **_: Any) -> _Tally:
-        return _Tally.of(block, legend.size)
+    def chunk(maps_of_block: Array, **_: Any) -> _Tally:
+        return _Tally.of(maps_of_block, legend.size)
 
     tally: _Tally = lazy.compute(lazy.reduce_blocks(chunk, operator.add, labels, name="consistency"))
     for n, pixels in enumerate(tally.changes.tolist()):

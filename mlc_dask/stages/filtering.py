@@ -39,7 +39,7 @@ def smooth(
         return _filtered(labels, radius, rule, f"filter-{rule}")
     years = [int(y) for y in labels[YEAR].values]
     planes = [_filtered(labels.sel({YEAR: y}, drop=True), radius, rule, f"filter-{rule}-{y}") for y in years]
-    return xr.concat(planes, dim=labels[YEAR]).assign_attrs(labels.attrs)
+    return xr.concat(planes, dim=labels[YEAR], coords="minimal", compat="override").assign_attrs(labels.attrs)
 
 
 def _filtered(labels: xr.DataArray, radius: int, rule: str, name: str) -> xr.DataArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,41 +12,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
+from mlc_dask.acquisitions import Acquisition, Selection, Source, Surveyed
 from mlc_dask.errors import InputError
 from mlc_dask.kernels.pairing import Candidate, Pairing, PairingRules, pair, season_day
 from mlc_dask.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y
 
 if TYPE_CHECKING:
     from mlc_dask.io.grids import Grid
-    from mlc_dask.io.sources import Acquisition, Source, Weather
-
-
-@dataclass(frozen=True)
-class Surveyed:
-    """One acquisition with its weather and, when it was left out, the reason."""
-
-    acquisition: Acquisition
-    weather: Weather
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The paired acquisitions: for every year the same number, position j meaning the same season; and all the rest."""
-
-    chosen: dict[int, tuple[Surveyed, ...]]
-    rejected: dict[int, tuple[Surveyed, ...]]
-    cost: float
-
-    @property
-    def years(self) -> tuple[int, ...]:
-        """Years in order."""
-        return tuple(self.chosen)
-
-    @property
-    def size(self) -> int:
-        """Acquisitions a year."""
-        return len(next(iter(self.chosen.values())))
 
 
 def choose_acquisitions(source: Source, *, years: Sequence[int] | None = None, rules: PairingRules) -> Selection:
@@ -72,7 +43,7 @@ def choose_acquisitions(source: Source, *, years: Sequence[int] | None = None, r
     surveyed = {
         y: [Surveyed(a, w) for a, w in zip(row, weather[y], strict=True)] for y, row in by_year.items()
     }
-    pairing = pair([[_candidate(s) for s in row] for row in surveyed.values()], rules)
+    pairing = pair([[_candidate(s) for s in row] for row in surveyed.values()], rules, years=years)
     return _selection(surveyed, pairing)
 
 
@@ -90,7 +61,7 @@ def _candidate(surveyed: Surveyed) -> Candidate:
 def _selection(surveyed: dict[int, list[Surveyed]], pairing: Pairing) -> Selection:
     chosen, rejected = {}, {}
     for i, (year, row) in enumerate(surveyed.items()):
-        picked = pairing.tuples[:, i].tolist()
+        picked = pairing.index[:, i].tolist()
         chosen[year] = tuple(row[j] for j in picked)
         rejected[year] = tuple(
             Surveyed(s.acquisition, s.weather, pairing.reasons[i][j])

@@ -6,7 +6,7 @@ and a green material by its greenness, the sum of one or more double-logistic se
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -76,10 +76,6 @@ class Kind:
     floor: float = 0.0
     mixes: tuple[str, ...] = ()
     snow: float = 0.9
-    code: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "code", DEFAULT_LEGEND.code(self.land_cover))
 
 
 _CUTS = ((95.0, 152.0, 0.75, 9.0, 3.0), (168.0, 205.0, 0.6, 7.0, 3.0), (222.0, 300.0, 0.55, 8.0, 12.0))
@@ -118,7 +114,7 @@ KINDS: tuple[Kind, ...] = (
 )
 
 NUMBER = {kind.name: i for i, kind in enumerate(KINDS)}
-CODES = np.array([kind.code for kind in KINDS], np.uint8)
+CODES = np.array([DEFAULT_LEGEND.code(kind.land_cover) for kind in KINDS], np.uint8)
 """Legend code of every kind."""
 ARABLE = ("wheat", "barley", "maize", "beans")
 """Crops that rotate over the same fields."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlc_dask.io.sources.geotiff import GeoTiff, Mask
-from mlc_dask.io.sources.protocol import Acquisition, Source, Weather
+from mlc_dask.acquisitions import Acquisition, Source, Weather
 
 SOURCES = {"geotiff": GeoTiff}
 

@@ -16,7 +16,7 @@ from rasterio.windows import Window
 
 from mlc_dask.errors import InputError
 from mlc_dask.io.grids import Grid
-from mlc_dask.io.sources.protocol import Acquisition, Weather
+from mlc_dask.acquisitions import Acquisition, Weather
 from mlc_dask.schema import DN_OFFSET, SCALE
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")

@@ -1,0 +1,67 @@
+"""Consistent annual land-cover maps from Sentinel-2 time series, on Dask: the notebook API.
+
+Every function takes and returns xarray objects and is lazy where the result is a raster. They run on the current Dask
+scheduler: threads of this process, or the cluster of a ``distributed.Client``.
+"""
+
+from mlc_dask.classifiers import LSTM, Classifier, Model, RandomForest, load_model, save_model
+from mlc_dask.errors import InputError
+from mlc_dask.io.cubes import open_cube, write_cube
+from mlc_dask.io.maps import write_maps
+from mlc_dask.io.models import open_models, write_models
+from mlc_dask.io.products import open_product, open_reference
+from mlc_dask.io.samples import open_samples, write_samples
+from mlc_dask.io.sources import SOURCES, GeoTiff, Mask
+from mlc_dask.kernels.pairing import PairingRules
+from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
+from mlc_dask.results import open_maps
+from mlc_dask.sampling import Gaps
+from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
+from mlc_dask.stages.classification import classify, fit, fit_multi_and_single_year, fit_per_year
+from mlc_dask.stages.evaluation import agreement, change_count, evaluate, transition_matrices
+from mlc_dask.stages.filtering import smooth
+from mlc_dask.stages.multiyear_training import sample_unchanged, unchanged_areas
+from mlc_dask.stages.time_series import choose_acquisitions, stack
+
+__all__ = [
+    "DEFAULT_LEGEND",
+    "LSTM",
+    "SOURCES",
+    "Classifier",
+    "Clustering",
+    "Crosswalk",
+    "Gaps",
+    "GeoTiff",
+    "InputError",
+    "Legend",
+    "Mask",
+    "Model",
+    "PairingRules",
+    "RandomForest",
+    "agreement",
+    "change_count",
+    "choose_acquisitions",
+    "classify",
+    "evaluate",
+    "fit",
+    "fit_multi_and_single_year",
+    "fit_per_year",
+    "load_model",
+    "open_cube",
+    "open_maps",
+    "open_models",
+    "open_product",
+    "open_reference",
+    "open_samples",
+    "sample_unchanged",
+    "save_model",
+    "select_reliable_samples",
+    "smooth",
+    "stack",
+    "transition_matrices",
+    "unchanged_areas",
+    "write_cube",
+    "write_maps",
+    "write_models",
+    "write_samples",
+]

@@ -1,0 +1,5 @@
+"""``python -m mlc_dask`` is the command line."""
+
+from mlc_dask.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""Classifiers of pixel time series: settings are fitted to a training set and give a model that predicts.
+
+Adding one is a module with a :class:`~mlc_dask.classifiers.protocol.Classifier`, and one line of :data:`CLASSIFIERS`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from mlc_dask.classifiers import archive
+from mlc_dask.classifiers.forest import RandomForest
+from mlc_dask.classifiers.lstm import LSTM
+from mlc_dask.classifiers.protocol import Classifier, Context, Model, TrainingSet
+from mlc_dask.errors import InputError
+
+__all__ = [
+    "CLASSIFIERS",
+    "LSTM",
+    "Classifier",
+    "Context",
+    "Model",
+    "RandomForest",
+    "TrainingSet",
+    "load_model",
+    "save_model",
+]
+
+CLASSIFIERS: Final[dict[str, type[Classifier]]] = {c.name: c for c in (RandomForest, LSTM)}
+"""Classifiers by the name that configurations and saved models give them."""
+
+
+def save_model(model: Model, folder: str | Path) -> None:
+    """Write `model` into `folder`: ``model.safetensors``, and ``model.json`` for people to read."""
+    model.save(Path(folder))
+
+
+def load_model(folder: str | Path) -> Model:
+    """Read the model in `folder`, whatever its kind, without running anything that stands in its file.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is incomplete, or its kind is unknown.
+    """
+    kind = archive.read_description(Path(folder)).get("kind")
+    if kind not in CLASSIFIERS:
+        raise InputError(f"{folder} holds a model of the unknown kind {kind!r}; known are {', '.join(CLASSIFIERS)}")
+    return CLASSIFIERS[kind].model.load(Path(folder))

@@ -1,0 +1,101 @@
+"""What all trained models share: settings, context, classes and history beside their arrays, and how they travel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.classifiers import archive
+from mlc_dask.classifiers.protocol import Classifier, Context, History
+
+Settings = TypeVar("Settings", bound=Classifier)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredModel(ABC, Generic[Settings]):
+    """A model that is nothing but arrays and a description; see :class:`~mlc_dask.classifiers.protocol.Model`.
+
+    Parameters
+    ----------
+    settings
+        The classifier that was fitted.
+    context, classes, history
+        See :class:`~mlc_dask.classifiers.protocol.Model`.
+    arrays
+        What was learned.
+    """
+
+    settings: Settings
+    context: Context
+    classes: npt.NDArray[np.uint8]
+    history: History
+    arrays: Mapping[str, npt.NDArray[Any]]
+
+    @staticmethod
+    @abstractmethod
+    def parse_settings(values: Mapping[str, Any]) -> Settings:
+        """Build the classifier from the fields that were saved."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `ValueError`, `KeyError` or `RuntimeError` if the arrays do not make a model of these settings."""
+
+    @abstractmethod
+    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """See :class:`~mlc_dask.classifiers.protocol.Model`."""
+
+    def to_bytes(self) -> bytes:
+        """Return the content of the model's file: the same for the same model, in every process."""
+        description = {
+            "kind": self.settings.name,
+            "context": self.context.to_dict(),
+            "classes": self.classes.tolist(),
+            # A classifier is a frozen dataclass, which a Protocol cannot demand.
+            "settings": asdict(self.settings),  # type: ignore[call-overload]
+            "history": list(self.history),
+        }
+        return archive.pack(description, self.arrays)
+
+    @cached_property
+    def digest(self) -> str:
+        """Content of the model in 64 hex digits."""
+        return sha256(self.to_bytes()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors`` and its readable description ``model.json`` into `folder`."""
+        archive.write(folder, self.to_bytes())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote; raises `InputError` if it is no complete model of this kind."""
+        description = archive.read_description(folder)
+        with archive.parsing(folder, cls.__name__):
+            model = cls(
+                cls.parse_settings(description["settings"]),
+                Context.from_dict(description["context"]),
+                np.array(description["classes"], np.uint8),
+                tuple(description["history"]),
+                archive.read_arrays(folder),
+            )
+            if not set(model.classes.tolist()) <= set(model.context.legend.codes):
+                raise ValueError("its classes are not in its legend")
+            model.check()
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be derived again: it would double the bytes on their way to a worker."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return (self.settings.name, self.digest)

@@ -1,0 +1,220 @@
+"""The command line, ``mlc-dask``: plan, run and ask about runs, with the same pipeline as a notebook."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from mlc_dask.clusters import connect
+from mlc_dask.config import Config, commented, load_config
+from mlc_dask.demo import write_demo
+from mlc_dask.errors import InputError
+from mlc_dask.files import atomic_write
+from mlc_dask.inputs import check_inputs
+from mlc_dask.kinds import kinds, open_tables
+from mlc_dask.pipeline import annual_maps
+from mlc_dask.plan import Plan, make_plan
+from mlc_dask.progress import StepProgress
+from mlc_dask.report.page import key_figures
+from mlc_dask.run import Origin, Run, StopRun, explain, read_current
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Consistent annual land-cover maps from Sentinel-2, on Dask."
+)
+console = Console()
+
+ConfigPath = Annotated[Path, typer.Argument(help="Configuration file; mlc-dask init writes one.")]
+Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes; as configured by default.")]
+Until = Annotated[str | None, typer.Option(help="Last step to do, e.g. cube or forests.")]
+
+
+def _told(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn bad input into one line and exit code 2, and an interruption into the way on."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except InputError as error:
+            console.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            console.print("interrupted; the same command goes on where it stopped")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapped
+
+
+@app.command()
+@_told
+def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("mlc.toml")) -> None:
+    """Write a commented configuration."""
+    try:
+        atomic_write(path, commented().encode(), exclusive=True)
+    except FileExistsError:
+        raise InputError(f"{path} exists; choose another name or remove it") from None
+    console.print(f"wrote {path}; edit source.folder and product.path, then: mlc-dask plan {path}")
+
+
+@app.command()
+@_told
+def plan(config: ConfigPath) -> None:
+    """Show which acquisitions would be used and why, how much is read and held, and what would be reused."""
+    settings = load_config(config)
+    check_inputs(settings)
+    _show_plan(make_plan(settings), settings)
+
+
+@app.command()
+@_told
+def run(config: ConfigPath, until: Until = None, workers: Workers = None) -> None:
+    """Make the maps; what is done already is reused, an interrupted run goes on where it stopped."""
+    settings = load_config(config)
+    _run(settings if workers is None else _with_workers(settings, workers), until)
+
+
+@app.command()
+@_told
+def demo(
+    output: Annotated[Path, typer.Argument(help="Folder for the world, its configuration and the maps.")] = Path(
+        "mlc-demo"
+    ),
+    size: Annotated[int, typer.Option(min=64, help="Edge of the synthetic world in pixels.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic world.")] = 0,
+    until: Until = None,
+    workers: Workers = None,
+) -> None:
+    """Make a synthetic world with planted truth, and its maps from end to end."""
+    with console.status(f"making a world of {size} × {size} pixels"):
+        config = write_demo(output, size=size, seed=seed)
+    run(config, until=until, workers=workers)
+
+
+@app.command()
+@_told
+def status(config: ConfigPath) -> None:
+    """Show which steps are done and which are not."""
+    settings = load_config(config)
+    table = Table("step", "state", "result", box=None)
+    for event in _dry(settings).steps:
+        state = "done" if event.state == "reused" else f"to do ({event.reason})"
+        table.add_row(event.step, state, event.artifact.folder.name)
+    console.print(table)
+
+
+@app.command("explain")
+@_told
+def explain_result(
+    output: Output, artifact: Annotated[str, typer.Argument(help="Layer, step, or beginning of an artifact's name.")]
+) -> None:
+    """Show where a result came from: the step, its settings, and those of its inputs."""
+    origin = explain(output, artifact)
+    tree = Tree(_origin_line(origin))
+    _grow(tree, origin)
+    console.print(tree)
+
+
+def _with_workers(config: Config, workers: int) -> Config:
+    return config.model_copy(update={"execution": config.execution.model_copy(update={"workers": workers})})
+
+
+def _dry(config: Config) -> Run:
+    with Run(config.output, kinds(config.execution.patch), dry=True) as dry:
+        annual_maps(dry, config)
+    return dry
+
+
+def _run(config: Config, until: str | None) -> None:
+    check_inputs(config)
+    steps = [event.step for event in _dry(config).steps]
+    if until is not None and until not in steps:
+        raise InputError(f"there is no step {until!r}; choose one of {', '.join(steps)}")
+    with connect(config.execution) as client:
+        console.print(f"dashboard: {client.dashboard_link}", highlight=False)
+        with (
+            StepProgress(console, client) as progress,
+            Run(config.output, kinds(config.execution.patch), listener=progress, until=until) as work,
+        ):
+            try:
+                annual_maps(work, config)
+            except StopRun as stop:
+                until = stop.artifact.name
+    if until is None:
+        _lay_out(config.output)
+        _summarise(config.output)
+    else:
+        console.print(f"stopped after {until}, as asked")
+
+
+def _lay_out(output: Path) -> None:
+    """Put the tables and the report where people look for them."""
+    current = read_current(output)
+    for step, names, folder in (
+        ("evaluation", ("agreement.csv", "summary.csv"), output / "evaluation"),
+        ("report", ("report.html",), output),
+    ):
+        for name in names:
+            atomic_write(folder / name, (current[step].folder / name).read_bytes())
+
+
+def _summarise(output: Path) -> None:
+    figures = key_figures(open_tables(output / "evaluation").summary)
+    table = Table(*(str(c) for c in figures.columns), box=None)
+    for row in figures.itertuples(index=False):
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+    console.print(table)
+    console.print(f"maps: mlc_dask.open_maps({str(output)!r})    report: {output / 'report.html'}", highlight=False)
+
+
+def _show_plan(found: Plan, config: Config) -> None:
+    for year, rows in found.selection.chosen.items():
+        table = Table("date", "acquisition", "orbit", "cloud", "valid", "why", box=None, title=f"{year}")
+        everything = [(s, "chosen") for s in rows] + [(s, s.reason) for s in found.selection.rejected[year]]
+        for s, why in sorted(everything, key=lambda e: e[0].acquisition.time):
+            a, w = s.acquisition, s.weather
+            shown = (f"{a.time:%Y-%m-%d}", a.id, str(a.orbit or "–"), f"{w.cloud:.0%}", f"{w.valid:.0%}", why)
+            table.add_row(*shown, style="bold" if why == "chosen" else "dim")
+        console.print(table)
+    facts = Table("what", "figure", box=None)
+    for name, value in found.facts.items():
+        facts.add_row(name, value)
+    console.print(facts)
+    steps = Table("step", "plan", box=None)
+    for event in found.steps:
+        steps.add_row(event.step, "reuse" if event.state == "reused" else f"compute ({event.reason})")
+    console.print(steps)
+    free = shutil.disk_usage(next(p for p in [config.output, *config.output.parents] if p.exists())).free
+    if free < found.bytes_written:
+        console.print(f"[bold yellow]warning:[/] {config.output} has {free / 1e9:.1f} GB free, less than will be written")
+
+
+def _origin_line(origin: Origin) -> str:
+    record = origin.record
+    if record is None:
+        return f"{origin.name} {origin.fingerprint[:16]} (given)"
+    return f"[bold]{origin.name}[/] {origin.fingerprint[:16]}  {record['function']}  {record['finished']}"
+
+
+def _grow(tree: Tree, origin: Origin) -> None:
+    if origin.record is not None and origin.record["settings"]:
+        tree.add(f"[dim]{origin.record['settings']}[/]")
+    for parent in origin.inputs:
+        _grow(tree.add(_origin_line(parent)), parent)
+
+
+def main() -> None:
+    """Entry point of ``python -m mlc_dask``."""
+    sys.exit(app())

@@ -1,0 +1,41 @@
+"""Maps, products and other rasters of codes on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from mlc_dask import lazy
+from mlc_dask.io.layout import Layout
+from mlc_dask.io.store import PatchStore, open_store
+from mlc_dask.schema import X, Y
+
+
+def write_maps(maps: xr.Dataset, path: str | Path) -> None:
+    """Compute and store lazy rasters (…, y, x), their blocks being the patches; repeated, only what is missing.
+
+    A store that was not finished cannot be opened, and every patch is checked against its record (see
+    :mod:`mlc_dask.io.store`).
+    """
+    edge = max(lazy.blocks_of(next(iter(maps.data_vars.values())))[Y])
+    store = PatchStore.create(Path(path), Layout.of(maps, patch=edge))
+    lazy.write_patches(maps, store, name=Path(path).name)
+    store.finish()
+
+
+def open_layers(path: str | Path, *, patch: int | None = None) -> xr.Dataset:
+    """Open rasters written by :func:`write_maps` lazily, in blocks of `patch` pixels (as written by default)."""
+    return open_store(Path(path), chunks=None if patch is None else {"year": 1, Y: patch, X: patch})
+
+
+def write_product(product: xr.DataArray, path: str | Path) -> None:
+    """Store an old map with its sampling quota."""
+    layers = product.reset_coords("quota").rename(product="label")
+    write_maps(layers.assign_attrs(product.attrs), path)
+
+
+def open_stored_product(path: str | Path, *, patch: int | None = None) -> xr.DataArray:
+    """Open what :func:`write_product` wrote."""
+    layers = open_layers(path, patch=patch)
+    return layers.label.assign_coords(quota=layers.quota).rename("product").assign_attrs(layers.attrs)

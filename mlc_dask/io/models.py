@@ -1,0 +1,23 @@
+"""Sets of trained models on disk: one folder a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlc_dask.classifiers import Model, load_model, save_model
+from mlc_dask.errors import InputError
+
+
+def write_models(models: Mapping[str, Model], path: str | Path) -> None:
+    """Write every model into a folder of its name."""
+    for name, model in models.items():
+        save_model(model, Path(path) / name)
+
+
+def open_models(path: str | Path) -> dict[str, Model]:
+    """Read every model below `path`, by its name."""
+    folders = sorted(p.parent for p in Path(path).glob("*/model.safetensors"))
+    if not folders:
+        raise InputError(f"{path} holds no models; check the path or train them first")
+    return {folder.name: load_model(folder) for folder in folders}

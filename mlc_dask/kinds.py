@@ -1,0 +1,60 @@
+"""What each kind of result is on disk: how it is opened from, and written into, its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from mlc_dask.acquisitions import Selection
+from mlc_dask.files import atomic_write
+from mlc_dask.io.cubes import open_cube, write_cube
+from mlc_dask.io.maps import open_layers, open_stored_product, write_maps, write_product
+from mlc_dask.io.models import open_models, write_models
+from mlc_dask.io.samples import open_samples, write_samples
+from mlc_dask.report import write_report
+from mlc_dask.run import Kind
+from mlc_dask.stages.evaluation import Evaluation
+
+_SELECTION = "acquisitions.json"
+_SAMPLES = "samples.zarr"
+_PAGE = "report.html"
+_TABLES = ("agreement", "summary")
+
+
+def kinds(patch: int) -> Mapping[str, Kind]:
+    """Kinds of artifacts; rasters are opened in blocks of `patch` pixels, which never changes what is in them."""
+    return {
+        "selection": Kind(_open_selection, _write_selection),
+        "cube": Kind(partial(open_cube, patch=patch), write_cube),
+        "product": Kind(partial(open_stored_product, patch=patch), write_product),
+        "samples": Kind(lambda f: open_samples(f / _SAMPLES), lambda v, f: write_samples(v, f / _SAMPLES)),
+        "models": Kind(open_models, write_models),
+        "maps": Kind(partial(open_layers, patch=patch), write_maps),
+        "tables": Kind(open_tables, _write_tables),
+        "report": Kind(lambda f: f / _PAGE, lambda v, f: write_report(v, f / _PAGE)),
+    }
+
+
+def _open_selection(folder: Path) -> Selection:
+    return Selection.from_dict(json.loads((folder / _SELECTION).read_text(encoding="utf-8")))
+
+
+def _write_selection(selection: Selection, folder: Path) -> None:
+    atomic_write(folder / _SELECTION, json.dumps(selection.to_dict(), indent=1).encode())
+
+
+def open_tables(folder: Path) -> Evaluation:
+    """Read the tables of an evaluation."""
+    return Evaluation(*(pd.read_csv(folder / f"{name}.csv", dtype={"scope": str}) for name in _TABLES))
+
+
+def _write_tables(evaluation: Evaluation, folder: Path) -> None:
+    for name in _TABLES:
+        text = getattr(evaluation, name).to_csv(index=False, float_format="%.6g")
+        atomic_write(folder / f"{name}.csv", text.encode())
+
+

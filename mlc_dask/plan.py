@@ -1,0 +1,66 @@
+"""What a run would do, before it does it: acquisitions and reasons, bytes, patches, memory, and what is reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlc_dask.acquisitions import Selection, Source
+from mlc_dask.config import Config
+from mlc_dask.inputs import pairing_rules, source_of
+from mlc_dask.io.grids import Grid
+from mlc_dask.kinds import kinds
+from mlc_dask.pipeline import annual_maps
+from mlc_dask.run import Event, Run
+from mlc_dask.stages.time_series import choose_acquisitions
+
+_MAP_LAYERS = 3 * 3 + 2 + 2
+"""Planes a year: label, confidence and usable dates of three map series, two filtered, and counts."""
+
+_BATCH_BYTES = 1_500_000_000
+"""What a worker needs beside its patch: interpreter and libraries, one batch of series, the model (measured)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The acquisitions, facts for people by name, the steps with their state, and the bytes that will be written."""
+
+    selection: Selection
+    facts: Mapping[str, str]
+    steps: Sequence[Event]
+    bytes_written: int
+
+
+def make_plan(config: Config) -> Plan:
+    """Choose the acquisitions and work out what a run would read, hold and reuse; nothing is written."""
+    source = source_of(config)
+    selection = choose_acquisitions(source, years=config.acquisitions.years, rules=pairing_rules(config))
+    grid = source.grid()
+    with Run(config.output, kinds(config.execution.patch), dry=True) as dry:
+        annual_maps(dry, config)
+    cube, patch = _cube_bytes(source, selection, grid), _patch_bytes(source, selection, grid, config.execution.patch)
+    maps = len(selection.years) * grid.height * grid.width * _MAP_LAYERS
+    edge = min(config.execution.patch, max(grid.shape))
+    patches = len(selection.years) * -(-grid.height // edge) * -(-grid.width // edge)
+    facts = {
+        "grid": grid.label,
+        "acquisitions a year": str(selection.size),
+        "cube": f"{cube / 1e9:.2f} GB before compression",
+        "maps": f"{maps / 1e9:.2f} GB before compression",
+        "patches": f"{patches} of at most {edge} × {edge} pixels",
+        "memory per worker": f"about {(patch + _BATCH_BYTES) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
+    }
+    return Plan(selection, facts, dry.steps, cube + maps)
+
+
+def _pixel_bytes(source: Source, selection: Selection) -> int:
+    """Bytes of one pixel's year: uint16 bands and the mask of every acquisition."""
+    return selection.size * (2 * len(source.bands) + 1)
+
+
+def _cube_bytes(source: Source, selection: Selection, grid: Grid) -> int:
+    return len(selection.years) * grid.height * grid.width * _pixel_bytes(source, selection)
+
+
+def _patch_bytes(source: Source, selection: Selection, grid: Grid, patch: int) -> int:
+    return min(patch, grid.height) * min(patch, grid.width) * _pixel_bytes(source, selection)
