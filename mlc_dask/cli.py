@@ -198,7 +198,9 @@ def _show_plan(found: Plan, config: Config) -> None:
     console.print(steps)
     free = shutil.disk_usage(next(p for p in [config.output, *config.output.parents] if p.exists())).free
     if free < found.bytes_written:
-        console.print(f"[bold yellow]warning:[/] {config.output} has {free / 1e9:.1f} GB free, less than will be written")
+        console.print(
+            f"[bold yellow]warning:[/] {config.output} has {free / 1e9:.1f} GB free, less than will be written"
+        )
 
 
 def _origin_line(origin: Origin) -> str:

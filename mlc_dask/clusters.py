@@ -26,7 +26,7 @@ _SETTINGS = {
 
 @contextmanager
 def _local(execution: Execution) -> Iterator[Client]:
-    """Worker processes of one thread each on this machine: kernels and PyTorch then never fight for cores."""
+    """Start worker processes of one thread each: kernels and PyTorch then never fight for cores."""
     memory = execution.memory if execution.memory != "auto" else _fair_share(execution.workers)
     with (
         LocalCluster(
@@ -45,7 +45,7 @@ def _local(execution: Execution) -> Iterator[Client]:
 
 @contextmanager
 def _address(execution: Execution) -> Iterator[Client]:
-    """A scheduler that is already running."""
+    """Connect to a scheduler that is already running."""
     try:
         client = Client(execution.address, timeout=_CONNECT_SECONDS)
     except OSError as error:
@@ -54,7 +54,9 @@ def _address(execution: Execution) -> Iterator[Client]:
         ) from None
     with client:
         if not client.scheduler_info()["workers"]:
-            raise InputError(f"the scheduler at {execution.address} has no workers; start one with: dask worker ADDRESS")
+            raise InputError(
+                f"the scheduler at {execution.address} has no workers; start one with: dask worker ADDRESS"
+            )
         yield client
 
 

@@ -226,7 +226,7 @@ def commented(model: type[BaseModel] = Config) -> str:
         'kind = "geotiff"',
         'folder = "acquisitions"      # one folder per acquisition, its name holding the date',
         '# file = "{band}.tif"         # one file per band',
-        "# bands = [\"B02\", \"B03\", \"B04\", \"B08\", \"B05\", \"B06\", \"B07\", \"B8A\", \"B11\", \"B12\"]",
+        '# bands = ["B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12"]',
         "# date = '(\\d{8})'            # where the date stands in the folder's name",
         '# date_format = "%Y%m%d"',
         "# scale = 1e-4                # reflectance = DN * scale + offset",

@@ -1,4 +1,4 @@
-"""What a run is given: the configuration turned into sources, files and settings, and checked before any work starts."""
+"""What a run is given: the configuration as sources, files and settings, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -91,12 +91,13 @@ def clustering_for(config: Config) -> Clustering:
 
 
 def truth_files(config: Config, years: list[int]) -> dict[int, Path]:
-    """Reference file of every year that has one."""
+    """Return the reference file of every year that has one."""
     pattern = config.evaluation.truth
     return {y: p for y in years if pattern and (p := Path(pattern.format(year=y))).is_file()}
 
 
 def given_product(config: Config) -> Given:
+    """Return the old map's file as an input of the run."""
     path = config.product.path
     if not path.is_file():
         raise InputError(f"{path} does not exist; set product.path to the old land-cover map")
@@ -104,6 +105,7 @@ def given_product(config: Config) -> Given:
 
 
 def given_truth(config: Config) -> Given:
+    """Return the reference files as an input of the run; there may be none."""
     years = range(1980, 2100)
     files = truth_files(config, list(years))
     if config.evaluation.truth and not files:

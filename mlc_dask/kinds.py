@@ -56,5 +56,3 @@ def _write_tables(evaluation: Evaluation, folder: Path) -> None:
     for name in _TABLES:
         text = getattr(evaluation, name).to_csv(index=False, float_format="%.6g")
         atomic_write(folder / f"{name}.csv", text.encode())
-
-

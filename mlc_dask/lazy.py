@@ -1,9 +1,9 @@
 """The only room that builds Dask graphs: kernels go in, lazy xarray objects come out.
 
-Four verbs carry the method: :func:`map_pixels` applies a kernel to every pixel, :func:`map_neighbourhood` to every pixel
-with its surroundings, :func:`reduce_blocks` folds all blocks into one value, :func:`gather_pixels` takes the series of
-chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a raster from a reader, :func:`write_patches` stores
-one. Kernels never see Dask; when one fails on a block, the error names the block and its place.
+Four verbs carry the method: :func:`map_pixels` applies a kernel to every pixel, :func:`map_neighbourhood` to every
+pixel with its surroundings, :func:`reduce_blocks` folds all blocks into one value, :func:`gather_pixels` takes the
+series of chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a raster from a reader,
+:func:`write_patches` stores one. Kernels never see Dask; when one fails on a block, the error names the block's place.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import dask
 import dask.array as da
+import dask.base
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -87,13 +87,14 @@ def read_blocks(
         with _placed(name, int(rows[i]), int(columns[j])):
             return reader(slice(int(rows[i]), int(rows[i + 1])), slice(int(columns[j]), int(columns[j + 1])))
 
-    return da.map_blocks(
+    blocks: da.Array = da.map_blocks(
         read,
         chunks=(*((n,) for n in leading), *chunks),
         dtype=dtype,
         meta=np.empty((0,) * (len(leading) + 2), dtype),
         name=f"{name}-{dask.base.tokenize(reader, leading, chunks)}",
     )
+    return blocks
 
 
 def _aligned(raster: xr.DataArray) -> tuple[da.Array, tuple[int, ...]]:
@@ -238,7 +239,8 @@ def reduce_blocks(
             delayed(fold)(level[i : i + _FAN_IN], dask_key_name=f"combine-{name}-{token}-{depth}-{i}")
             for i in range(0, len(level), _FAN_IN)
         ]
-    return level[0]
+    whole: Delayed = level[0]
+    return whole
 
 
 def gather_pixels(raster: xr.DataArray, rows: Array, columns: Array, *, dim: str) -> xr.DataArray:
@@ -250,12 +252,13 @@ def gather_pixels(raster: xr.DataArray, rows: Array, columns: Array, *, dim: str
 def call(function: Callable[..., T], *arguments: Any, name: str, **settings: Any) -> Delayed:
     """One task of its own, named for the dashboard; lazy `arguments` are handed over computed."""
     token = dask.base.tokenize(function, *arguments, **settings)
-    return delayed(function)(*arguments, **settings, dask_key_name=f"{name}-{token}")
+    task: Delayed = delayed(function)(*arguments, **settings, dask_key_name=f"{name}-{token}")
+    return task
 
 
-def compute(things: T) -> T:
+def compute(things: Any) -> Any:
     """Compute every lazy value in `things` (a collection, a list, a mapping) on the current Dask scheduler."""
-    return dask.compute(things)[0]  # type: ignore[no-any-return]
+    return dask.base.compute(things)[0]
 
 
 class PatchWriter(Protocol):
@@ -280,7 +283,7 @@ def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
     if not todo:
         return
     whole = {d: size if d in (Y, X) else 1 if d == YEAR else -1 for d in data.sizes}
-    (ready,) = dask.optimize(data.chunk({d: n for d, n in whole.items()}))
+    (ready,) = dask.base.optimize(data.chunk(whole))
     blocks = {n: v.data.to_delayed(optimize_graph=False) for n, v in ready.data_vars.items()}
     tasks = []
     for patch in todo:

@@ -46,9 +46,9 @@ class Legend:
             raise InputError("the legend has no classes; give at least two rows of code,name,colour")
         for code in codes:
             if not NO_DATA < code < NEVER_WRITTEN:
-                raise InputError(f"legend code {code} is not in 1..254 (0 is no data, 255 never written); renumber it")
-        for what, values in (("code", codes), ("name", names)):
-            twice = sorted({str(v) for v in values if values.count(v) > 1})
+                raise InputError(f"legend code {code} is not in 1..254 (0: no data, 255: never written); renumber it")
+        for what, values in (("code", [str(c) for c in codes]), ("name", names)):
+            twice = sorted({v for v in values if values.count(v) > 1})
             if twice:
                 raise InputError(f"legend {what} {', '.join(twice)} stands twice; make every {what} unique")
 
@@ -92,7 +92,9 @@ class Legend:
     def from_csv(cls, path: str | Path) -> Legend:
         """Read ``code,name,colour`` rows."""
         rows = _rows(path, {"code", "name", "colour"})
-        return cls(tuple(LandCoverClass(_integer(path, r["code"]), r["name"].strip(), r["colour"].strip()) for r in rows))
+        return cls(
+            tuple(LandCoverClass(_integer(path, r["code"]), r["name"].strip(), r["colour"].strip()) for r in rows)
+        )
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,9 @@ def _rows(path: str | Path, columns: set[str]) -> list[dict[str, str]]:
             reader = csv.DictReader(stream)
             missing = columns - set(reader.fieldnames or ())
             if missing:
-                raise InputError(f"{path}: no column {', '.join(sorted(missing))}; it needs {', '.join(sorted(columns))}")
+                raise InputError(
+                    f"{path}: no column {', '.join(sorted(missing))}; it needs {', '.join(sorted(columns))}"
+                )
             return [{k: v or "" for k, v in row.items()} for row in reader]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of a CSV") from None

@@ -19,6 +19,8 @@ from mlc_dask.schema import SAMPLE, YEAR, X, Y, days_of
 
 Array = npt.NDArray[Any]
 
+Method = Literal["interpolate", "keep"]
+
 TRAINING, VALIDATION = 0, 1
 ANNUAL, UNCHANGED = 1, 2
 
@@ -31,7 +33,7 @@ class Gaps:
     a pixel with fewer than `min_valid` usable dates in a year gets no label in that year.
     """
 
-    method: Literal["interpolate", "keep"] = "interpolate"
+    method: Method = "interpolate"
     min_valid: int = 5
 
 
@@ -62,7 +64,7 @@ def eligible(labels: xr.DataArray, cube: xr.Dataset, year: int, gaps: Gaps) -> x
     usable = cube.usable.sel({YEAR: year}, drop=True)
     return lazy.map_pixels(
         _where_enough, labels, usable, layers=("label",), name=f"eligible-{year}", parameter=gaps.min_valid
-    ).label
+    )["label"]
 
 
 def _where_enough(labels: Array, usable: Array, least: int) -> Array:
@@ -121,9 +123,7 @@ def class_counts(labels: xr.DataArray, name: str) -> npt.NDArray[np.int64]:
     def chunk(codes: Array, *, block: lazy.Block) -> npt.NDArray[np.int64]:
         return np.bincount(codes.ravel(), minlength=256)
 
-    counts: npt.NDArray[np.int64] = lazy.compute(
-        lazy.reduce_blocks(chunk, lambda a, b: a + b, labels, name=name)
-    )
+    counts: npt.NDArray[np.int64] = lazy.compute(lazy.reduce_blocks(chunk, lambda a, b: a + b, labels, name=name))
     counts[0] = 0
     return counts
 
@@ -139,7 +139,7 @@ def series(cube: xr.Dataset, year: int, ids: Array) -> tuple[xr.DataArray, xr.Da
 
 
 def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps, legend: Legend) -> xr.Dataset:
-    """Samples of all years with their series and provenance.
+    """Gather samples of all years with their series and provenance.
 
     Returns
     -------
@@ -185,18 +185,19 @@ def _joined(parts: Sequence[xr.DataArray]) -> xr.DataArray:
     return xr.concat(parts, SAMPLE, coords="minimal", compat="override")
 
 
-def filled(dn: Array, usable: Array, days: Array, method: str) -> npt.NDArray[np.uint16]:
+def filled(dn: Array, usable: Array, days: Array, method: Method) -> npt.NDArray[np.uint16]:
     """Gap-free series (n, T, B) uint16 of samples (n, T, B) with usable dates (n, T)."""
     return fill(dn.transpose(1, 2, 0), usable.T, days, method).transpose(2, 0, 1)
 
 
 def priors_of(counts: Array) -> npt.NDArray[np.float64]:
     """Class shares (256,) of the old map."""
-    return counts / max(1, counts.sum())
+    shares: npt.NDArray[np.float64] = counts / max(1, counts.sum())
+    return shares
 
 
 def shortfalls(found: Mapping[int, Pool], legend: Legend, present: Sequence[int], least: int, where: str) -> list[str]:
-    """Notes on classes of the old map that a year has no or hardly any pixels for."""
+    """Note the classes of the old map that a year has no or hardly any pixels for."""
     notes = []
     for year, own in found.items():
         for code in present:
@@ -208,5 +209,5 @@ def shortfalls(found: Mapping[int, Pool], legend: Legend, present: Sequence[int]
 
 
 def with_clusters(samples: xr.Dataset, cluster: Array) -> xr.Dataset:
-    """Samples whose rows know their cluster."""
+    """Return samples whose rows know their cluster."""
     return samples.assign(cluster=(SAMPLE, cluster.astype(np.uint8)))

@@ -208,6 +208,18 @@ def test_one_limit_alone_may_not_be_enough():
     assert caught.value.binding == "several"
 
 
+def test_of_two_limits_that_suffice_the_milder_change_is_named_first():
+    # The last pair is had with 0.44 instead of 0.40 cloud, or with 12 instead of 6 days; then with 0.80, or 7.
+    for cloud, day, binding in ((0.44, 72, "max_cloud"), (0.80, 67, "max_days_apart")):
+        other = [*clear(0, 30), Candidate(60, 8, cloud, 0), Candidate(day, 9, 0, 0)]
+        with pytest.raises(Infeasible, match=f"{binding}=.* binds") as caught:
+            pair([clear(0, 30, 60), other], PairingRules(size=3))
+        assert caught.value.binding == binding
+        assert {r.setting for r in caught.value.relaxations} == {"max_cloud", "max_days_apart"}
+        assert "raise max_cloud to" in str(caught.value)
+        assert "raise max_days_apart to" in str(caught.value)
+
+
 def test_infeasible_is_an_input_error_that_crosses_processes():
     with pytest.raises(InputError) as caught:
         pair([clear(0), clear(100)], PairingRules(size=1))

@@ -92,6 +92,10 @@ class Model(Protocol):
     """A trained classifier: immutable, cheap to pickle, its token for Dask derived from its content."""
 
     @property
+    def settings(self) -> Classifier:
+        """Classifier that was fitted."""
+
+    @property
     def context(self) -> Context:
         """What the model was trained for."""
 

@@ -37,7 +37,7 @@ class Grid:
         if source.crs is None:
             raise InputError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) > _LATTICE_TOLERANCE * t.a:
-            raise InputError(f"{source.name} is rotated or has oblong pixels ({t.a} × {-t.e}); warp it to square pixels")
+            raise InputError(f"{source.name} is rotated or has oblong pixels ({t.a} × {-t.e}); warp it to squares")
         return cls(source.crs.to_wkt(), t.c, t.f, t.a, source.height, source.width)
 
     @classmethod
@@ -79,9 +79,7 @@ class Grid:
 
     def refined(self, factor: int) -> Grid:
         """Return the lattice over the same ground whose pixels are `factor` times smaller."""
-        return Grid(
-            self.crs, self.left, self.top, self.pixel / factor, self.height * factor, self.width * factor
-        )
+        return Grid(self.crs, self.left, self.top, self.pixel / factor, self.height * factor, self.width * factor)
 
     def matches(self, other: Grid) -> bool:
         """Whether both have the same pixels, up to a thousandth of one."""

@@ -38,4 +38,4 @@ def write_product(product: xr.DataArray, path: str | Path) -> None:
 def open_stored_product(path: str | Path, *, patch: int | None = None) -> xr.DataArray:
     """Open what :func:`write_product` wrote."""
     layers = open_layers(path, patch=patch)
-    return layers.label.assign_coords(quota=layers.quota).rename("product").assign_attrs(layers.attrs)
+    return layers["label"].assign_coords(quota=layers.quota).rename("product").assign_attrs(layers.attrs)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import rasterio
 import xarray as xr
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 
@@ -89,7 +90,7 @@ def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], float]:
         raise InputError(f"{path} does not exist; give the path of a GeoTIFF of class codes")
     try:
         source = rasterio.open(path, driver="GTiff")
-    except rasterio.RasterioIOError as error:
+    except RasterioIOError as error:
         raise InputError(f"{path} cannot be read as a GeoTIFF ({error}); convert it with gdal_translate") from None
     with source:
         if source.crs is None:
@@ -101,7 +102,5 @@ def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], float]:
             resampling=Resampling.nearest, src_nodata=source.nodata, nodata=0, dtype="uint16",
         ) as warped:  # fmt: skip
             codes: npt.NDArray[np.uint16] = warped.read(1)
-        transform, _, _ = calculate_default_transform(
-            source.crs, grid.crs, source.width, source.height, *source.bounds
-        )
+        transform, _, _ = calculate_default_transform(source.crs, grid.crs, source.width, source.height, *source.bounds)
         return codes, float(round(transform.a, 3))

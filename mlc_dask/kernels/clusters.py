@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import calinski_harabasz_score, silhouette_score
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 _FEWEST_ROWS = 50  # below this a class is not split: its clusters would be chance
 _TRIAL_ROWS = 10_000  # rows on which numbers of clusters are compared; eight trials on all rows cost far more
@@ -172,7 +172,7 @@ def _best(rows: Floats, seed: int, max_clusters: int) -> tuple[Floats, float, fl
     """Centroids, score and silhouette of the best number of clusters; a single centroid if no number fits."""
     centroids, score = rows[:1], 0.0
     for clusters in range(2, max_clusters + 1 if len(rows) >= _FEWEST_ROWS else 2):
-        fitted = KMeans(clusters, n_init=_STARTS, random_state=seed)  # type: ignore[no-untyped-call]
+        fitted = KMeans(clusters, n_init=_STARTS, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             labels = fitted.fit(rows).labels_
@@ -194,5 +194,5 @@ def _refine(rows: Floats, start: Floats) -> tuple[npt.NDArray[np.int32], Floats]
     """Labels and centroids of K-means on all rows, from centroids found on some."""
     if len(start) == 1:
         return np.zeros(len(rows), np.int32), start
-    fitted = KMeans(len(start), init=start, n_init=1).fit(rows)  # type: ignore[no-untyped-call]
+    fitted = KMeans(len(start), init=start, n_init=1).fit(rows)
     return fitted.labels_, fitted.cluster_centers_

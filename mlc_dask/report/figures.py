@@ -56,7 +56,8 @@ def true_colour(cube: xr.Dataset) -> Figure | None:
     figure, axes = _panels(len(years), len(years))
     for axis, year in zip(axes, years, strict=True):
         one = cube.sel({YEAR: year})
-        clearest = int(one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).argmax(ACQUISITION).values)
+        coarse = {Y: slice(None, None, 8), X: slice(None, None, 8)}
+        clearest = int(one.usable.isel(coarse).mean((Y, X)).argmax(ACQUISITION).values)
         dn = thinned(one.reflectance.isel({ACQUISITION: clearest}).sel({BAND: list(_TRUE_COLOUR)}))
         axis.imshow(_stretched(dn), interpolation="nearest")
         axis.set_title(f"{np.datetime_as_string(one.time.values[clearest], 'D')}", fontsize=10)
@@ -76,7 +77,7 @@ def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
 
 
 def map_series(series: Mapping[str, xr.DataArray], legend: Legend) -> Figure:
-    """Maps (year, y, x) of several series, one row each, with the legend below."""
+    """Show maps (year, y, x) of several series, one row each, with the legend below."""
     years = next(iter(series.values()))[YEAR].values.tolist()
     figure, axes = _panels(len(series) * len(years), len(years))
     colours, norm = class_colours(legend)
@@ -102,10 +103,10 @@ def _class_key(figure: Figure, legend: Legend, codes: set[int]) -> None:
 
 
 def change_counts(counts: Mapping[str, xr.DataArray], years: int) -> Figure:
-    """Number of class changes per pixel (Fig. 2 of the paper), one panel a series."""
+    """Show the number of class changes per pixel (Fig. 2 of the paper), one panel a series."""
     figure, axes = _panels(len(counts), len(counts), 4.0)
     colours = mpl.colormaps["YlOrRd"].resampled(years)
-    shown = None
+    shown: Any = None
     for axis, (name, count) in zip(axes, counts.items(), strict=True):
         values = thinned(count)
         shown = axis.imshow(values, cmap=colours, vmin=-0.5, vmax=years - 0.5, interpolation="nearest")
@@ -161,7 +162,7 @@ def calendar(chosen: Mapping[int, Sequence[tuple[int, float]]], rejected: Mappin
     """
     figure = Figure(figsize=(9, 0.6 * len(chosen) + 1), layout="constrained")
     axis = figure.subplots()
-    dots = None
+    dots: Any = None
     for year, rows in chosen.items():
         axis.plot(rejected[year], [year] * len(rejected[year]), "|", color="0.7", markersize=9)
         days, clouds = zip(*rows, strict=True)

@@ -24,8 +24,8 @@ _FILTERED = "_filtered"
 class Evidence:
     """Everything that the page shows.
 
-    `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line each;
-    `clusters` the rows of the annual training set; `chosen` and `rejected` the acquisitions as
+    `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
+    each; `clusters` the rows of the annual training set; `chosen` and `rejected` the acquisitions as
     :func:`mlc_dask.report.figures.calendar` takes them; `facts` name and value of whatever says where this came from.
     """
 
@@ -97,7 +97,7 @@ def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
     """Agreement by class and pair of years, models side by side, after filtering: the paper's Table 1."""
     rows = agreement[agreement.filtered & (agreement["pair"] != "all")]
     table = rows.pivot_table(index="class", columns=["model", "pair"], values="agreement", sort=False)
-    table.columns = [f"{model}, {pair}" for model, pair in table.columns]
+    table.columns = pd.Index([", ".join(map(str, column)) for column in table.columns])
     order = [c for c in table.index if c != "overall"] + ["overall"]
     return table.loc[order].reset_index()
 
@@ -115,7 +115,9 @@ def _ambiguous(clusters: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _html(table: pd.DataFrame) -> str:
-    return str(table.to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.3f}")) if len(table) else ""
+    if table.empty:
+        return ""
+    return str(table.to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.3f}"))
 
 
 def _words(name: str) -> str:

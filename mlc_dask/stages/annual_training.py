@@ -18,7 +18,7 @@ from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_cluste
 from mlc_dask.kernels.gaps import fill
 from mlc_dask.kernels.indices import spectral_indices
 from mlc_dask.legend import Legend
-from mlc_dask.sampling import ANNUAL, TRAINING, Gaps, Pool
+from mlc_dask.sampling import ANNUAL, TRAINING, Gaps, Method, Pool
 from mlc_dask.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
 from mlc_dask.sensors import SENTINEL2, Sensor
 
@@ -43,7 +43,7 @@ class Series:
     """How the series of one year is read: days (T,), gap rule, and the band position of every spectral role."""
 
     days: npt.NDArray[np.float64]
-    gaps: str
+    gaps: Method
     roles: Mapping[str, int]
 
     def features(self, dn: Array, usable: Array) -> npt.NDArray[np.float32]:
@@ -90,9 +90,7 @@ def select_reliable_samples(
         raise InputError("the product has fewer than two classes in this area; choose a larger area or another product")
     inner, notes = _without_borders(product, counts, min_per_class, legend)
     labels = {y: sampling.eligible(inner, cube, y, gaps) for y in years}
-    reading = {
-        y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years
-    }
+    reading = {y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years}
     clusters = _cluster(cube, labels, product.quota, reading, clustering, seed)
     reliable = {y: _reliable(cube, labels[y], y, reading[y], clusters[y]) for y in years}
     pools = lazy.compute(
@@ -127,7 +125,7 @@ def _without_borders(
     left = sampling.class_counts(eroded, "count-interior")
     vanished = [c for c in np.flatnonzero(counts).tolist() if left[c] < max(1, min(least, counts[c]) // 2)]
     notes = [
-        f"class {legend.names[c]} keeps its border pixels: only {left[c]} of {counts[c]} px lie inside" for c in vanished
+        f"class {legend.names[c]} keeps its border pixels: {left[c]} of {counts[c]} px lie inside" for c in vanished
     ]
     return product.where(inside | product.isin(vanished), np.uint8(0)), notes
 
@@ -177,7 +175,7 @@ def _reliable(cube: xr.Dataset, labels: xr.DataArray, year: int, reading: Series
     return lazy.map_pixels(
         _keep_reliable, one.reflectance, one.usable, labels,
         layers=("label",), name=f"reliable-{year}", parameter=(reading, clusters),
-    ).label  # fmt: skip
+    )["label"]  # fmt: skip
 
 
 def _keep_reliable(dn: Array, usable: Array, labels: Array, parameter: tuple[Series, Clusters]) -> Array:

@@ -1,4 +1,4 @@
-"""Training on samples and classifying a cube patch by patch (paper sections 2.3, 2.4 and 4; METHOD sections 6 and 7)."""
+"""Training and classification patch by patch (paper sections 2.3, 2.4 and 4; METHOD sections 6 and 7)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ _PIXELS_AT_ONCE = 65_536
 def fit(samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None) -> Model:
     """Train one model on the samples of all years (paper section 2.4)."""
     years = np.unique(samples.year.values).tolist()
-    return fit_groups(samples, {MULTI_YEAR: years}, classifier=classifier, seed=seed, scratch=scratch)[
-        MULTI_YEAR
-    ]
+    return fit_groups(samples, {MULTI_YEAR: years}, classifier=classifier, seed=seed, scratch=scratch)[MULTI_YEAR]
 
 
 def fit_per_year(

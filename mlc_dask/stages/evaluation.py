@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -34,15 +34,15 @@ class Evaluation:
 
 
 def _labels(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
-    return check_map(maps.label if isinstance(maps, xr.Dataset) else maps)
+    labels: xr.DataArray = maps["label"] if isinstance(maps, xr.Dataset) else maps
+    return check_map(labels)
 
 
 def change_count(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
     """Count the label changes of every pixel (Fig. 2): (y, x) uint8, lazy."""
     labels = _labels(maps).rename({YEAR: ACQUISITION})
-    return lazy.map_pixels(
-        _change_count_block, labels, layers=("change_count",), name="change-count"
-    ).change_count.assign_attrs(long_name="changes of class between successive years")
+    counts = lazy.map_pixels(_change_count_block, labels, layers=("change_count",), name="change-count")
+    return counts["change_count"].assign_attrs(long_name="changes of class between successive years")
 
 
 def _change_count_block(labels: Array, _: None) -> Array:
@@ -122,7 +122,7 @@ def evaluate(
     tables, rows = [], []
     for (model, filtered), own in maps.items():
         who = {"model": model, "filtered": filtered}
-        tables.append(agreement(own, legend).assign(**who))
+        tables.append(agreement(own, legend).assign(model=model, filtered=filtered))
         measured = [*_consistency(own, legend), *(_against_truth(own, truth, legend) if truth is not None else ())]
         rows += [{**who, "metric": m, "scope": s, "value": v} for m, s, v in measured]
     columns = ["model", "filtered", "pair", "class", "agreement", "reverse", "iou", "n"]
@@ -157,9 +157,7 @@ def _consistency(maps: xr.Dataset, legend: Legend) -> Iterator[Row]:
 
 @dataclass(frozen=True, eq=False)
 class _Tally:
-    """Counts of one block, which add up: pixels by year and class, by number of changes, with runs A→B→A and A→B→B,
-    and with data in every year.
-    """
+    """Counts of a block, which add up: pixels by class, by changes, with runs A→B→A and A→B→B, and with all data."""
 
     classes: Array
     changes: Array
@@ -170,16 +168,17 @@ class _Tally:
     @classmethod
     def of(cls, block: Array, size: int) -> _Tally:
         seen = (block != NO_DATA).all(axis=0)
-        runs = [change.flicker(block), change.sustained(block)] if len(block) > 2 else [np.zeros(1), np.zeros(1)]
+        flickered, lasting = (int(f(block).sum()) if len(block) > 2 else 0 for f in (change.flicker, change.sustained))
         return cls(
             np.stack([measures.class_counts(plane, size) for plane in block]),
             np.bincount(change.change_count(block)[seen], minlength=len(block)),
-            *(int(run.sum()) for run in runs),
+            flickered,
+            lasting,
             int(seen.sum()),
         )
 
     def __add__(self, other: _Tally) -> _Tally:
-        return _Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return replace(self, **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
 
 def _against_truth(maps: xr.Dataset, truth: xr.DataArray, legend: Legend) -> Iterator[Row]:

@@ -32,7 +32,7 @@ def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> x
     -------
     (y, x) bool, lazy; False where the old map or any year has no data.
     """
-    labels = check_map(maps.label if isinstance(maps, xr.Dataset) else maps)
+    labels = check_map(maps["label"] if isinstance(maps, xr.Dataset) else maps)
     check_same_grid(labels, check_map(product), "maps and product")
     same: xr.DataArray = (labels == product.drop_vars("quota", errors="ignore")).all(YEAR) & (product != 0)
     return same.drop_vars("quota", errors="ignore").rename("unchanged")
@@ -113,4 +113,5 @@ def sample_unchanged(
 def _belongs(rows: Array, columns: Array, *, part: int, share: float, seed: int, block: int) -> Array:
     """Which pixels lie in the squares of `part`."""
     is_validation: Array = spatial_split(rows, columns, block, share, seed)
-    return is_validation == (part == VALIDATION)
+    found: Array = is_validation == (part == VALIDATION)
+    return found

@@ -40,9 +40,7 @@ def choose_acquisitions(source: Source, *, years: Sequence[int] | None = None, r
             raise InputError(f"no acquisition in {year}; the source has {have}; set acquisitions.years")
     tasks = {y: [lazy.call(source.weather, a, name=f"survey-{y}") for a in row] for y, row in by_year.items()}
     weather = lazy.compute(tasks)
-    surveyed = {
-        y: [Surveyed(a, w) for a, w in zip(row, weather[y], strict=True)] for y, row in by_year.items()
-    }
+    surveyed = {y: [Surveyed(a, w) for a, w in zip(row, weather[y], strict=True)] for y, row in by_year.items()}
     pairing = pair([[_candidate(s) for s in row] for row in surveyed.values()], rules, years=years)
     return _selection(surveyed, pairing)
 
@@ -64,9 +62,7 @@ def _selection(surveyed: dict[int, list[Surveyed]], pairing: Pairing) -> Selecti
         picked = pairing.index[:, i].tolist()
         chosen[year] = tuple(row[j] for j in picked)
         rejected[year] = tuple(
-            Surveyed(s.acquisition, s.weather, pairing.reasons[i][j])
-            for j, s in enumerate(row)
-            if j not in set(picked)
+            Surveyed(s.acquisition, s.weather, pairing.reasons[i][j]) for j, s in enumerate(row) if j not in set(picked)
         )
     return Selection(chosen, rejected, float(pairing.cost))
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mlc_dask.legend import DEFAULT_LEGEND
 from mlc_dask.worlds.canvas import Canvas
-from mlc_dask.worlds.kinds import CODES, KINDS, NUMBER
+from mlc_dask.worlds.kinds import CODES, NUMBER
 from mlc_dask.worlds.patterns import Bools
 from mlc_dask.worlds.settings import World
 
@@ -39,7 +39,9 @@ EVENTS = (
     Event("new houses", ("Grass", "Crops"), "suburb", 12, 500, True, "Artificial"),
     Event("field to meadow", ("Crops",), "meadow", 30, 1200, True),
     Event("meadow to field", ("Grass",), "maize", 30, 500, True),
-    Event("quarry growth", ("Broadleaves", "Conifers", "Grass", "Crops", "Shrubland"), "quarry", 12, 500, False, "Mineral"),
+    Event(
+        "quarry growth", ("Broadleaves", "Conifers", "Grass", "Crops", "Shrubland"), "quarry", 12, 500, False, "Mineral"
+    ),
     Event("pond", ("Grass", "Crops"), "lake", 5, 80, False),
 )
 
@@ -91,7 +93,9 @@ def _plant(
     inside = cv2.distanceTransform(np.pad(room, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     starts = inside >= 0.7 * (pixels / np.pi) ** 0.5
     if event.beside:
-        near = cv2.dilate((code == DEFAULT_LEGEND.code(event.beside)).astype(np.uint8), _square(6 + 2 * int(pixels**0.5)))
+        near = cv2.dilate(
+            (code == DEFAULT_LEGEND.code(event.beside)).astype(np.uint8), _square(6 + 2 * int(pixels**0.5))
+        )
         starts &= near > 0
     places = np.argwhere(starts)
     if not len(places):
@@ -124,7 +128,7 @@ def _grow(
         for place in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
             down, right = place[0] - start[0] + reach, place[1] - start[1] + reach
             exists = 0 <= place[0] < room.shape[0] and 0 <= place[1] < room.shape[1]
-            if exists and room[place] and place not in seen and 0 <= min(down, right) and max(down, right) <= 2 * reach:
+            if exists and room[place] and place not in seen and min(down, right) >= 0 and max(down, right) <= 2 * reach:
                 seen.add(place)
                 heapq.heappush(edge, (float(far[down, right]), place))
     return None if pixels else mask

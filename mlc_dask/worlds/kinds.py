@@ -110,7 +110,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("regrowth", "Shrubland", 28, "brush", "leaves", ((118, 285, 0.5, 10, 12),), 0.15, ("clearing", "hazel"), 0.6),
     Kind("lake", "Water", 41, "clear water", "clear water", (), 0.0, ("river",), 0.0),
     Kind("river", "Water", 40, "turbid water", "turbid water", (), 0.0, ("gravel",), 0.0),
-    Kind("glacier", "Snow", 34, "ice", "snow", ((-120, 150, 0.9, 14, 18), (285, 480, 0.9, 12, 14)), 0.15, ("rock",), 1.0),
+    Kind(
+        "glacier", "Snow", 34, "ice", "snow", ((-120, 150, 0.9, 14, 18), (285, 480, 0.9, 12, 14)), 0.15, ("rock",), 1.0
+    ),
 )
 
 NUMBER = {kind.name: i for i, kind in enumerate(KINDS)}

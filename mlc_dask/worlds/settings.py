@@ -70,7 +70,9 @@ class World:
         if self.seed < 0:
             raise InputError(f"seed = {self.seed} is negative; give 0 or more")
         if not 1 <= self.acquisitions_per_year <= 60:
-            raise InputError(f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; choose one inside")
+            raise InputError(
+                f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; choose one inside"
+            )
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 0.4:
                 raise InputError(f"{name} = {getattr(self, name)}; give a share between 0 and 0.4")

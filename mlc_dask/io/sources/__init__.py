@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlc_dask.io.sources.geotiff import GeoTiff, Mask
 from mlc_dask.acquisitions import Acquisition, Source, Weather
+from mlc_dask.io.sources.geotiff import GeoTiff, Mask
 
 SOURCES = {"geotiff": GeoTiff}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import rasterio
 from pydantic import BaseModel, ConfigDict, Field
 from rasterio.windows import Window
 
+from mlc_dask.acquisitions import Acquisition, Weather
 from mlc_dask.errors import InputError
 from mlc_dask.io.grids import Grid
-from mlc_dask.acquisitions import Acquisition, Weather
 from mlc_dask.schema import DN_OFFSET, SCALE
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
@@ -69,9 +70,9 @@ class GeoTiff(BaseModel):
         if not found:
             raise InputError(f"{self.folder} has no acquisition folders; it needs one folder per acquisition")
         found.sort(key=lambda a: (a.time, a.id))
-        for a, b in zip(found, found[1:], strict=False):
+        for a, b in pairwise(found):
             if a.time == b.time:
-                raise InputError(f"{a.place} and {b.place} are of the same time ({a.time:%Y-%m-%d %H:%M:%S}); remove one")
+                raise InputError(f"{a.place} and {b.place} are of one time ({a.time:%Y-%m-%d %H:%M:%S}); remove one")
         return found
 
     def _index(self) -> dict[str, str] | None:
@@ -118,7 +119,7 @@ class GeoTiff(BaseModel):
 
     def _header(self, path: Path, name: str) -> Grid:
         if not path.is_file():
-            raise InputError(f"{path} is missing; add {name} to this acquisition, or remove it from the source's settings")
+            raise InputError(f"{path} is missing; add {name} to this acquisition, or leave it out of the settings")
         with rasterio.open(path, driver="GTiff") as file:
             _index_of(file, self._described(name))
             return Grid.of(file)
@@ -137,7 +138,7 @@ class GeoTiff(BaseModel):
             factor = max(1, round(own.pixel / grid.pixel))
             if not own.refined(factor).matches(grid):
                 where = f"{acquisition.place}, {band}"
-                raise InputError(f"{where}: its grid is {own.label}, not {grid.label}; warp it to the grid of the others")
+                raise InputError(f"{where}: its grid is {own.label}, not {grid.label}; warp it to that grid")
 
     def weather(self, acquisition: Acquisition) -> Weather:
         """Cloud share over valid pixels and valid share, from the mask, or from the first band without one."""
@@ -210,12 +211,13 @@ def _window(path: Path, band: str | None, grid: Grid, rows: slice, columns: slic
     fine = coarse if factor == 1 else coarse.repeat(factor, axis=0).repeat(factor, axis=1)
     down, across = rows.start - top * factor, columns.start - left * factor
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    return fine[down : down + height, across : across + width]  # type: ignore[no-any-return]
+    window: npt.NDArray[Any] = fine[down : down + height, across : across + width]
+    return window
 
 
 def _to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
     """Source digital numbers to the cube's: reflectance = DN * 1e-4 - 0.1, 0 = no data, valid pixels at least 1."""
     dn = np.rint((raw.astype(np.float64) * scale + offset) / SCALE) + DN_OFFSET
-    found = np.clip(dn, 1, 65535).astype(np.uint16)
+    found: npt.NDArray[np.uint16] = np.clip(dn, 1, 65535).astype(np.uint16)
     found[raw == nodata] = 0
     return found
