@@ -64,11 +64,11 @@ def judge(
     years = [y for y in multi[YEAR].values.tolist() if y in truth]
     planes = [open_reference(truth[y], like=multi, legend=legend) for y in years]
     series = {
-        ("preliminary", False): preliminary,
-        ("single_year", False): single,
+        ("multi_year", True): multi_smooth,
         ("single_year", True): single_smooth,
         ("multi_year", False): multi,
-        ("multi_year", True): multi_smooth,
+        ("single_year", False): single,
+        ("preliminary", False): preliminary,
     }
     reference = xr.concat(planes, dim=xr.DataArray(years, dims=YEAR, name=YEAR)) if years else None
     return evaluate(series, truth=reference, legend=legend)

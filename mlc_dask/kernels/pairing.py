@@ -1,4 +1,10 @@
-"""Paired acquisitions: the same seasons in every year (METHOD section 2; paper section 3)."""
+"""Paired acquisitions: the same seasons in every year (METHOD section 2; paper section 3).
+
+The cost of a series adds up, over its pairs, the weighted mean cloud, mean missing area, spread and further orbits,
+and, over its gaps, ``gap_weight * max(0, gap / even - 1)²``. A gap lies between the mean season days of successive
+pairs; `even` is the season over q + 1 (at least one day). The season runs from the first to the last candidate of any
+year, and its two ends count as gaps: without them the cheapest series could crowd into a few weeks.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +39,7 @@ class Pairing:
     spreads
         (q,) int64 season days between the earliest and the latest year of every pair.
     cost
-        The minimum reached, see :func:`pair`.
+        The minimum reached, as the module describes it.
     reasons
         Per year and candidate: ``chosen``, or why not (``cloud over limit``, ``too little valid area``,
         ``no partner within max_days_apart``, ``outscored``).
@@ -48,7 +54,7 @@ class Pairing:
 def pair(
     candidates: Sequence[Sequence[Candidate]], rules: PairingRules, *, years: Sequence[object] | None = None
 ) -> Pairing:
-    """Choose ``rules.size`` pairs (one acquisition of each year) at the least cost, exactly.
+    """Choose ``rules.size`` pairs (one acquisition of each year) at the least cost, exactly (METHOD section 2).
 
     Parameters
     ----------
@@ -70,14 +76,6 @@ def pair(
         The limits allow fewer pairs; it tells how many and which limit binds. None is relaxed here.
     InputError
         No years, contradicting times, or limits so wide that the search would not end.
-
-    Notes
-    -----
-    The cost adds up, over the pairs, the weighted mean cloud, mean missing area, spread and further orbits, and, over
-    the gaps, ``gap_weight * max(0, gap / even - 1)²``. A gap lies between the mean season days of successive pairs;
-    `even` is the season over q + 1 (at least one day). The season runs from the first to the last candidate of any
-    year, and its two ends count as gaps: without them the cheapest series could crowd into a few weeks.
-    (METHOD section 2)
     """
     years = tuple(years) if years is not None else tuple(range(1, len(candidates) + 1))
     _check(candidates, years)

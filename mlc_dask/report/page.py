@@ -90,14 +90,15 @@ def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
     rows = summary[summary.metric.isin(list(wanted))]
     by_year = rows[(rows.scope == "overall") | rows.metric.isin(["agreement", "kappa"])]
     table = by_year.pivot_table(index=["model", "filtered"], columns="metric", values="value", sort=False)
-    return table[[m for m in wanted if m in table]].rename(columns=wanted).reset_index()
+    named = table[[m for m in wanted if m in table]].rename(columns=wanted).reset_index()
+    return named.rename_axis(columns=None).assign(filtered=named.filtered.map({True: "yes", False: "no"}))
 
 
 def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
     """Agreement by class and pair of years, models side by side, after filtering: the paper's Table 1."""
     rows = agreement[agreement.filtered & (agreement["pair"] != "all")]
     table = rows.pivot_table(index="class", columns=["model", "pair"], values="agreement", sort=False)
-    table.columns = pd.Index([", ".join(map(str, column)) for column in table.columns])
+    table.columns = pd.Index([f"{_words(model)} {pair}" for model, pair in table.columns])
     order = [c for c in table.index if c != "overall"] + ["overall"]
     return table.loc[order].reset_index()
 

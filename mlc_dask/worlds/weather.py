@@ -1,0 +1,139 @@
+"""The sky over a world: acquisition dates, clouds and shadows, swath edges, and what the scene classification sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.worlds.kinds import spectrum
+from mlc_dask.worlds.patterns import Bools, Floats, smooth_noise
+from mlc_dask.worlds.settings import World
+
+_CLOUD = spectrum("cloud")
+_SEASON = (18, 345)  # first and last day of the year on which anything is acquired
+
+NO_DATA, SHADOW, VEGETATION, BARE, WATER, CLOUD_MEDIUM, CLOUD_HIGH, CIRRUS, SNOW = 0, 3, 4, 5, 6, 8, 9, 10, 11
+
+
+@dataclass(frozen=True)
+class Overpass:
+    """One acquisition to be rendered: its time, relative orbit, platform, cloud share, and whether a swath edge cuts it."""
+
+    time: datetime
+    orbit: int
+    platform: str
+    cloud: float
+    cut: bool
+
+    @property
+    def name(self) -> str:
+        """Folder name."""
+        return f"{self.time:%Y%m%dT%H%M%S}_{self.platform}_R{self.orbit:03d}_T32TPS"
+
+
+def overpasses(world: World, year: int) -> list[Overpass]:
+    """Acquisitions of the year at position `year`: three quarters fair and near the same season every year."""
+    number = world.acquisitions_per_year
+    common = world.random("calendar")
+    base = np.linspace(*_SEASON, number) + common.uniform(-1, 1, number)
+    fair = common.permutation(number) < round(0.75 * number)
+    orbits = common.choice([22, 65], number)
+    random = world.random("calendar", world.years[year])
+    step = (_SEASON[1] - _SEASON[0]) / max(1, number - 1)
+    found = []
+    for i in range(number):
+        near = min(2.0, 0.3 * step)
+        day = int(round(base[i] + (random.uniform(-near, near) if fair[i] else random.uniform(-0.4, 0.4) * step)))
+        cloud = np.clip(random.gamma(1.2, world.cloud_share / 1.2), 0, 0.34) if fair[i] else random.uniform(0.45, 1.15)
+        moment = datetime(world.years[year], 1, 1, 10, 10 + i % 2 * 10, i % 60) + timedelta(days=day)
+        found.append(Overpass(moment, int(orbits[i]), "S2A" if i % 2 else "S2B", float(cloud), bool(orbits[i] == 65)))
+    return _apart(found)
+
+
+def _apart(rows: list[Overpass]) -> list[Overpass]:
+    """Leave out what would fall on a day that has an acquisition already."""
+    seen: dict[object, Overpass] = {}
+    for row in rows:
+        seen.setdefault(row.time.date(), row)
+    return list(seen.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """Opacity of clouds (0..1) and darkness of shadows (0..1), the part of them that SCL misses, and where data is."""
+
+    opacity: Floats
+    shadow: Floats
+    missed: Bools
+    valid: Bools
+
+    @classmethod
+    def of(cls, world: World, overpass: Overpass) -> Sky:
+        """Draw the sky of an acquisition."""
+        size, random = world.size, world.random("sky", overpass.name)
+        field = smooth_noise(random, size, size / 2.5, 5)
+        share = min(1.0, overpass.cloud)
+        edge = np.quantile(field, 1 - share) if share > 0 else field.max() + 1
+        opacity = np.clip((field - edge) / 0.35 + 0.15, 0, 1) * (field > edge - 0.05)
+        if share >= 1:
+            opacity = np.maximum(opacity, 0.9)
+        down, across = (int(random.integers(low, high)) for low, high in ((6, 14), (-12, -4)))
+        shadow = np.roll(opacity, (-down, across), (0, 1)) * (opacity < 0.1)
+        haze = np.clip(smooth_noise(random, size, size / 3) - 1.2, 0, 1) * 0.35 * (random.uniform() < 0.35)
+        thin = (haze > 0.03) & (opacity < 0.1)
+        missed = thin | ((opacity > 0) & (smooth_noise(random, size, size / 8) > 1.5))
+        return cls(
+            np.maximum(opacity, haze).astype(np.float32),
+            (0.55 * shadow).astype(np.float32),
+            missed,
+            _swath(world, overpass, random),
+        )
+
+    def over(self, ground: Floats) -> Floats:
+        """Reflectance (band, size, size) of the ground as seen through this sky."""
+        seen = ground * (1 - self.shadow)[None]
+        tops = _CLOUD[:, None, None] * (0.7 + 0.5 * self.opacity)[None]
+        clouded: Floats = seen + self.opacity[None] * (tops - seen)
+        return clouded
+
+
+def _swath(world: World, overpass: Overpass, random: np.random.Generator) -> Bools:
+    """Pixels with data: all of them, or those on one side of a slanted swath edge."""
+    if not overpass.cut:
+        return np.ones((world.size, world.size), bool)
+    y, x = np.mgrid[: world.size, : world.size] / world.size
+    inside: Bools = x + 0.25 * y > random.uniform(-0.05, 0.3)
+    return inside
+
+
+def scene_classification(
+    world: World, overpass: Overpass, ground: Floats, sky: Sky
+) -> npt.NDArray[np.uint8]:
+    """SCL (size / 2, size / 2) uint8: what a scene classification makes of an acquisition, with its errors."""
+    blue, green, red, nir, swir = (_halved(ground[i]) for i in (0, 1, 2, 3, 8))
+    vegetation = (nir - red) / np.maximum(nir + red, 1e-6)
+    found = np.where(vegetation > 0.4, VEGETATION, BARE)
+    found = np.where((nir < green) & (nir < 0.1), WATER, found)
+    found = np.where(((green - swir) / np.maximum(green + swir, 1e-6) > 0.35) & (green > 0.3), SNOW, found)
+    opacity, shadow = _halved(sky.opacity), _halved(sky.shadow)
+    found = np.where(shadow > 0.12, SHADOW, found)
+    found = np.where(opacity > 0.02, CIRRUS, found)
+    found = np.where(opacity > 0.12, CLOUD_MEDIUM, found)
+    found = np.where(opacity > 0.5, CLOUD_HIGH, found)
+    clear = np.where(vegetation > 0.4, VEGETATION, BARE)
+    found = np.where(_halved(sky.missed.astype(np.float32)) > 0.5, clear, found)
+    random = world.random("scl", overpass.name)
+    if random.uniform() < world.scl_false_alarms:
+        found = np.where((blue > 0.17) & (found == BARE), CLOUD_MEDIUM, found)
+    found = np.where(_halved(sky.valid.astype(np.float32)) > 0.999, found, NO_DATA)
+    return found.astype(np.uint8)
+
+
+def _halved(field: Floats) -> Floats:
+    """Mean over 2 × 2 pixels: 20 m from 10 m."""
+    size = field.shape[-1] // 2
+    halved: Floats = field.reshape(*field.shape[:-2], size, 2, size, 2).mean((-3, -1))
+    return halved
