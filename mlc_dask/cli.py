@@ -22,7 +22,7 @@ from mlc_dask.files import atomic_write
 from mlc_dask.inputs import check_inputs
 from mlc_dask.kinds import kinds, open_tables
 from mlc_dask.pipeline import annual_maps
-from mlc_dask.plan import Plan, make_plan
+from mlc_dask.plan import Plan, dry_run, make_plan
 from mlc_dask.progress import StepProgress
 from mlc_dask.report.page import key_figures
 from mlc_dask.run import Origin, Run, StopRun, explain, read_current
@@ -109,7 +109,7 @@ def status(config: ConfigPath) -> None:
     """Show which steps are done and which are not."""
     settings = load_config(config)
     table = Table("step", "state", "result", box=None)
-    for event in _dry(settings).steps:
+    for event in dry_run(settings).steps:
         state = "done" if event.state == "reused" else f"to do ({event.reason})"
         table.add_row(event.step, state, event.artifact.folder.name)
     console.print(table)
@@ -131,15 +131,9 @@ def _with_workers(config: Config, workers: int) -> Config:
     return config.model_copy(update={"execution": config.execution.model_copy(update={"workers": workers})})
 
 
-def _dry(config: Config) -> Run:
-    with Run(config.output, kinds(config.execution.patch), dry=True) as dry:
-        annual_maps(dry, config)
-    return dry
-
-
 def _run(config: Config, until: str | None) -> None:
     check_inputs(config)
-    steps = [event.step for event in _dry(config).steps]
+    steps = [event.step for event in dry_run(config).steps]
     if until is not None and until not in steps:
         raise InputError(f"there is no step {until!r}; choose one of {', '.join(steps)}")
     with connect(config.execution) as client:

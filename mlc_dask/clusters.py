@@ -13,14 +13,22 @@ from mlc_dask.config import Execution
 from mlc_dask.errors import InputError
 
 _CONNECT_SECONDS = 20
+_ONE_GIB = 2**30
 _SETTINGS = {
+    # Dask makes malloc hand freed blocks back at once; batches then spend their time on page faults (decision 005).
+    "distributed.nanny.pre-spawn-environ": {
+        "MALLOC_TRIM_THRESHOLD_": _ONE_GIB,
+        "MALLOC_MMAP_THRESHOLD_": _ONE_GIB,
+        "OMP_NUM_THREADS": 1,
+        "MKL_NUM_THREADS": 1,
+        "OPENBLAS_NUM_THREADS": 1,
+    },
     # A local cluster otherwise gives up for good on a worker that died twice within seconds, and the run hangs.
     "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.scheduler.allowed-failures": 5,
     # Samples and models pass through graphs on purpose, once each; their size is checked before, not per submission.
     "distributed.admin.large-graph-warning-threshold": "100MB",
-    "dataframe.convert-string": False,
 }
 
 

@@ -131,6 +131,7 @@ class Config(Section):
     """Everything that one run needs."""
 
     output: Annotated[Path, Field(description="folder of the results")]
+    sensor: Annotated[str, Field(description="sensor whose bands these are")] = "sentinel-2"
     seed: Annotated[int, Field(ge=0, description="of every random choice")] = 0
     source: Annotated[dict[str, Any], Field(description="where the acquisitions are; `kind` chooses the source")]
     product: Product
@@ -221,6 +222,8 @@ def commented(model: type[BaseModel] = Config) -> str:
     head = [
         "# mlc-dask: one run. Relative paths are relative to this file; keys behind a # have the default shown.",
         'output = "maps"',
+        "# seed = 0",
+        '# sensor = "sentinel-2"',
         "",
         "[source]",
         'kind = "geotiff"',
@@ -240,8 +243,6 @@ def commented(model: type[BaseModel] = Config) -> str:
 def _commented_tables(model: type[BaseModel]) -> list[str]:
     lines = []
     for name, field in model.model_fields.items():
-        if name == "seed":
-            lines += ["", "# seed = 0  (a key of the whole file: write it above [source])"]
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             lines += ["", f"# {(field.annotation.__doc__ or '').strip().splitlines()[0]}", f"[{name}]"]
             lines += [_commented_key(key, own) for key, own in field.annotation.model_fields.items()]

@@ -26,7 +26,7 @@ crosswalk = "corine"
 per_year = 20
 
 [annual_training]
-size = 6000             # the paper: 24 000, on 460 times the area
+size = 5000             # the paper: 24 000, on 460 times the area
 min_per_class = 100
 cluster_pixels = 4000
 max_clusters = 5
@@ -35,8 +35,8 @@ max_clusters = 5
 trees = 100
 
 [multiyear_training]
-train = 6000            # the paper: 24 000
-validation = 3000       # the paper: 12 000
+train = 5000            # the paper: 24 000
+validation = 2500       # the paper: 12 000
 min_per_class = 100
 block = 32
 
@@ -44,7 +44,7 @@ block = 32
 layers = 2              # the paper: 4
 hidden = 64             # the paper: 128
 dropout = 0.3
-epochs = 20             # the paper: 100
+epochs = 15             # the paper: 100
 batch = 256
 
 [evaluation]

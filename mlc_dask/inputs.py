@@ -17,6 +17,7 @@ from mlc_dask.io.sources import SOURCES
 from mlc_dask.kernels.pairing import PairingRules
 from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
 from mlc_dask.run import Source as Given
+from mlc_dask.sensors import SENSORS, Sensor
 from mlc_dask.stages.annual_training import Clustering
 
 
@@ -80,8 +81,15 @@ def pairing_rules(config: Config) -> PairingRules:
     """Rules by which acquisitions are paired."""
     own = config.acquisitions
     return PairingRules(
-        size=own.per_year, max_days_apart=own.max_days_apart, max_cloud=own.max_cloud, min_valid=own.min_valid_area
+        size=own.per_year, max_days_apart=own.max_days_apart, max_cloud=own.max_cloud, min_valid_area=own.min_valid_area
     )
+
+
+def sensor_for(config: Config) -> Sensor:
+    """Sensor that the bands belong to."""
+    if config.sensor not in SENSORS:
+        raise InputError(f"sensor = {config.sensor!r} is unknown; use {', '.join(SENSORS)}")
+    return SENSORS[config.sensor]
 
 
 def clustering_for(config: Config) -> Clustering:

@@ -12,6 +12,7 @@ from mlc_dask.inputs import (
     given_truth,
     legend_for,
     pairing_rules,
+    sensor_for,
 )
 from mlc_dask.run import Run
 from mlc_dask.sampling import Gaps
@@ -49,7 +50,7 @@ def annual_maps(run: Run, config: Config) -> None:
     annual = run.do(
         "annual-training", select_reliable_samples, cube, product, kind="samples",
         size=config.annual_training.size, min_per_class=config.annual_training.min_per_class, seed=seed, gaps=gaps,
-        clustering=clustering_for(config),
+        clustering=clustering_for(config), sensor=sensor_for(config),
     )  # fmt: skip
 
     # The multi-year training set (section 2.3)

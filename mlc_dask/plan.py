@@ -31,13 +31,18 @@ class Plan:
     bytes_written: int
 
 
+def dry_run(config: Config) -> Run:
+    """Go through the pipeline without doing anything: which steps there are, and which would be reused."""
+    with Run(config.output, kinds(config.execution.patch), dry=True) as dry:
+        annual_maps(dry, config)
+    return dry
+
+
 def make_plan(config: Config) -> Plan:
     """Choose the acquisitions and work out what a run would read, hold and reuse; nothing is written."""
     source = source_of(config)
     selection = choose_acquisitions(source, years=config.acquisitions.years, rules=pairing_rules(config))
     grid = source.grid()
-    with Run(config.output, kinds(config.execution.patch), dry=True) as dry:
-        annual_maps(dry, config)
     cube, patch = _cube_bytes(source, selection, grid), _patch_bytes(source, selection, grid, config.execution.patch)
     maps = len(selection.years) * grid.height * grid.width * _MAP_LAYERS
     edge = min(config.execution.patch, max(grid.shape))
@@ -50,7 +55,7 @@ def make_plan(config: Config) -> Plan:
         "patches": f"{patches} of at most {edge} × {edge} pixels",
         "memory per worker": f"about {(patch + _BATCH_BYTES) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
     }
-    return Plan(selection, facts, dry.steps, cube + maps)
+    return Plan(selection, facts, dry_run(config).steps, cube + maps)
 
 
 def _pixel_bytes(source: Source, selection: Selection) -> int:

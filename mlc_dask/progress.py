@@ -42,7 +42,7 @@ class StepProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[detail]}"),
             console=console,
-            transient=False,
+            disable=not console.is_terminal,
         )
         self._stop = threading.Event()
         self._poller = threading.Thread(target=self._poll, daemon=True)
@@ -72,12 +72,19 @@ class StepProgress:
                 self._current = self._progress.add_task(event.step, total=None, detail=_because(event.reason))
             case "reused":
                 self._progress.add_task(event.step, total=1, completed=1, detail="reused")
+                self._say(f"{event.step}: reused")
             case "finished" | "failed":
                 task, self._current = self._current, None
                 total = self._progress.tasks[task].total or 1
                 done = total if event.state == "finished" else self._progress.tasks[task].completed
                 self._progress.update(task, total=total, completed=done, detail=event.state)
                 self._progress.stop_task(task)
+                self._say(f"{event.step}: {event.state} after {event.seconds:.1f} s")
+
+    def _say(self, line: str) -> None:
+        """Print a line where there is no terminal for bars, as in a log."""
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False)
 
     def _on_epoch(self, event: Any) -> None:
         row = event[1]

@@ -9,7 +9,8 @@ from typing import Any
 
 import xarray as xr
 
-from mlc_dask.acquisitions import Selection, Source, Surveyed
+from mlc_dask import lazy
+from mlc_dask.acquisitions import Selection, Source
 from mlc_dask.classifiers import Model
 from mlc_dask.io.products import open_product, open_reference
 from mlc_dask.legend import Crosswalk
@@ -32,7 +33,8 @@ def stack_selection(source: Source, selection: Selection) -> xr.Dataset:
 
 def put_on_grid(path: Path, cube: xr.Dataset, *, crosswalk: Crosswalk) -> xr.DataArray:
     """Put the old map on the cube's grid."""
-    return open_product(path, like=cube, crosswalk=crosswalk, legend=crosswalk.legend)
+    product = open_product(path, like=cube, crosswalk=crosswalk, legend=crosswalk.legend)
+    return product.chunk(lazy.blocks_of(cube.reflectance))
 
 
 def find_unchanged(preliminary: xr.Dataset, product: xr.DataArray) -> xr.Dataset:
@@ -100,8 +102,7 @@ def gather_evidence(
         histories={name: model.history for name, model in models.items()},
         notes=list(chain(annual.attrs["notes"], samples.attrs["notes"])),
         clusters=annual.attrs["clusters"],
-        chosen={y: [(_day(s), s.weather.cloud) for s in rows] for y, rows in selection.chosen.items()},
-        rejected={y: [_day(s) for s in rows] for y, rows in selection.rejected.items()},
+        selection=selection,
         facts={
             "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
             "Acquisitions": f"{selection.size} a year, bands {', '.join(cube.band.values.tolist())}",
@@ -111,7 +112,3 @@ def gather_evidence(
         },
         rule=rule,
     )
-
-
-def _day(surveyed: Surveyed) -> int:
-    return surveyed.acquisition.time.timetuple().tm_yday

@@ -59,7 +59,10 @@ len(acquisitions), acquisitions[0]
 # %%
 selection = mlc.choose_acquisitions(source, rules=mlc.PairingRules(size=20))
 figures.calendar(
-    {y: [(s.acquisition.time.timetuple().tm_yday, s.weather.cloud) for s in rows] for y, rows in selection.chosen.items()},
+    {
+        y: [(s.acquisition.time.timetuple().tm_yday, s.weather.cloud) for s in rows]
+        for y, rows in selection.chosen.items()
+    },
     {y: [s.acquisition.time.timetuple().tm_yday for s in rows] for y, rows in selection.rejected.items()},
 )
 
@@ -95,7 +98,7 @@ figures.one_map(product, mlc.DEFAULT_LEGEND, "old map")
 # %% [markdown]
 # ## Annual training sets (section 2.2)
 #
-# The labels of the old map, cleaned: eroded by one of its cells, then only the dominant spectral cluster of every class.
+# The labels of the old map, cleaned: eroded by one of its cells, then only the dominant spectral cluster of each class.
 
 # %%
 annual = mlc.select_reliable_samples(
@@ -113,7 +116,9 @@ unchanged = mlc.unchanged_areas(preliminary, product)
 figures.map_series({"preliminary": preliminary.label}, mlc.DEFAULT_LEGEND)
 
 # %%
-samples = mlc.sample_unchanged(cube, product, unchanged, train=2400, validation=1200, min_per_class=50, block=16, seed=0)
+samples = mlc.sample_unchanged(
+    cube, product, unchanged, train=2400, validation=1200, min_per_class=50, block=16, seed=0
+)
 samples
 
 # %% [markdown]
@@ -136,7 +141,9 @@ figures.map_series({"multi-year": multi_year.label, "single-year": single_year.l
 # the first without the others: a map that never changes agrees perfectly.
 
 # %%
-truth = {y: mlc.open_reference(folder / "truth" / f"{y}.tif", like=cube, legend=mlc.DEFAULT_LEGEND) for y in selection.years}
+truth = {
+    y: mlc.open_reference(folder / "truth" / f"{y}.tif", like=cube, legend=mlc.DEFAULT_LEGEND) for y in selection.years
+}
 reference = preliminary.label.copy(data=np.stack([t.values for t in truth.values()]))
 found = mlc.evaluate(
     {("multi_year", True): multi_year, ("single_year", True): single_year}, truth=reference, legend=mlc.DEFAULT_LEGEND

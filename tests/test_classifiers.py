@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, Context, RandomForest, TrainingSet, load_model, save_model
-from mlc_dask.classifiers.engines import BATCH
+from mlc_dask.classifiers.engines import BATCH, TorchEngine
 from mlc_dask.errors import InputError
 from mlc_dask.legend import DEFAULT_LEGEND
 
@@ -550,6 +550,33 @@ class TestLSTM:
         assert told == list(range(epoch + 1, 7)), "what was done must not be done again"
         assert resumed.to_bytes() == models["lstm"].to_bytes()
         assert [p.name for p in checkpoint.parent.iterdir()] == ["lstm.checkpoint"]
+
+    def test_resuming_after_the_best_epoch_keeps_it(self, tmp_path: Path) -> None:
+        noisy = make_set(200, noise=4000)
+        classifier = LSTM(layers=1, hidden=16, epochs=14, batch=32, learning_rate=0.03)
+        undisturbed = classifier.fit(noisy, seed=1)
+        best = int(np.argmin([row["validation_loss"] for row in undisturbed.history])) + 1
+        assert best < 13, "the case must overfit, else it shows nothing"
+        checkpoint = tmp_path / "lstm.checkpoint"
+        with pytest.raises(Interrupted):
+            classifier.fit(noisy, seed=1, checkpoint=checkpoint, report=stop_after(best + 1))
+        assert classifier.fit(noisy, seed=1, checkpoint=checkpoint).to_bytes() == undisturbed.to_bytes()
+
+    @pytest.mark.parametrize("count", [1, BATCH, 2 * BATCH + 3])
+    def test_the_network_sees_whole_batches_only(self, count: int) -> None:
+        seen: list[torch.Tensor] = []
+
+        class Watched(torch.nn.Module):
+            def forward(self, dn: torch.Tensor) -> torch.Tensor:
+                seen.append(dn.clone())
+                return torch.zeros(len(dn), 2)
+
+        dn, _ = pixels(count)
+        TorchEngine(Watched()).classify(dn)
+        assert {tuple(x.shape) for x in seen} == {(BATCH, T, B)}
+        together = torch.cat(seen).numpy()
+        assert np.array_equal(together[:count], dn.transpose(2, 0, 1))
+        assert not together[count:].any()
 
     def test_dropout_and_order_matter_to_that(self, data: TrainingSet) -> None:
         wet, dry = (dataclasses.replace(SMALL["lstm"], dropout=d).fit(data, seed=3).arrays for d in (0.5713, 0.0))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlc_dask.errors import InputError
 from mlc_dask.kernels.pairing import Candidate, Infeasible, PairingRules, pair, season_day
 
-OPEN = PairingRules(size=1, max_days_apart=364, max_cloud=1, min_valid=0)
+OPEN = PairingRules(size=1, max_days_apart=364, max_cloud=1, min_valid_area=0)
 
 
 def clear(*days, **kwargs):
@@ -26,7 +26,7 @@ def every_series(candidates, rules, size):
     per_year = []
     for year in candidates:
         usable = [
-            i for i, c in enumerate(year) if c.cloud <= rules.max_cloud and 1 - c.missing >= rules.min_valid - 1e-9
+            i for i, c in enumerate(year) if c.cloud <= rules.max_cloud and 1 - c.missing >= rules.min_valid_area - 1e-9
         ]
         usable.sort(key=lambda i: year[i].order)
         per_year.append(list(combinations(usable, size)))
@@ -79,7 +79,7 @@ def worlds(draw):
         size=draw(st.integers(1, 4)),
         max_days_apart=draw(st.sampled_from([0, 3, 6, 15, 40])),
         max_cloud=draw(st.sampled_from([0.4, 0.8, 1.0])),
-        min_valid=draw(st.sampled_from([0.0, 0.3, 0.9])),
+        min_valid_area=draw(st.sampled_from([0.0, 0.3, 0.9])),
         cloud_weight=draw(weight),
         missing_weight=draw(weight),
         spread_weight=draw(weight),
@@ -121,7 +121,7 @@ def test_every_candidate_has_the_reason_that_enumeration_gives(world):
     result = pair(candidates, rules)
     for y, year in enumerate(candidates):
         for i, c in enumerate(year):
-            if 1 - c.missing < rules.min_valid - 1e-9:
+            if 1 - c.missing < rules.min_valid_area - 1e-9:
                 expected = "too little valid area"
             elif c.cloud > rules.max_cloud:
                 expected = "cloud over limit"
@@ -145,14 +145,14 @@ def test_infeasible_figures_are_honest(world):
         pair(candidates, rules, years=(2018, 2019, 2020)[: len(candidates)])
     told = caught.value
     assert (told.requested, told.largest) == (4, largest)
-    wide = {"max_days_apart": 364, "max_cloud": 1.0, "min_valid": 0.0}
+    wide = {"max_days_apart": 364, "max_cloud": 1.0, "min_valid_area": 0.0}
     alone = {name: most(candidates, replace(rules, **{name: value})) for name, value in wide.items()}
     assert {r.setting for r in told.relaxations} == {name for name, n in alone.items() if n > largest}
     for r in told.relaxations:
         assert most(candidates, replace(rules, **{r.setting: r.value})) == r.allows
         assert min(r.allows, 4) == min(alone[r.setting], 4)
         # The step before the mildest sufficient value is not enough.
-        step = {"max_days_apart": -1, "max_cloud": -0.01, "min_valid": 0.01}[r.setting]
+        step = {"max_days_apart": -1, "max_cloud": -0.01, "min_valid_area": 0.01}[r.setting]
         assert most(candidates, replace(rules, **{r.setting: round(r.value + step, 2)})) < min(r.allows, 4)
     short = [y for y, c in zip((2018, 2019, 2020), candidates, strict=False) if len(c) < 4]
     if short:
@@ -186,11 +186,11 @@ def test_message_for_cloud():
 def test_message_for_partial_swaths():
     candidates = [clear(0, 30, 60), [*clear(0, 30), Candidate(60, 9, cloud=0, missing=0.7)]]
     with pytest.raises(
-        Infeasible, match=r"min_valid=0.5 binds \(0.3 would allow 3\).* lower min_valid to 0.3$"
+        Infeasible, match=r"min_valid_area=0.5 binds \(0.3 would allow 3\).* lower min_valid_area to 0.3$"
     ) as caught:
         pair(candidates, PairingRules(size=3))
-    assert caught.value.binding == "min_valid"
-    assert pair(candidates, PairingRules(size=3, min_valid=0.3)).index.shape == (3, 2)
+    assert caught.value.binding == "min_valid_area"
+    assert pair(candidates, PairingRules(size=3, min_valid_area=0.3)).index.shape == (3, 2)
 
 
 def test_message_for_a_short_year_names_the_year():
@@ -299,7 +299,7 @@ def test_values_out_of_range_are_refused():
     for bad in ({"cloud": 40.0}, {"missing": -0.1}, {"cloud": float("nan")}, {"day": 365}):
         with pytest.raises(InputError):
             Candidate(**({"day": 5, "order": 0.0, "cloud": 0.0, "missing": 0.0} | bad))
-    for bad in ({"size": 0}, {"max_days_apart": -1}, {"max_cloud": 40}, {"min_valid": 2}, {"gap_weight": -1.0}):
+    for bad in ({"size": 0}, {"max_days_apart": -1}, {"max_cloud": 40}, {"min_valid_area": 2}, {"gap_weight": -1.0}):
         with pytest.raises(InputError):
             PairingRules(**bad)
     with pytest.raises(InputError, match="one name per year"):

@@ -120,7 +120,7 @@ class RandomForest:
             Not used: a forest has no epochs.
         """
         dn, labels = data.part(validation=False)
-        forest = RandomForestClassifier(  # type: ignore[no-untyped-call]
+        forest = RandomForestClassifier(
             n_estimators=self.trees,
             max_depth=self.max_depth,
             min_samples_leaf=self.min_samples_leaf,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +13,26 @@ import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
 
 from mlc_dask.errors import InputError
 from mlc_dask.schema import X, Y
 
 _LATTICE_TOLERANCE = 1e-3
 """Share of a pixel by which two files of one lattice may differ (rounding in their headers)."""
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[rasterio.io.DatasetReader]:
+    """Open a GeoTIFF, and only a GeoTIFF; whatever cannot be read of it is bad input that names the file."""
+    try:
+        with rasterio.open(path, driver="GTiff") as file:
+            yield file
+    except RasterioIOError as error:
+        reason = str(error).replace("\n", " ")
+        raise InputError(
+            f"{path} cannot be read as a GeoTIFF ({reason}); fetch it again, or convert it with gdal_translate"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -39,12 +55,6 @@ class Grid:
         if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) > _LATTICE_TOLERANCE * t.a:
             raise InputError(f"{source.name} is rotated or has oblong pixels ({t.a} × {-t.e}); warp it to squares")
         return cls(source.crs.to_wkt(), t.c, t.f, t.a, source.height, source.width)
-
-    @classmethod
-    def of_file(cls, path: Path) -> Grid:
-        """Lattice of a GeoTIFF on disk."""
-        with rasterio.open(path, driver="GTiff") as source:
-            return cls.of(source)
 
     @classmethod
     def of_raster(cls, raster: xr.Dataset | xr.DataArray) -> Grid:

@@ -7,15 +7,13 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import xarray as xr
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 
 from mlc_dask.errors import InputError
-from mlc_dask.io.grids import Grid
+from mlc_dask.io.grids import Grid, open_raster
 from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
 from mlc_dask.schema import X, Y
 
@@ -50,10 +48,10 @@ def open_product(
     """
     table = read_crosswalk(crosswalk, legend)
     grid = Grid.of_raster(like)
-    codes, cell = _on_grid(Path(path), grid)
-    values, counts = np.unique(codes, return_counts=True)
+    codes, valid, cell = _on_grid(Path(path), grid)
+    values, counts = np.unique(codes[valid], return_counts=True)
     table.check(dict(zip(values.tolist(), counts.tolist(), strict=True)), str(path))
-    label = table.table()[codes]
+    label = table.table()[codes] * valid
     if not label.any():
         raise InputError(f"{path}: no pixel of the area has a class of the legend; check its extent and the crosswalk")
     return xr.DataArray(
@@ -77,30 +75,29 @@ def read_crosswalk(crosswalk: str | Path | Crosswalk, legend: Legend) -> Crosswa
 def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> xr.DataArray:
     """Independent reference map (y, x) uint8 whose codes are the legend's own, on the grid of `like`."""
     grid = Grid.of_raster(like)
-    codes, _ = _on_grid(Path(path), grid)
+    codes, _, _ = _on_grid(Path(path), grid)
     unknown = sorted(set(np.unique(codes).tolist()) - {0, *legend.codes})
     if unknown:
         raise InputError(f"{path}: codes {unknown} are not in the legend {list(legend.codes)}; recode the reference")
     return xr.DataArray(codes.astype(np.uint8), dims=(Y, X), coords=grid.coords(), name="truth")
 
 
-def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], float]:
-    """Product codes on `grid` (nearest; no data of the file becomes 0), and the product's cell in units of the grid."""
+def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_], float]:
+    """Product codes on `grid` (nearest), where the file has data, and the product's cell in units of the grid."""
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the path of a GeoTIFF of class codes")
-    try:
-        source = rasterio.open(path, driver="GTiff")
-    except RasterioIOError as error:
-        raise InputError(f"{path} cannot be read as a GeoTIFF ({error}); convert it with gdal_translate") from None
-    with source:
+    with open_raster(path) as source:
         if source.crs is None:
             raise InputError(f"{path} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         if np.dtype(source.dtypes[0]).kind not in "iu":
             raise InputError(f"{path} holds {source.dtypes[0]}, not integer class codes; convert it to uint8 or uint16")
         with WarpedVRT(
             source, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
-            resampling=Resampling.nearest, src_nodata=source.nodata, nodata=0, dtype="uint16",
+            resampling=Resampling.nearest, src_nodata=source.nodata, add_alpha=True,
         ) as warped:  # fmt: skip
-            codes: npt.NDArray[np.uint16] = warped.read(1)
+            codes, valid = warped.read(1), warped.read(warped.count) != 0
+        if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:
+            low, high = int(codes[valid].min()), int(codes[valid].max())
+            raise InputError(f"{path}: codes from {low} to {high} do not fit into 0..65535; recode the product")
         transform, _, _ = calculate_default_transform(source.crs, grid.crs, source.width, source.height, *source.bounds)
-        return codes, float(round(transform.a, 3))
+        return np.where(valid, codes, 0).astype(np.uint16), valid, float(round(transform.a, 3))

@@ -39,7 +39,7 @@ class Infeasible(InputError):  # noqa: N818 - it names a finding, and is raised 
     requested, largest
         Pairs asked for, and the most that the limits allow.
     binding
-        ``max_days_apart``, ``max_cloud``, ``min_valid``, ``too few acquisitions in YEAR`` (fewer than asked for,
+        ``max_days_apart``, ``max_cloud``, ``min_valid_area``, ``too few acquisitions in YEAR`` (fewer than asked for,
         whatever the limits), or ``several`` when no limit eased alone allows one pair more.
     relaxations
         What each limit eased alone would allow; limits that would allow nothing more are left out.
@@ -111,7 +111,7 @@ def require_feasible(candidates: Sequence[Sequence[Candidate]], rules: PairingRu
         binding = f"too few acquisitions in {years[shortest]}"
         why, fixes = f"{binding} ({count} in all)", [f"add acquisitions to {years[shortest]}"]
     elif not eased:
-        binding, fixes = "several", ["relax max_days_apart, max_cloud and min_valid together"]
+        binding, fixes = "several", ["relax max_days_apart, max_cloud and min_valid_area together"]
         why = "no single limit binds, they do together"
     else:
         binding = eased[0].setting
@@ -139,7 +139,7 @@ def _relaxations(
     mildest_first: dict[str, list[float]] = {
         "max_days_apart": list(range(rules.max_days_apart + 1, 365)),
         "max_cloud": [p / 100 for p in range(101) if p / 100 > rules.max_cloud],
-        "min_valid": [p / 100 for p in range(100, -1, -1) if p / 100 < rules.min_valid],
+        "min_valid_area": [p / 100 for p in range(100, -1, -1) if p / 100 < rules.min_valid_area],
     }
     found = []
     for setting, values in mildest_first.items():

@@ -87,7 +87,7 @@ class PairingRules:
         Largest spread between the years of one pair, in season days (δ; the paper's 6).
     max_cloud
         Largest cloudy share of an acquisition (the paper's 0.40).
-    min_valid
+    min_valid_area
         Smallest share of the area of interest with data; a partial swath below it is not used.
     cloud_weight, missing_weight
         Cost of a pair per unit of its mean cloudy and missing share.
@@ -103,7 +103,7 @@ class PairingRules:
     size: int = 20
     max_days_apart: int = 6
     max_cloud: float = 0.40
-    min_valid: float = 0.50
+    min_valid_area: float = 0.50
     cloud_weight: float = 1.0
     missing_weight: float = 1.0
     spread_weight: float = 0.02
@@ -115,7 +115,7 @@ class PairingRules:
             raise InputError(f"size = {self.size} acquisitions a year; ask for at least 1")
         if self.max_days_apart < 0:
             raise InputError(f"max_days_apart = {self.max_days_apart} is negative; give 0 or more days")
-        for name in ("max_cloud", "min_valid"):
+        for name in ("max_cloud", "min_valid_area"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} = {getattr(self, name)} is not a share; give 0..1, not percent")
         for name in ("cloud_weight", "missing_weight", "spread_weight", "orbit_weight", "gap_weight"):
@@ -124,7 +124,7 @@ class PairingRules:
 
     def refuses(self, candidate: Candidate) -> str:
         """Why `candidate` may not be used whatever its partners, or an empty string."""
-        if candidate.missing > 1 - self.min_valid + _ROUNDING:
+        if candidate.missing > 1 - self.min_valid_area + _ROUNDING:
             return PARTIAL
         if candidate.cloud > self.max_cloud + _ROUNDING:
             return CLOUDY

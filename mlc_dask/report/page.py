@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
+from mlc_dask.acquisitions import Selection
 from mlc_dask.legend import Legend
 from mlc_dask.report import figures
 
@@ -25,8 +26,7 @@ class Evidence:
     """Everything that the page shows.
 
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
-    each; `clusters` the rows of the annual training set; `chosen` and `rejected` the acquisitions as
-    :func:`mlc_dask.report.figures.calendar` takes them; `facts` name and value of whatever says where this came from.
+    each; `clusters` the rows of the annual training set; `facts` name and value of whatever says where this came from.
     """
 
     title: str
@@ -39,8 +39,7 @@ class Evidence:
     histories: Mapping[str, Sequence[Mapping[str, Any]]]
     notes: Sequence[str]
     clusters: Sequence[Mapping[str, Any]]
-    chosen: Mapping[int, Sequence[tuple[int, float]]]
-    rejected: Mapping[int, Sequence[int]]
+    selection: Selection
     facts: Mapping[str, str]
     rule: str
 
@@ -64,7 +63,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
         ),
         "recall": figures.recall_by_size(evidence.summary),
         "curves": figures.training_curves(evidence.histories),
-        "calendar": figures.calendar(evidence.chosen, evidence.rejected),
+        "calendar": figures.calendar(evidence.selection),
     }
     page = template.render(
         evidence=evidence,
@@ -81,7 +80,7 @@ def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
     wanted = {
         "agreement": "agreement",
         "kappa": "kappa",
-        "flicker_share": "flicker A→B→A",
+        "flicker_share": "flicker",
         "accuracy": "accuracy",
         "macro_f1": "macro-F1",
         "change_recall": "change recall",
@@ -90,8 +89,9 @@ def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
     rows = summary[summary.metric.isin(list(wanted))]
     by_year = rows[(rows.scope == "overall") | rows.metric.isin(["agreement", "kappa"])]
     table = by_year.pivot_table(index=["model", "filtered"], columns="metric", values="value", sort=False)
-    named = table[[m for m in wanted if m in table]].rename(columns=wanted).reset_index()
-    return named.rename_axis(columns=None).assign(filtered=named.filtered.map({True: "yes", False: "no"}))
+    named = table[[m for m in wanted if m in table]].rename(columns=wanted).rename_axis(columns=None)
+    maps = [_words(f"{model}{_FILTERED if filtered else ''}") for model, filtered in table.index]
+    return named.assign(maps=maps).set_index("maps").reset_index()
 
 
 def table_one(agreement: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ EVENTS = (
 
 @dataclass(frozen=True)
 class Change:
-    """One true change: `pixels` of class `before` are of class `after` from `year` on; `row`, `column` lie within it."""
+    """One true change: `pixels` of class `before` are of `after` from `year` on; `row`, `column` lie within it."""
 
     event: str
     year: int
@@ -60,7 +60,7 @@ class Change:
 
 
 def plant_changes(canvas: Canvas, world: World) -> tuple[Change, ...]:
-    """Plant the changes of all years in `canvas`; a pixel changes once at most, and changes of one year do not touch."""
+    """Plant the changes of all years in `canvas`; a pixel changes once at most, changes of a year do not touch."""
     taken = np.zeros(canvas.segment.shape, bool)
     found = []
     for year in range(1, len(world.years)):
@@ -112,7 +112,7 @@ def _plant(
 def _grow(
     room: Bools, start: tuple[int, int], pixels: int, straight: bool, random: np.random.Generator
 ) -> Bools | None:
-    """Connected `pixels` of `room` around `start`: a turned rectangle where `straight`, else a ragged blob."""
+    """Return connected `pixels` of `room` around `start`: a turned rectangle where `straight`, else a ragged blob."""
     angle, stretch = random.uniform(0, np.pi), random.uniform(1, 1.6)
     reach = int(2 * pixels**0.5) + 3
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]

@@ -15,7 +15,7 @@ CELL = 10
 """Edge of a product cell in pixels: 100 m."""
 
 _SMALLEST = 5
-"""Smallest unit in cells; smaller ones are merged into their surroundings."""
+"""Smallest unit in cells, in an area large enough for it; smaller ones are merged into their surroundings."""
 
 _MIXED = 20
 """CORINE grid code 20, complex cultivation patterns: what heterogeneous farmland is mapped as."""
@@ -44,12 +44,12 @@ def corine(world: World, landscape: Landscape) -> npt.NDArray[np.uint8]:
 
 def _generalised(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Give units below the smallest size the code of their nearest larger neighbour."""
-    small = np.zeros(codes.shape, bool)
+    smallest, small = min(_SMALLEST, max(1, codes.size // 60)), np.zeros(codes.shape, bool)
     for code in np.unique(codes):
         units, count = ndimage.label(codes == code)
         sizes = np.bincount(units.ravel(), minlength=count + 1)
-        sizes[0] = _SMALLEST
-        small |= sizes[units] < _SMALLEST
+        sizes[0] = smallest
+        small |= sizes[units] < smallest
     if small.all():
         return codes
     nearest = ndimage.distance_transform_edt(small, return_distances=False, return_indices=True)

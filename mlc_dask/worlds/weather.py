@@ -20,7 +20,7 @@ NO_DATA, SHADOW, VEGETATION, BARE, WATER, CLOUD_MEDIUM, CLOUD_HIGH, CIRRUS, SNOW
 
 @dataclass(frozen=True)
 class Overpass:
-    """One acquisition to be rendered: its time, relative orbit, platform, cloud share, and whether a swath edge cuts it."""
+    """One acquisition to be rendered: time, relative orbit, platform, cloud share, and whether a swath edge cuts it."""
 
     time: datetime
     orbit: int
@@ -46,7 +46,7 @@ def overpasses(world: World, year: int) -> list[Overpass]:
     found = []
     for i in range(number):
         near = min(2.0, 0.3 * step)
-        day = int(round(base[i] + (random.uniform(-near, near) if fair[i] else random.uniform(-0.4, 0.4) * step)))
+        day = round(base[i] + (random.uniform(-near, near) if fair[i] else random.uniform(-0.4, 0.4) * step))
         cloud = np.clip(random.gamma(1.2, world.cloud_share / 1.2), 0, 0.34) if fair[i] else random.uniform(0.45, 1.15)
         moment = datetime(world.years[year], 1, 1, 10, 10 + i % 2 * 10, i % 60) + timedelta(days=day)
         found.append(Overpass(moment, int(orbits[i]), "S2A" if i % 2 else "S2B", float(cloud), bool(orbits[i] == 65)))
@@ -109,9 +109,7 @@ def _swath(world: World, overpass: Overpass, random: np.random.Generator) -> Boo
     return inside
 
 
-def scene_classification(
-    world: World, overpass: Overpass, ground: Floats, sky: Sky
-) -> npt.NDArray[np.uint8]:
+def scene_classification(world: World, overpass: Overpass, ground: Floats, sky: Sky) -> npt.NDArray[np.uint8]:
     """SCL (size / 2, size / 2) uint8: what a scene classification makes of an acquisition, with its errors."""
     blue, green, red, nir, swir = (_halved(ground[i]) for i in (0, 1, 2, 3, 8))
     vegetation = (nir - red) / np.maximum(nir + red, 1e-6)

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from mlc_dask.acquisitions import Acquisition, Weather
 from mlc_dask.errors import InputError
-from mlc_dask.io.grids import Grid
+from mlc_dask.io.grids import Grid, open_raster
 from mlc_dask.schema import DN_OFFSET, SCALE
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
@@ -120,7 +120,7 @@ class GeoTiff(BaseModel):
     def _header(self, path: Path, name: str) -> Grid:
         if not path.is_file():
             raise InputError(f"{path} is missing; add {name} to this acquisition, or leave it out of the settings")
-        with rasterio.open(path, driver="GTiff") as file:
+        with open_raster(path) as file:
             _index_of(file, self._described(name))
             return Grid.of(file)
 
@@ -197,13 +197,13 @@ def _index_of(file: rasterio.io.DatasetReader, band: str | None) -> int:
 
 
 def _whole(path: Path, band: str | None) -> npt.NDArray[Any]:
-    with rasterio.open(path, driver="GTiff") as file:
+    with open_raster(path) as file:
         return file.read(_index_of(file, band))  # type: ignore[no-any-return]
 
 
 def _window(path: Path, band: str | None, grid: Grid, rows: slice, columns: slice) -> npt.NDArray[Any]:
     """Window of the grid from a file whose pixels are a whole number of times larger."""
-    with rasterio.open(path, driver="GTiff") as file:
+    with open_raster(path) as file:
         factor = max(1, round(file.transform.a / grid.pixel))
         top, left = rows.start // factor, columns.start // factor
         bottom, right = -(-rows.stop // factor), -(-columns.stop // factor)

@@ -1,0 +1,176 @@
+"""The command line: bad input is one line and exit code 2, before any work; good input is told about."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from typer.testing import CliRunner
+
+from mlc_dask.cli import app
+from tests.runs import small_world, write_config
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_world(tmp_path_factory.mktemp("world"), size=64, years=(2018, 2019))
+
+
+@pytest.fixture
+def world(pristine: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pristine, tmp_path / "world"))
+
+
+def first(world: Path) -> Path:
+    return sorted((world / "acquisitions").iterdir())[0]
+
+
+def rewrite(path: Path, change: Callable[[dict[str, object], np.ndarray], np.ndarray]) -> None:
+    with rasterio.open(path) as file:
+        profile, values = dict(file.profile), file.read(1)
+    values = change(profile, values)
+    path.unlink()
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(values, 1)
+
+
+def other_crs(profile: dict[str, object], values: np.ndarray) -> np.ndarray:
+    profile["crs"] = "EPSG:32633"
+    return values
+
+
+def half_pixel(profile: dict[str, object], values: np.ndarray) -> np.ndarray:
+    assert isinstance(profile["transform"], Affine)
+    profile["transform"] = profile["transform"] @ Affine.translation(0.5, 0)
+    return values
+
+
+def drop_band(world: Path) -> str:
+    (first(world) / "B04.tif").unlink()
+    return "B04"
+
+
+def shift_band(world: Path) -> str:
+    rewrite(first(world) / "B03.tif", half_pixel)
+    return "B03"
+
+
+def move_band(world: Path) -> str:
+    rewrite(first(world) / "B11.tif", other_crs)
+    return "B11"
+
+
+def truncate_band(world: Path) -> str:
+    path = first(world) / "B02.tif"
+    path.write_bytes(path.read_bytes()[:40])
+    return "B02"
+
+
+def double_date(world: Path) -> str:
+    shutil.copytree(first(world), first(world).with_name(first(world).name + "_again"))
+    return "remove one"
+
+
+def unknown_label(world: Path) -> str:
+    def change(_: dict[str, object], values: np.ndarray) -> np.ndarray:
+        values[0, 0] = 77
+        return values
+
+    rewrite(world / "product" / "corine.tif", change)
+    return r"77 \(\d+ px\)"
+
+
+def single_class(world: Path) -> str:
+    rewrite(world / "product" / "corine.tif", lambda _, values: np.full_like(values, 12))
+    return "single class"
+
+
+def no_product(world: Path) -> str:
+    (world / "product" / "corine.tif").unlink()
+    return "corine.tif"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [drop_band, shift_band, move_band, truncate_band, double_date, unknown_label, single_class, no_product],
+)
+def test_bad_files_are_told_of_before_any_work(spoil: Callable[[Path], str], world: Path, tmp_path: Path) -> None:
+    told = spoil(world)
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    result = runner.invoke(app, ["run", str(config)])
+    assert result.exit_code == 2, result.output
+    (line,) = result.output.strip().splitlines()
+    assert line.startswith("error: ") and re.search(told, line), line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("epochs", "0", "epochs = 0"),
+        ("trees", '"many"', "trees = 'many'"),
+        ("per_year", "9\nper_yaer = 3", "did you mean 'per_year'"),
+        ("size", "4", "size"),
+        ("kind", '"floppy"', "geotiff"),
+    ],
+)
+def test_bad_settings_are_told_of(key: str, value: str, told: str, world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", **{key: value})
+    if key == "size":
+        config.write_text(config.read_text().replace("size = 4", "size = 400").replace("size = 5", "size = 4"))
+    result = runner.invoke(app, ["plan", str(config)])
+    assert result.exit_code == 2, result.output
+    (line,) = result.output.strip().splitlines()
+    assert told in line
+
+
+def test_too_few_pairs_names_the_binding_limit(world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", per_year=20)
+    result = runner.invoke(app, ["plan", str(config)])
+    assert result.exit_code == 2
+    assert re.search(r"only \d+ of 20 acquisition pairs are feasible", result.output.replace("\n", " "))
+
+
+def test_unknown_step_is_refused(world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    result = runner.invoke(app, ["run", str(config), "--until", "forest"])
+    assert result.exit_code == 2 and "forests" in result.output
+
+
+def test_init_writes_once(tmp_path: Path) -> None:
+    path = tmp_path / "mlc.toml"
+    assert runner.invoke(app, ["init", str(path)]).exit_code == 0
+    text = path.read_text(encoding="utf-8")
+    assert "[multiyear_training]" in text and "# train = 24000" in text
+    again = runner.invoke(app, ["init", str(path)])
+    assert again.exit_code == 2 and path.read_text(encoding="utf-8") == text
+
+
+def test_plan_says_what_would_be_done_and_writes_nothing(world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    result = runner.invoke(app, ["plan", str(config)])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("chosen") == 12 and "memory per worker" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_run_until_status_and_explain(world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    result = runner.invoke(app, ["run", str(config), "--until", "product", "--workers", "1"])
+    assert result.exit_code == 0, result.output
+    assert "dashboard: http://127.0.0.1" in result.output and "cube: finished" in result.output
+    status = runner.invoke(app, ["status", str(config)]).output
+    assert re.search(r"product +done", status) and re.search(r"forests +to do", status)
+    told = runner.invoke(app, ["explain", str(tmp_path / "out"), "product"])
+    assert told.exit_code == 0 and "acquisitions" in told.output
+    unknown = runner.invoke(app, ["explain", str(tmp_path / "out"), "nothing"])
+    assert unknown.exit_code == 2
