@@ -159,6 +159,8 @@ def load_config(path: str | Path) -> Config:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; make one with: mlc-dask init {path}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give the configuration file in it") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}; mend that line") from None
     config = validated(Config, data, str(path))

@@ -7,7 +7,8 @@ A crosswalk is a CSV beside this module (or the user's own) with one row per pro
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,9 +93,8 @@ class Legend:
     def from_csv(cls, path: str | Path) -> Legend:
         """Read ``code,name,colour`` rows."""
         rows = _rows(path, {"code", "name", "colour"})
-        return cls(
-            tuple(LandCoverClass(_integer(path, r["code"]), r["name"].strip(), r["colour"].strip()) for r in rows)
-        )
+        with _told_of(str(path)):
+            return cls(tuple(LandCoverClass(_integer(r["code"]), r["name"].strip(), r["colour"].strip()) for r in rows))
 
 
 @dataclass(frozen=True)
@@ -151,16 +151,14 @@ class Crosswalk:
         cls, path: str | Path, legend: Legend, *, key: str = "code", no_data: tuple[int, ...] = (0,)
     ) -> Crosswalk:
         """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason."""
-        entries = []
+        entries: dict[int, Entry] = {}
         for row in _rows(path, {key, "label", "class", "quota", "reason"}):
-            code, target = _integer(path, row[key]), row["class"].strip()
-            if not target and not row["reason"].strip():
-                raise InputError(f"{path}: code {code} has neither a class nor a reason; say why it is excluded")
-            quota = float(row["quota"] or 1) if target else 0.0
-            if not 0 <= quota <= 1:
-                raise InputError(f"{path}: code {code} has quota {quota}; quotas are shares between 0 and 1")
-            entries.append(Entry(code, row["label"], legend.code(target) if target else NO_DATA, quota, row["reason"]))
-        return cls(Path(path).stem, legend, tuple(entries), no_data)
+            with _told_of(f"{path}: code {row[key]}"):
+                entry = _entry(_integer(row[key]), row, legend)
+                if entry.code in entries:
+                    raise InputError("stands twice; keep one row")
+                entries[entry.code] = entry
+        return cls(Path(path).stem, legend, tuple(entries.values()), no_data)
 
     @classmethod
     def named(cls, name: str, legend: Legend) -> Crosswalk:
@@ -176,9 +174,32 @@ class Crosswalk:
         return cls.from_csv(_HERE / file, legend, key=key, no_data=no_data)
 
 
+def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
+    target, text = row["class"].strip(), row["quota"].strip()
+    if not target and not row["reason"].strip():
+        raise InputError("has neither a class nor a reason; say why it is excluded")
+    try:
+        quota = float(text or 1) if target else 0.0
+    except ValueError:
+        raise InputError(f"quota {text!r} is not a number; give a share between 0 and 1") from None
+    if not 0 <= quota <= 1:
+        raise InputError(f"has quota {quota}; quotas are shares between 0 and 1")
+    return Entry(code, row["label"], legend.code(target) if target else NO_DATA, quota, row["reason"])
+
+
+@contextmanager
+def _told_of(place: str) -> Iterator[None]:
+    """Put the place before the message of a fault that knows only its value."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
 def _rows(path: str | Path, columns: set[str]) -> list[dict[str, str]]:
     try:
-        with Path(path).open(newline="", encoding="utf-8") as stream:
+        # Spreadsheets put a byte order mark before the first column's name.
+        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             missing = columns - set(reader.fieldnames or ())
             if missing:
@@ -188,15 +209,17 @@ def _rows(path: str | Path, columns: set[str]) -> list[dict[str, str]]:
             return [{k: v or "" for k, v in row.items()} for row in reader]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of a CSV") from None
+    except (IsADirectoryError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a CSV ({error}); save it as comma-separated UTF-8 text") from None
 
 
-def _integer(path: str | Path, text: str) -> int:
+def _integer(text: str) -> int:
     try:
         code = int(text)
     except ValueError:
-        raise InputError(f"{path}: {text!r} is not an integer code; write one whole number per row") from None
+        raise InputError(f"{text!r} is not an integer code; write one whole number per row") from None
     if not 0 <= code <= 65535:
-        raise InputError(f"{path}: code {code} is outside 0..65535; products are read as unsigned 16-bit rasters")
+        raise InputError(f"code {code} is outside 0..65535; products are read as unsigned 16-bit rasters")
     return code
 
 

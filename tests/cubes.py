@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,9 @@ from mlc_dask.legend import DEFAULT_LEGEND
 from mlc_dask.sensors import SENTINEL2
 
 Array = npt.NDArray[Any]
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+"""Real data, beside a checkout that has it; tests skip where it is absent."""
 
 BANDS = tuple(b for b in SENTINEL2.resolution if b not in ("B01", "B09", "B10"))
 

@@ -98,7 +98,7 @@ def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
     """Agreement by class and pair of years, models side by side, after filtering: the paper's Table 1."""
     rows = agreement[agreement.filtered & (agreement["pair"] != "all")]
     table = rows.pivot_table(index="class", columns=["model", "pair"], values="agreement", sort=False)
-    table.columns = pd.Index([f"{_words(model)} {pair}" for model, pair in table.columns])
+    table.columns = pd.Index([f"{_words(column[0])} {column[1]}" for column in table.columns.tolist()])
     order = [c for c in table.index if c != "overall"] + ["overall"]
     return table.loc[order].reset_index()
 

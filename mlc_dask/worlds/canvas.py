@@ -50,7 +50,7 @@ class Canvas:
         self.segment[mask] = inside + start
 
     def _append(self, kinds: Ints) -> int:
-        start = self.kinds.shape[1]
+        start = int(self.kinds.shape[1])
         own = np.tile(np.arange(start, start + kinds.shape[1], dtype=np.int32), (len(kinds), 1))
         self.kinds = np.concatenate([self.kinds, kinds], axis=1)
         self.traits = np.concatenate([self.traits, own], axis=1)

@@ -124,4 +124,4 @@ ARABLE = ("wheat", "barley", "maize", "beans")
 
 def spectrum(material: str) -> Floats:
     """Reflectance (band,) of a material, in the order of :data:`BANDS`."""
-    return np.array(MATERIALS[material], np.float32) / 100
+    return np.array(MATERIALS[material], np.float32) / np.float32(100)

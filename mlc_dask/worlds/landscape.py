@@ -40,7 +40,8 @@ class Landscape:
 
     def truth(self, year: int) -> npt.NDArray[np.uint8]:
         """Legend codes (size, size) in the year at position `year`."""
-        return CODES[self.kinds[year]][self.segment]
+        codes: npt.NDArray[np.uint8] = CODES[self.kinds[year]][self.segment]
+        return codes
 
 
 def make_landscape(world: World) -> Landscape:
@@ -64,7 +65,8 @@ def _off_river(random: np.random.Generator, size: int) -> Floats:
     v, u = (a.astype(np.float32) / size for a in np.mgrid[:size, :size])
     bend, phase = random.uniform(0.03, 0.06), random.uniform(0, 2 * np.pi, 2)
     course = 0.66 + 0.12 * (u - 0.5) + bend * np.sin(5 * u + phase[0]) + bend / 3 * np.sin(17 * u + phase[1])
-    return (v - course).astype(np.float32)
+    off: Floats = (v - course).astype(np.float32)
+    return off
 
 
 def _means(parcels: Ints, field: Floats) -> npt.NDArray[np.float64]:

@@ -81,7 +81,8 @@ class Ground:
         drought = 1 - self._dryness[year] * np.exp(-(((day - 215) / 35.0) ** 2))
         green = np.clip(greenness(kinds, days) * t.vigour[traits] * drought, 0, 1)[:, None]
         mixed = (1 - green) * _DRY[kinds] + green * _GREEN[kinds]
-        return (mixed * t.tone[traits][:, None]).astype(np.float32)
+        colours: Floats = (mixed * t.tone[traits][:, None]).astype(np.float32)
+        return colours
 
     def _other_kinds(self, kinds: np.ndarray, traits: np.ndarray) -> np.ndarray:
         choices = [np.array([NUMBER[m] for m in k.mixes] or [i]) for i, k in enumerate(KINDS)]
@@ -92,14 +93,16 @@ class Ground:
         """Share of the ground under snow: above a line that falls in winter, earlier or later by year."""
         season = np.cos(2 * np.pi * (day - 25 - self._early[year, 0]) / 365)
         line = 0.72 - 0.5 * season
-        return np.clip((self._land.height - line) / 0.06, 0, 1).astype(np.float32)
+        covered: Floats = np.clip((self._land.height - line) / 0.06, 0, 1).astype(np.float32)
+        return covered
 
     def _light(self, year: int, day: int) -> Floats:
         """Factor of illumination on slopes; the lower the sun, the stronger."""
         strength = 0.05 + 0.05 * np.cos(2 * np.pi * (day - 355) / 365)
         azimuth = np.deg2rad(155 + 4 * year)
         toward = -np.cos(azimuth) * self._slopes[0] + np.sin(azimuth) * self._slopes[1]
-        return np.clip(1 + strength * toward, 0.55, 1.45).astype(np.float32)
+        light: Floats = np.clip(1 + strength * toward, 0.55, 1.45).astype(np.float32)
+        return light
 
 
 def greenness(kinds: np.ndarray, days: np.ndarray) -> np.ndarray:

@@ -61,7 +61,8 @@ def _write_acquisition(folder: Path, world: World, overpass: Overpass, surface: 
 def _coarse(plane: Floats, valid: npt.NDArray[np.bool_]) -> tuple[Floats, npt.NDArray[np.bool_]]:
     size = plane.shape[0] // 2
     squares = plane.reshape(size, 2, size, 2)
-    return squares.mean((1, 3)), valid.reshape(size, 2, size, 2).all((1, 3))
+    whole: npt.NDArray[np.bool_] = np.asarray(valid.reshape(size, 2, size, 2).all((1, 3)))
+    return squares.mean((1, 3)), whole
 
 
 def _write(path: Path, values: npt.NDArray[Any], pixel: float, scale: float | None = None) -> None:

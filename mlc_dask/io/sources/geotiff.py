@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rasterio.windows import Window
 
 from mlc_dask.acquisitions import Acquisition, Weather
@@ -57,6 +57,17 @@ class GeoTiff(BaseModel):
     nodata: int = 0
     mask: Mask | None = Mask()
 
+    @field_validator("date")
+    @classmethod
+    def _has_a_group(cls, date: str) -> str:
+        try:
+            groups = re.compile(date).groups
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error}); mend it") from None
+        if not groups:
+            raise ValueError("no group; put the date's part in parentheses")
+        return date
+
     def acquisitions(self) -> list[Acquisition]:
         """All acquisition folders, by time; refuses undated folders and two of one time."""
         if not self.folder.is_dir():
@@ -78,7 +89,9 @@ class GeoTiff(BaseModel):
     def _index(self) -> dict[str, str] | None:
         if self.index is None:
             return None
-        with self.index.open(newline="", encoding="utf-8") as stream:
+        if not self.index.is_file():
+            raise InputError(f"{self.index} does not exist; set source.index to the CSV of dates, or leave it out")
+        with self.index.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             if not {"id", self.index_column} <= set(reader.fieldnames or ()):
                 raise InputError(f"{self.index} has no columns id and {self.index_column}; set source.index_column")
@@ -88,12 +101,18 @@ class GeoTiff(BaseModel):
         if dates is not None:
             if name not in dates:
                 raise InputError(f"{self.folder / name} is not in {self.index}; add a row for it or remove the folder")
-            return _utc(datetime.fromisoformat(_whole_date(dates[name])))
+            try:
+                return _utc(datetime.fromisoformat(_whole_date(dates[name])))
+            except ValueError:
+                raise InputError(
+                    f"{self.index}: {self.index_column} of {name} is {dates[name]!r}, not an ISO date; "
+                    "correct it, or set source.index_column"
+                ) from None
         match = re.search(self.date, name)
         if not match:
             raise InputError(f"{self.folder / name}: no date found with source.date = {self.date!r}; mend the pattern")
         try:
-            return datetime.strptime(match.group(1), self.date_format)
+            return _utc(datetime.strptime(match.group(1), self.date_format))
         except ValueError:
             raise InputError(
                 f"{self.folder / name}: {match.group(1)!r} is not a date of the form {self.date_format!r}; "
@@ -122,7 +141,17 @@ class GeoTiff(BaseModel):
             raise InputError(f"{path} is missing; add {name} to this acquisition, or leave it out of the settings")
         with open_raster(path) as file:
             _index_of(file, self._described(name))
+            self._check_nodata(file, name)
             return Grid.of(file)
+
+    def _check_nodata(self, file: rasterio.io.DatasetReader, name: str) -> None:
+        """Refuse a file whose own no-data value is not the setting: its empty pixels would pass for dark ones."""
+        declared = file.nodata
+        if name in self.bands and declared is not None and not np.isnan(declared) and declared != self.nodata:
+            raise InputError(
+                f"{file.name} declares {declared:g} as no data, source.nodata is {self.nodata}; "
+                f"set source.nodata = {declared:g}, or correct the file with gdal_edit.py -a_nodata"
+            )
 
     def _described(self, name: str) -> str | None:
         """Band description to look for, where all bands share one file."""
@@ -179,7 +208,8 @@ class GeoTiff(BaseModel):
 
 
 def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=None)
+    """Time without a zone, in UTC; one that names no zone is taken for UTC."""
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def _whole_date(text: str) -> str:
@@ -218,6 +248,6 @@ def _window(path: Path, band: str | None, grid: Grid, rows: slice, columns: slic
 def _to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
     """Source digital numbers to the cube's: reflectance = DN * 1e-4 - 0.1, 0 = no data, valid pixels at least 1."""
     dn = np.rint((raw.astype(np.float64) * scale + offset) / SCALE) + DN_OFFSET
-    found: npt.NDArray[np.uint16] = np.clip(dn, 1, 65535).astype(np.uint16)
-    found[raw == nodata] = 0
+    empty = (raw == nodata) | ~np.isfinite(dn)
+    found: npt.NDArray[np.uint16] = np.where(empty, 0, np.clip(dn, 1, 65535)).astype(np.uint16)
     return found
