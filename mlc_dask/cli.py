@@ -33,7 +33,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Consistent annual land-cover maps from Sentinel-2, on Dask."
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 ConfigPath = Annotated[Path, typer.Argument(help="Configuration file; mlc-dask init writes one.")]
 Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]

@@ -42,7 +42,7 @@ block = 32
 
 [lstm]
 layers = 2              # the paper: 4
-hidden = 64             # the paper: 128
+hidden = 48             # the paper: 128
 dropout = 0.3
 epochs = 15             # the paper: 100
 batch = 256

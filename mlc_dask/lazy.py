@@ -138,7 +138,7 @@ def map_pixels(
     Dataset of the `layers` (y, x) uint8, lazy.
     """
     grid = rasters[0]
-    blocks = dict(zip((Y, X), grid.chunk().data.chunks[-2:], strict=True))
+    blocks = blocks_of(grid)
     arrays, squeezed = zip(*(_aligned(r.chunk(blocks)) for r in rasters), strict=True)
     origins = _origins(arrays[0])
 
@@ -209,10 +209,10 @@ def reduce_blocks(
     -------
     Delayed partial result over the whole raster; the caller finalises it after :func:`compute`.
     """
-    blocks = dict(zip((Y, X), rasters[0].chunk().data.chunks[-2:], strict=True))
+    blocks = blocks_of(rasters[0])
     arrays = [r.chunk({**dict.fromkeys(r.dims[:-2], -1), **blocks}).data for r in rasters]
     width = rasters[0].sizes[X]
-    (rows, columns), token = _origins(arrays[0]), dask.base.tokenize(chunk, *arrays)
+    (rows, columns), token = _origins(arrays[0]), dask.base.tokenize(chunk, combine, *arrays)
     grids = [a.to_delayed().reshape(len(rows), len(columns)) for a in arrays]
 
     def reduce_block(*parts: Array, place: Block) -> T:
@@ -305,5 +305,6 @@ def tell(topic: str, message: Mapping[str, Any]) -> None:
 
 
 def blocks_of(raster: xr.DataArray) -> Mapping[str, tuple[int, ...]]:
-    """Block heights and widths of a raster (…, y, x), a single block when it is in memory."""
-    return dict(zip((Y, X), raster.chunk().data.chunks[-2:], strict=True))
+    """Block heights and widths of a raster, a single block when it is in memory."""
+    sizes = raster.chunk().chunksizes
+    return {dim: sizes[dim] for dim in (Y, X)}

@@ -54,7 +54,7 @@ def cube_of(dn: Array, usable: Array, years: Sequence[int], *, bands: Sequence[s
             "time": (("year", "acquisition"), times(years, dn.shape[1])),
             **coords(*dn.shape[-2:]),
         },
-    ).chunk()
+    ).pipe(lambda cube: cube.assign({name: cube[name].chunk() for name in cube.data_vars}))
 
 
 def map_of(labels: Array, years: Sequence[int] | None = None) -> xr.DataArray:

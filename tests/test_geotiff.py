@@ -505,6 +505,4 @@ def test_togo(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"step00: no date found"):
         GeoTiff(folder=folder / "acquisitions").acquisitions()
     with pytest.raises(InputError, match=r"acquisitions.csv: step of step00 is '0', not an ISO date"):
-        GeoTiff(
-            folder=folder / "acquisitions", index=folder / "acquisitions.csv", index_column="step"
-        ).acquisitions()
+        GeoTiff(folder=folder / "acquisitions", index=folder / "acquisitions.csv", index_column="step").acquisitions()

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dask
@@ -25,7 +24,7 @@ from mlc_dask.stages.classification import classify
 from mlc_dask.stages.evaluation import change_count
 from mlc_dask.stages.filtering import smooth
 from mlc_dask.stages.multiyear_training import unchanged_areas
-from tests.cubes import Array, cube_of, landscape, map_of, product_of, raiser, threshold
+from tests.cubes import Array, landscape, map_of, product_of, raiser, threshold
 
 HEIGHT, WIDTH = 9, 11
 
@@ -185,12 +184,12 @@ def _own(value: Any) -> list[str]:
 
 
 def _box(plane: Array, radius: int) -> Array:
-    """Mean over the pixels of a square window that exist."""
-    size = 2 * radius + 1
+    """Sum over the pixels of a square window that exist, and their number, in whole numbers."""
+    window = np.ones((2 * radius + 1,) * 2, int)
     total, there = (
-        ndimage.uniform_filter(v.astype(float), size, mode="constant") for v in (plane, np.ones(plane.shape))
+        ndimage.convolve(v, window, mode="constant") for v in (plane.astype(int), np.ones(plane.shape, int))
     )
-    return np.rint(total / there).astype(np.uint8)
+    return ((total + 7 * there) % 251).astype(np.uint8)
 
 
 @few
@@ -208,8 +207,8 @@ def test_map_neighbourhood(chunks: dict[str, tuple[int, ...]], radius: int) -> N
 # reduce_blocks
 
 
-def _total(block: Array, *, block_: None = None, **_: Any) -> int:
-    return int(block.sum())
+def _total(values: Array, *, block: lazy.Block) -> int:
+    return int(values.sum())
 
 
 def _add(a: int, b: int) -> int:
@@ -221,10 +220,11 @@ def _add(a: int, b: int) -> int:
 def test_reduce_blocks_sees_every_pixel_once(chunks: dict[str, tuple[int, ...]]) -> None:
     values, quota = numbers(2, HEIGHT, WIDTH), numbers(HEIGHT, WIDTH, seed=1)
 
-    def chunk(block: Array, percent: Array, *, block_ids: None = None, **place: lazy.Block) -> dict[int, tuple[int, int]]:
-        ids = place["block"].pixel_ids(percent.shape)
+    def chunk(both: Array, percent: Array, *, block: lazy.Block) -> dict[int, tuple[int, int]]:
+        ids = block.pixel_ids(percent.shape)
         assert ids.dtype == np.uint64
-        return {int(i): (int(b), int(p)) for i, b, p in zip(ids.ravel(), block[1].ravel(), percent.ravel(), strict=True)}
+        pairs = zip(both[1].ravel().tolist(), percent.ravel().tolist(), strict=True)
+        return dict(zip(ids.ravel().tolist(), pairs, strict=True))
 
     def combine(a: dict[int, Any], b: dict[int, Any]) -> dict[int, Any]:
         assert not a.keys() & b.keys()
@@ -245,8 +245,8 @@ def test_reduce_blocks_folds_in_a_tree_and_names_the_block() -> None:
     folds = [k for k in _own(whole) if k.startswith("combine-count")]
     assert len(folds) == 50 + 7 + 1, "eight by eight"
 
-    def failing(block: Array, *, block_: None = None, **place: lazy.Block) -> int:
-        if place["block"].row == 3 and place["block"].column == 2:
+    def failing(_: Array, *, block: lazy.Block) -> int:
+        if (block.row, block.column) == (3, 2):
             raise KeyError("x")
         return 0
 
@@ -280,7 +280,9 @@ def test_calls_are_tasks_with_names() -> None:
     with dask.config.set(scheduler=raiser):
         tasks = {"a": lazy.call(_add, 1, 2, name="survey-2018"), "b": [lazy.call(_add, 3, b=4, name="survey-2019")]}
     assert tasks["a"].key.startswith("survey-2018-")
-    assert tasks["a"].key == lazy.call(_add, 1, 2, name="survey-2018").key != lazy.call(_add, 1, 3, name="survey-2018").key
+    assert (
+        tasks["a"].key == lazy.call(_add, 1, 2, name="survey-2018").key != lazy.call(_add, 1, 3, name="survey-2018").key
+    )
     assert lazy.compute(tasks) == {"a": 3, "b": [7]}
 
 
@@ -368,7 +370,7 @@ def test_only_missing_patches_are_computed() -> None:
     layout = Layout.of(maps, patch=4)
     store = Memory(layout, layout.patches()[5:7])
     lazy.write_patches(maps, store, name="maps")
-    assert [p for p, _ in store.written] == layout.patches()[5:7] and len(calls) == 2
+    assert sorted(p for p, _ in store.written) == layout.patches()[5:7] and len(calls) == 2
     calls.clear()
     lazy.write_patches(maps, Memory(layout, []), name="maps")
     assert not calls
@@ -429,32 +431,31 @@ def two_workers() -> Iterator[Client]:
 def test_a_parameter_reaches_every_worker_once(two_workers: Client, tmp_path: Path) -> None:
     log = str(tmp_path / "log")
 
-    def arrived(path: str) -> SimpleNamespace:
-        with open(path, "a") as stream:  # noqa: PTH123 (runs while unpickling)
-            stream.write(f"{os.getpid()}\n")
-        return SimpleNamespace(step=1)
-
     class Heavy:
         """Stands for a model: notes each time it is unpickled."""
 
-        def __reduce__(self) -> tuple[Any, ...]:
-            return arrived, (log,)
+        def __init__(self) -> None:
+            self.log = log
+
+        def __setstate__(self, state: dict[str, str]) -> None:
+            self.log = state["log"]
+            with Path(self.log).open("a") as stream:
+                stream.write(f"{os.getpid()}\n")
 
         def __dask_tokenize__(self) -> str:
             return "heavy"
 
-    def kernel(dn: Array, model: SimpleNamespace) -> Array:
-        return np.full((1, *dn.shape[-2:]), model.step, np.uint8)
+    def kernel(dn: Array, model: Heavy) -> Array:
+        return np.full((1, *dn.shape[-2:]), len(model.log) > 0, np.uint8)
 
     dn = raster(numbers(1, 32, 32), "acquisition").chunk(y=4, x=4)
     with dask.config.set(scheduler=two_workers):
         found = lazy.map_pixels(kernel, dn, layers=("a",), name="classify-heavy-2019", parameter=Heavy()).compute()
     assert (found.a == 1).all()
     arrivals = Path(log).read_text().split()
-    workers = {str(w["pid"]) if "pid" in w else "" for w in two_workers.run(os.getpid) and [{}]}
     pids = {str(p) for p in two_workers.run(os.getpid).values()}
     on_workers = [p for p in arrivals if p in pids]
-    assert workers and 1 <= len(on_workers) <= 4, f"64 blocks, 2 workers, {len(on_workers)} deliveries"
+    assert 1 <= len(on_workers) <= 4, f"64 blocks, 2 workers, {len(on_workers)} deliveries"
 
 
 @pytest.mark.slow
@@ -463,6 +464,7 @@ def test_names_on_the_dashboard(two_workers: Client) -> None:
     with dask.config.set(scheduler=two_workers):
         smooth(classify(cube.chunk(y=16, x=16), threshold(cube)), size=3).compute()
     prefixes = two_workers.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
-    assert any(p.startswith("classify-threshold-2018") for p in prefixes), prefixes
+    # The dashboard groups keys by their words; the year stands in the key itself.
+    assert any(p.startswith("classify-threshold") for p in prefixes), prefixes
+    assert any(p.startswith("filter-majority") for p in prefixes), prefixes
     assert not any("lambda" in p for p in prefixes), prefixes
-    cube_of(cube.reflectance.values, cube.usable.values, [2018, 2019])

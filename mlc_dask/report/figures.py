@@ -23,6 +23,7 @@ _LONGEST_SIDE = 700
 
 _NO_DATA_COLOUR = "#ffffff"
 _TRUE_COLOUR = ("B04", "B03", "B02")
+_MIDSUMMER = 195
 
 
 def thinned(raster: xr.DataArray) -> npt.NDArray[Any]:
@@ -50,19 +51,25 @@ def _panels(count: int, columns: int, size: float = 3.4) -> tuple[Figure, list[A
 
 
 def true_colour(cube: xr.Dataset) -> Figure | None:
-    """Clearest acquisition of every year in true colour; None when the cube lacks a visible band."""
+    """Show a clear summer acquisition of every year in true colour; None when the cube lacks a visible band."""
     if not set(_TRUE_COLOUR) <= set(cube[BAND].values.tolist()):
         return None
     years = cube[YEAR].values.tolist()
     figure, axes = _panels(len(years), len(years))
     for axis, year in zip(axes, years, strict=True):
         one = cube.sel({YEAR: year})
-        coarse = {Y: slice(None, None, 8), X: slice(None, None, 8)}
-        clearest = int(one.usable.isel(coarse).mean((Y, X)).argmax(ACQUISITION).values)
-        dn = thinned(one.reflectance.isel({ACQUISITION: clearest}).sel({BAND: list(_TRUE_COLOUR)}))
+        shown = _clear_and_green(one)
+        dn = thinned(one.reflectance.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)}))
         axis.imshow(_stretched(dn), interpolation="nearest")
-        axis.set_title(f"{np.datetime_as_string(one.time.values[clearest], 'D')}", fontsize=10)
+        axis.set_title(f"{np.datetime_as_string(one.time.values[shown], 'D')}", fontsize=10)
     return figure
+
+
+def _clear_and_green(one: xr.Dataset) -> int:
+    """Return the position of the acquisition nearest to midsummer among those nearly as clear as the clearest."""
+    usable = one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).values
+    from_summer = np.abs(one.time.dt.dayofyear.values - _MIDSUMMER)
+    return int(np.where(usable >= 0.9 * usable.max(), from_summer, np.inf).argmin())
 
 
 def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
@@ -124,7 +131,7 @@ def recall_by_size(summary: pd.DataFrame) -> Figure | None:
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axis = figure.subplots()
     for (model, filtered), own in rows.groupby(["model", "filtered"], sort=False):
-        label = f"{model}{', filtered' if filtered else ''}"
+        label = f"{str(model).replace('_', '-')}{', filtered' if filtered else ''}"
         axis.plot(own["scope"].to_numpy(), own["value"].to_numpy(), "--" if filtered else "-", marker="o", label=label)
     axis.set_ylim(0, 1)
     axis.set_xlabel("size of the true change")
