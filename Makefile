@@ -9,7 +9,7 @@ demo: .venv/demo
 	$(BIN)/mlc-dask demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check .

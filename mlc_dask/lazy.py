@@ -18,6 +18,7 @@ import dask.base
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.array.overlap import ensure_minimum_chunksize, overlap
 from dask.delayed import Delayed, delayed
 from distributed import get_worker
 
@@ -163,24 +164,38 @@ def map_pixels(
     return xr.Dataset({layer: ((Y, X), planes[i]) for i, layer in enumerate(layers)}, coords=coords)
 
 
-# Strategy: map_overlap with a halo of `radius` and no padding at the raster's edge, so the kernel sees exactly the
-# pixels that exist and the result cannot depend on the blocks.
+def _wide(chunks: tuple[int, ...], radius: int) -> tuple[int, ...]:
+    """Blocks along one dim, merged where the halo of one would reach past its neighbour."""
+    whole = sum(chunks)
+    merged: tuple[int, ...] = ensure_minimum_chunksize(radius, chunks) if whole > radius else (whole,)
+    return merged
+
+
+# Strategy: every block gets a halo of `radius` from its neighbours, and none at the raster's edge, so the kernel sees
+# exactly the pixels that exist and the result cannot depend on the blocks. The halo is cut off in the kernel's own
+# task, which keeps its name through fusion.
 def map_neighbourhood(
     kernel: Callable[[Array], Array], raster: xr.DataArray, *, radius: int, name: str, dtype: Any = np.uint8
 ) -> xr.DataArray:
     """Apply `kernel` ((h, w) → (h, w)), which looks `radius` pixels around, to every plane of `raster` (…, y, x)."""
     data = raster.chunk(dict.fromkeys(raster.dims[:-2], 1)).data
     lead = data.ndim - 2
+    wide = data.rechunk((*data.chunks[:lead], *(_wide(c, radius) for c in data.chunks[lead:])))
+    (heights, widths), (rows, columns) = wide.chunks[lead:], _origins(wide)
+    depth = {i: radius if i >= lead and wide.numblocks[i] > 1 else 0 for i in range(data.ndim)}
 
-    def apply(block: Array) -> Array:
-        return kernel(block.reshape(block.shape[-2:])).reshape(block.shape)
+    def apply(block: Array, block_id: tuple[int, ...]) -> Array:
+        i, j = block_id[lead:]
+        with _placed(name, rows[i], columns[j]):
+            found = kernel(block.reshape(block.shape[lead:]))
+        top, left = min(i, 1) * radius, min(j, 1) * radius
+        inner = found[top : top + heights[i], left : left + widths[j]]
+        return inner.reshape((1,) * lead + inner.shape)
 
-    depth = {i: 0 if i < lead else radius for i in range(data.ndim)}
-    found = da.map_overlap(
+    found = da.map_blocks(
         apply,
-        data,
-        depth=depth,
-        boundary="none",
+        overlap(wide, depth=depth, boundary="none"),
+        chunks=wide.chunks,
         dtype=dtype,
         meta=np.empty((0,) * data.ndim, dtype),
         token=name,
@@ -306,5 +321,5 @@ def tell(topic: str, message: Mapping[str, Any]) -> None:
 
 def blocks_of(raster: xr.DataArray) -> Mapping[str, tuple[int, ...]]:
     """Block heights and widths of a raster, a single block when it is in memory."""
-    sizes = raster.chunk().chunksizes
+    sizes = raster.variable.chunk().chunksizes
     return {dim: sizes[dim] for dim in (Y, X)}

@@ -77,3 +77,8 @@ def run_all(config: Path | Config) -> list[Event]:
     with Run(settings.output, kinds(settings.execution.patch)) as run:
         annual_maps(run, settings)
     return run.steps
+
+
+def artifacts(output: Path, step: str) -> list[Path]:
+    """Folders of a step's results."""
+    return sorted(p for p in (output / "artifacts").glob(f"{step}-*") if p.name.rpartition("-")[0] == step)

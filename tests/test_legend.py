@@ -153,13 +153,13 @@ def test_bad_legends(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
 
 
 def test_unreadable_tables(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none.csv does not exist; give the path"):
+    with pytest.raises(InputError, match=r"none.csv does not exist; give the path"):
         Crosswalk.from_csv(tmp_path / "none.csv", DEFAULT_LEGEND)
     with pytest.raises(InputError, match="cannot be read as a CSV"):
         Legend.from_csv(tmp_path)
     path = tmp_path / "latin.csv"
     path.write_bytes("code,name,colour\n1,Forêt,#000000\n".encode("latin-1"))
-    with pytest.raises(InputError, match="latin.csv cannot be read as a CSV .*UTF-8"):
+    with pytest.raises(InputError, match=r"latin.csv cannot be read as a CSV .*UTF-8"):
         Legend.from_csv(path)
 
 
@@ -170,7 +170,7 @@ def test_unknown_crosswalk_names_the_known() -> None:
 
 def test_a_smaller_legend_refuses_the_shipped_crosswalk() -> None:
     small = Legend((LandCoverClass(1, "Water", "#0000ff"), LandCoverClass(2, "Land", "#00ff00")))
-    with pytest.raises(InputError, match="corine.csv: code 1: class 'Artificial' is not in the legend; it has Water"):
+    with pytest.raises(InputError, match=r"corine.csv: code 1: class 'Artificial' is not in the legend; it has Water"):
         Crosswalk.named("corine", small)
 
 

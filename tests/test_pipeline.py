@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import dask
@@ -19,9 +13,8 @@ import mlc_dask as mlc
 from mlc_dask.clusters import connect
 from mlc_dask.config import load_config
 from mlc_dask.files import NotPublished
-from mlc_dask.plan import dry_run
 from mlc_dask.run import explain
-from tests.runs import run_all, small_world, write_config
+from tests.runs import artifacts, run_all, small_world, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -44,10 +37,6 @@ def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with dask.config.set(scheduler="threads", num_workers=2):
         run_all(config)
     return config
-
-
-def artifacts(output: Path, step: str) -> list[Path]:
-    return sorted(p for p in (output / "artifacts").glob(f"{step}-*") if p.name.rpartition("-")[0] == step)
 
 
 def test_result_is_complete(finished: Path) -> None:
@@ -161,40 +150,3 @@ def test_unfinished_run_is_not_published(world: Path, tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path / "mlc.toml", world, tmp_path / "out"))
     with pytest.raises(NotPublished):
         mlc.open_maps(config.output)
-
-
-def started(output: Path) -> set[str]:
-    return {p.name.rpartition("-")[0] for p in (output / "artifacts").glob("*-*")} if output.exists() else set()
-
-
-def records(output: Path) -> dict[str, str]:
-    """When each finished step was finished."""
-    return {p.parent.name: json.loads(p.read_bytes())["finished"] for p in (output / "artifacts").glob("*/record.json")}
-
-
-def test_killed_at_every_step_ends_with_the_same_maps_and_repeats_nothing(
-    world: Path, finished: Path, tmp_path: Path
-) -> None:
-    """SIGKILL to the whole process group as soon as each step has begun, one step after the other."""
-    output = tmp_path / "out"
-    config = write_config(tmp_path / "mlc.toml", world, output)
-    steps = [e.step for e in dry_run(load_config(config)).steps]
-    command = [sys.executable, "-m", "mlc_dask", "run", str(config)]
-    done: dict[str, str] = {}
-    for step in steps:
-        process = subprocess.Popen(
-            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 240
-        while step not in started(output) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        now = records(output)
-        assert done.items() <= now.items(), "a finished step was done again"
-        done = now
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert done.items() <= records(output).items()
-    xr.testing.assert_identical(mlc.open_maps(finished.parent / "out").load(), mlc.open_maps(output).load())
-    ours, theirs = (artifacts(o, "evaluation")[0] / "agreement.csv" for o in (output, finished.parent / "out"))
-    assert ours.read_bytes() == theirs.read_bytes()

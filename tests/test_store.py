@@ -155,6 +155,13 @@ def test_chunks_have_checksums_and_are_written_even_if_empty(tmp_path: Path) -> 
     assert all((store.folder / f).stat().st_size for p in store.patches() for f in store.layout.files(p))
 
 
+def test_patches_that_equal_the_fill_value_are_found_done(tmp_path: Path) -> None:
+    nothing = truth()[[]].assign(usable=(("y", "x"), np.zeros((HEIGHT, WIDTH), bool)))
+    store = fill(tmp_path / "s", nothing, patch=PATCH)
+    assert store.todo() == []
+    assert not open_store(tmp_path / "s").usable.values.any()
+
+
 def test_killed_at_random_it_never_lies(tmp_path: Path) -> None:
     rng, data, unfinished, resumed = np.random.default_rng(0), truth()[KILLED], 0, 0
     for name in ("warm", "whole"):

@@ -79,7 +79,8 @@ def write_patch(folder: Path, layout: Layout, patch: Patch, values: Mapping[str,
         if not patch_fault(folder, layout, patch, known):
             return
     for name, value in values.items():
-        array = zarr.open_array(LocalStore(folder / name), mode="r+", config={"write_empty_chunks": True})
+        # A chunk that equals the fill value is a finding too. `open_array` ignores the setting for arrays that exist.
+        array = zarr.open_array(LocalStore(folder / name), mode="r+").with_config({"write_empty_chunks": True})
         array[layout.region(patch, name)] = value
     record = {
         "patch": patch.name,

@@ -99,7 +99,7 @@ def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
     rows = agreement[agreement.filtered & (agreement["pair"] != "all")]
     table = rows.pivot_table(index="class", columns=["model", "pair"], values="agreement", sort=False)
     table.columns = pd.Index([f"{_words(column[0])} {column[1]}" for column in table.columns.tolist()])
-    order = [c for c in table.index if c != "overall"] + ["overall"]
+    order = sorted(table.index, key=lambda name: name == "overall")
     return table.loc[order].reset_index()
 
 

@@ -161,7 +161,8 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model) -> xr.Dataset:
     days = days_of(cube, year)
     if len(days) != len(context.days):
         raise InputError(
-            f"the model was trained on {len(context.days)} acquisitions a year, the cube has {len(days)} in {year}"
+            f"the model was trained on {len(context.days)} acquisitions a year, the cube has {len(days)} in {year}; "
+            f"choose as many for the cube, or train on this cube"
         )
     return lazy.map_pixels(
         partial(_classify_block, days=days),

@@ -55,7 +55,8 @@ def transition_matrices(maps: xr.Dataset | xr.DataArray, legend: Legend | None =
     size, years = (legend or legend_of(maps)).size, labels[YEAR].values.tolist()
 
     def chunk(maps_of_block: Array, **_: Any) -> Array:
-        return np.stack([measures.confusion(a, b, size) for a, b in pairwise(maps_of_block)])
+        matrices = [measures.confusion(a, b, size) for a, b in pairwise(maps_of_block)]
+        return np.array(matrices, np.int64).reshape(-1, size, size)
 
     found = lazy.compute(lazy.reduce_blocks(chunk, lambda a, b: a + b, labels, name="agreement"))
     return {f"{a}-{b}": found[i] for i, (a, b) in enumerate(pairwise(years))}
@@ -71,7 +72,7 @@ def agreement(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> 
     """
     own = legend or legend_of(maps)
     matrices = transition_matrices(maps, own)
-    total = {ALL_PAIRS: np.sum(list(matrices.values()), axis=0)}
+    total = {ALL_PAIRS: sum(matrices.values(), start=np.zeros((own.size, own.size), np.int64))}
     rows = [row for pair, matrix in {**matrices, **total}.items() for row in _agreement_rows(pair, matrix, own)]
     return pd.DataFrame(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -12,10 +13,13 @@ import xarray as xr
 from mlc_dask import lazy, sampling
 from mlc_dask.errors import InputError
 from mlc_dask.kernels.sampling import spatial_split
-from mlc_dask.sampling import TRAINING, UNCHANGED, VALIDATION, Gaps
+from mlc_dask.legend import Legend
+from mlc_dask.sampling import TRAINING, UNCHANGED, VALIDATION, Gaps, Pool
 from mlc_dask.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
 
 Array = npt.NDArray[Any]
+
+_PARTS = {TRAINING: "training", VALIDATION: "validation"}
 
 
 def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> xr.DataArray:
@@ -74,18 +78,7 @@ def sample_unchanged(
         part: partial(_belongs, part=part, share=share, seed=seed, block=block if split == "blocks" else 1)
         for part in (TRAINING, VALIDATION)
     }
-    pools = lazy.compute(
-        {
-            part: {
-                y: sampling.pool(
-                    labels[y], product.quota, seed=seed, stream=f"unchanged-{y}", limit=max(train, validation),
-                    keep=keep, name=f"sample-{('training', 'validation')[part]}-{y}",
-                )
-                for y in years
-            }
-            for part, keep in splits.items()
-        }
-    )  # fmt: skip
+    pools = _pools(labels, product.quota, splits, limit=max(train, validation), seed=seed)
     wanted = {TRAINING: (train, min_per_class), VALIDATION: (validation, min_per_class // 3)}
     priors, present = sampling.priors_of(counts), np.flatnonzero(counts).tolist()
     drawn = [
@@ -99,15 +92,33 @@ def sample_unchanged(
             "and cube are of the same place, or enlarge the area"
         )
     samples = sampling.collect(cube, drawn, source=UNCHANGED, gaps=gaps, legend=legend)
-    notes = [
-        note
-        for part, name in ((TRAINING, "training"), (VALIDATION, "validation"))
-        for note in sampling.shortfalls(
-            pools[part], legend, present, max(1, wanted[part][1] // 10), f"in the unchanged area for {name}"
-        )
-    ]
+    notes = [note for part, (_, floor) in wanted.items() for note in _notes(pools[part], legend, present, floor, part)]
     samples.attrs |= {"notes": notes, "product": product.attrs.get("source", "")}
     return samples
+
+
+def _notes(pools: dict[int, Pool], legend: Legend, present: list[int], floor: int, part: int) -> list[str]:
+    where = f"in the unchanged area for {_PARTS[part]}"
+    return sampling.shortfalls(pools, legend, present, max(1, floor // 10), where)
+
+
+def _pools(
+    labels: Mapping[int, xr.DataArray], quota: xr.DataArray, splits: Mapping[int, Any], *, limit: int, seed: int
+) -> dict[int, dict[int, Pool]]:
+    """Candidates of every part and year, in one pass over the blocks."""
+    pools: dict[int, dict[int, Pool]] = lazy.compute(
+        {
+            part: {
+                y: sampling.pool(
+                    own, quota, seed=seed, stream=f"unchanged-{y}", limit=limit, keep=keep,
+                    name=f"sample-{_PARTS[part]}-{y}",
+                )
+                for y, own in labels.items()
+            }
+            for part, keep in splits.items()
+        }
+    )  # fmt: skip
+    return pools
 
 
 def _belongs(rows: Array, columns: Array, *, part: int, share: float, seed: int, block: int) -> Array:

@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from rasterio.windows import Window
 
 from mlc_dask.acquisitions import Acquisition, Weather
 from mlc_dask.errors import InputError
 from mlc_dask.io.grids import Grid, open_raster
-from mlc_dask.schema import DN_OFFSET, SCALE
+from mlc_dask.io.pixels import band_index, read_whole, read_window, to_convention
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 
@@ -140,7 +139,7 @@ class GeoTiff(BaseModel):
         if not path.is_file():
             raise InputError(f"{path} is missing; add {name} to this acquisition, or leave it out of the settings")
         with open_raster(path) as file:
-            _index_of(file, self._described(name))
+            band_index(file, self._described(name))
             self._check_nodata(file, name)
             return Grid.of(file)
 
@@ -173,9 +172,9 @@ class GeoTiff(BaseModel):
         """Cloud share over valid pixels and valid share, from the mask, or from the first band without one."""
         if self.mask is None:
             band = self.bands[0]
-            valid = _whole(self._band_path(acquisition, band), self._described(band)) != self.nodata
+            valid = read_whole(self._band_path(acquisition, band), self._described(band)) != self.nodata
             return Weather(0.0, float(valid.mean()))
-        values = _whole(self._path(acquisition, self.mask.file), None)
+        values = read_whole(self._path(acquisition, self.mask.file), None)
         valid = ~np.isin(values, self.mask.nodata)
         cloud = np.isin(values, self.mask.cloud) & valid
         return Weather(float(cloud.sum() / max(1, valid.sum())), float(valid.mean()))
@@ -190,11 +189,11 @@ class GeoTiff(BaseModel):
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         dn = np.empty((len(self.bands), *shape), np.uint16)
         for i, band in enumerate(self.bands):
-            raw = _window(self._band_path(acquisition, band), self._described(band), grid, rows, columns)
-            dn[i] = _to_convention(raw, self.scale, self.offset, self.nodata)
+            raw = read_window(self._band_path(acquisition, band), self._described(band), grid, rows, columns)
+            dn[i] = to_convention(raw, self.scale, self.offset, self.nodata)
         usable = (dn != 0).all(axis=0)
         if self.mask is not None:
-            values = _window(self._path(acquisition, self.mask.file), None, grid, rows, columns)
+            values = read_window(self._path(acquisition, self.mask.file), None, grid, rows, columns)
             usable &= ~np.isin(values, (*self.mask.unusable, *self.mask.nodata))
         return dn, usable
 
@@ -215,39 +214,3 @@ def _utc(time: datetime) -> datetime:
 def _whole_date(text: str) -> str:
     """Complete ``2020-11`` to a date; composites of a month stand at its middle."""
     return f"{text}-15" if re.fullmatch(r"\d{4}-\d{2}", text) else text
-
-
-def _index_of(file: rasterio.io.DatasetReader, band: str | None) -> int:
-    if band is None:
-        return 1
-    if band not in file.descriptions:
-        have = ", ".join(d or "(unnamed)" for d in file.descriptions)
-        raise InputError(f"{file.name} has no band {band}; it has {have}; correct source.bands or name its bands")
-    return int(file.descriptions.index(band)) + 1
-
-
-def _whole(path: Path, band: str | None) -> npt.NDArray[Any]:
-    with open_raster(path) as file:
-        return file.read(_index_of(file, band))  # type: ignore[no-any-return]
-
-
-def _window(path: Path, band: str | None, grid: Grid, rows: slice, columns: slice) -> npt.NDArray[Any]:
-    """Window of the grid from a file whose pixels are a whole number of times larger."""
-    with open_raster(path) as file:
-        factor = max(1, round(file.transform.a / grid.pixel))
-        top, left = rows.start // factor, columns.start // factor
-        bottom, right = -(-rows.stop // factor), -(-columns.stop // factor)
-        coarse = file.read(_index_of(file, band), window=Window(left, top, right - left, bottom - top))
-    fine = coarse if factor == 1 else coarse.repeat(factor, axis=0).repeat(factor, axis=1)
-    down, across = rows.start - top * factor, columns.start - left * factor
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    window: npt.NDArray[Any] = fine[down : down + height, across : across + width]
-    return window
-
-
-def _to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
-    """Source digital numbers to the cube's: reflectance = DN * 1e-4 - 0.1, 0 = no data, valid pixels at least 1."""
-    dn = np.rint((raw.astype(np.float64) * scale + offset) / SCALE) + DN_OFFSET
-    empty = (raw == nodata) | ~np.isfinite(dn)
-    found: npt.NDArray[np.uint16] = np.where(empty, 0, np.clip(dn, 1, 65535)).astype(np.uint16)
-    return found

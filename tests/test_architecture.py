@@ -1,0 +1,233 @@
+"""The house: who may import whom, and how long things may get, read from the source of every module."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import mlc_dask
+
+PACKAGE = Path(mlc_dask.__file__).parent
+NAME = "mlc_dask"
+FUNCTION_LINES, FILE_LINES = 40, 200
+SHORT_ROOMS = ("kernels", "stages", "classifiers", "io")
+STDLIB = set(sys.stdlib_module_names)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the modules of a room may import: other rooms (its own always, unless `apart`), and packages."""
+
+    own: frozenset[str]
+    packages: frozenset[str]
+    apart: bool = False
+
+
+def room(own: str = "", packages: str = "", *, apart: bool = False) -> Room:
+    return Room(frozenset(own.split()), frozenset(packages.split()), apart)
+
+
+FOUNDATION = "errors legend sensors schema acquisitions"
+LOW = f"{FOUNDATION} kernels classifiers lazy sampling"
+RECORDS = "errors files records artifacts"
+DATA = f"{FOUNDATION} lazy files classifiers"
+# From the ground up: a room stands after every room that it may import.
+ROOMS = {
+    "errors": room(),
+    "legend": room("errors", "numpy"),
+    "sensors": room(),
+    "schema": room("errors legend", "numpy xarray"),
+    "acquisitions": room("errors", "numpy"),
+    "kernels": room("errors legend", "numpy scipy sklearn cv2 threadpoolctl"),
+    "files": room("errors", "pydantic"),
+    "records": room("errors files", "pydantic"),
+    "artifacts": room("errors files records", "pydantic"),
+    "run": room(RECORDS, "pydantic"),
+    "config": room("errors", "pydantic"),
+    "lazy": room("schema", "numpy xarray dask distributed"),
+    "classifiers": room("errors legend kernels", "numpy torch sklearn safetensors threadpoolctl"),
+    "sampling": room("errors legend schema kernels lazy", "numpy xarray"),
+    "stages": room(LOW, "numpy pandas xarray dask", apart=True),
+    "io": room(DATA, "numpy xarray zarr rasterio rioxarray affine pydantic dask"),
+    "worlds": room("errors legend", "numpy scipy cv2 rasterio affine"),
+    "clusters": room("errors config", "dask distributed psutil"),
+    "report": room("errors legend schema acquisitions", "numpy pandas xarray jinja2 matplotlib"),
+    "results": room(f"{FOUNDATION} io {RECORDS} run", "xarray"),
+    "kinds": room(f"{LOW} {RECORDS} io report run stages", "pandas xarray"),
+    "inputs": room(f"{LOW} {RECORDS} config io run stages", "numpy xarray"),
+    "steps": room(f"{LOW} {RECORDS} config inputs io report results run stages", "numpy pandas xarray"),
+    "pipeline": room(f"{LOW} {RECORDS} config inputs io run stages steps"),
+    "plan": room(f"{LOW} {RECORDS} config inputs io kinds pipeline run stages"),
+    "progress": room("errors run stages", "distributed rich"),
+    "demo": room("errors files worlds"),
+    "cli": room(
+        f"{LOW} {RECORDS} clusters config demo inputs io kinds pipeline plan progress report results run stages worlds",
+        "rich typer",
+    ),
+    "__init__": room(f"{LOW} io results run stages"),
+    "__main__": room("cli"),
+}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything a module imports when it runs; functions' imports count as well."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from (found for other in node.orelse for found in imports(ast.Module([other], [])))
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: a relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        else:
+            yield from imports(node)
+
+
+def import_faults(module: str, text: str) -> list[str]:
+    """What `module` (its path in the package, e.g. ``kernels/gaps.py``) imports against the table."""
+    own_room = Path(module).parts[0].removesuffix(".py")
+    if own_room not in ROOMS:
+        return [f"{module}: the room {own_room!r} is not in the table"]
+    allowed, faults = ROOMS[own_room], []
+    for line, name in imports(ast.parse(text)):
+        first, _, rest = name.partition(".")
+        if first == NAME:
+            target = rest.split(".")[0]
+            inside = target == own_room and not (allowed.apart and Path(module).name != "__init__.py")
+            if target not in allowed.own and not inside:
+                faults.append(f"{module}:{line}: {own_room} must not import {name}")
+        elif first not in STDLIB and first not in allowed.packages:
+            faults.append(f"{module}:{line}: {own_room} must not import {first}")
+    return faults
+
+
+def docstring_lines(node: ast.AST) -> int:
+    body = getattr(node, "body", None)
+    if not isinstance(body, list) or not body or not isinstance(body[0], ast.Expr):
+        return 0
+    first = body[0].value
+    if not isinstance(first, ast.Constant) or not isinstance(first.value, str):
+        return 0
+    return (first.end_lineno or 0) - first.lineno + 1
+
+
+def length_faults(module: str, text: str) -> list[str]:
+    """Functions and, in the rooms that ask for it, files that are too long; docstrings cost nothing."""
+    tree = ast.parse(text)
+    faults = []
+    if Path(module).parts[0] in SHORT_ROOMS:
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        lines = len(text.splitlines()) - sum(docstring_lines(n) for n in ast.walk(tree) if isinstance(n, documented))
+        if lines > FILE_LINES:
+            faults.append(f"{module}: {lines} lines, at most {FILE_LINES}; split it by idea")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and module not in LISTS_OF_CALLS:
+            lines = (node.end_lineno or 0) - node.lineno + 1 - docstring_lines(node)
+            if lines > FUNCTION_LINES:
+                faults.append(f"{module}: {node.name} has {lines} lines, at most {FUNCTION_LINES}")
+    return faults
+
+
+LISTS_OF_CALLS = ("pipeline.py",)
+"""Fig. 1 of the paper is one list of calls without a branch, as its own test below sees to."""
+
+MODULES = sorted(str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py"))
+
+
+def source(module: str) -> str:
+    return (PACKAGE / module).read_text(encoding="utf-8")
+
+
+def test_every_room_is_there() -> None:
+    rooms = {Path(m).parts[0].removesuffix(".py") for m in MODULES}
+    assert rooms == set(ROOMS), "the table and the house differ"
+
+
+def test_the_table_goes_downward_only() -> None:
+    order = list(ROOMS)
+    for name, own in ROOMS.items():
+        upward = [target for target in own.own if order.index(target) >= order.index(name)]
+        assert not upward, f"{name} may import {upward}, which stand above it"
+
+
+def test_kernels_and_stages_stay_what_they_are() -> None:
+    files = {"zarr", "rasterio", "rioxarray"}
+    assert not ROOMS["kernels"].packages & ({"dask", "distributed", "xarray", "pandas"} | files)
+    assert not ROOMS["stages"].packages & ({"distributed", "torch", "sklearn"} | files) and ROOMS["stages"].apart
+    assert "io" not in ROOMS["stages"].own and "config" not in ROOMS["stages"].own
+    for name in ("files", "records", "artifacts", "run", "config"):
+        assert ROOMS[name].packages == {"pydantic"}, name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports(module: str) -> None:
+    faults = import_faults(module, source(module))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_lengths(module: str) -> None:
+    faults = length_faults(module, source(module))
+    assert not faults, "\n".join(faults)
+
+
+def test_kernels_touch_no_files() -> None:
+    for module in MODULES:
+        if module.startswith("kernels/"):
+            tree = ast.parse(source(module))
+            names = {name for _, name in imports(tree)} | {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+            assert not names & {"open", "pathlib.Path", "os.path", "os", "shutil", "tempfile"}, module
+
+
+def test_the_pipeline_is_a_list_of_calls() -> None:
+    (annual_maps,) = (n for n in ast.parse(source("pipeline.py")).body if isinstance(n, ast.FunctionDef))
+    for statement in annual_maps.body[1:]:
+        assert isinstance(statement, ast.Assign | ast.Expr), f"line {statement.lineno}: {ast.unparse(statement)}"
+
+
+def test_everything_public_exists() -> None:
+    assert all(hasattr(mlc_dask, name) for name in mlc_dask.__all__)
+
+
+# The test can fail
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "fault"),
+    [
+        ("kernels/gaps.py", "import dask.array as da", "kernels must not import dask"),
+        ("kernels/gaps.py", "def f():\n    import xarray", "gaps.py:2: kernels must not import xarray"),
+        ("kernels/gaps.py", "from mlc_dask import lazy", "kernels must not import mlc_dask.lazy"),
+        ("stages/filtering.py", "from mlc_dask.stages.evaluation import agreement", "stages must not import"),
+        ("stages/filtering.py", "from mlc_dask.io.cubes import open_cube", "stages must not import mlc_dask.io"),
+        ("stages/filtering.py", "import torch", "stages must not import torch"),
+        ("lazy.py", "from mlc_dask.kernels.gaps import fill", "lazy must not import mlc_dask.kernels"),
+        ("schema.py", "try:\n    import dask\nexcept ImportError: pass", "schema must not import dask"),
+        ("run.py", "import xarray", "run must not import xarray"),
+        ("io/maps.py", "import mlc_dask.stages.filtering", "io must not import mlc_dask.stages"),
+        ("clusters.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import torch", "clusters must not import torch"),
+        ("attic.py", "", "the room 'attic' is not in the table"),
+    ],
+)
+def test_planted_imports_are_found(module: str, text: str, fault: str) -> None:
+    assert any(fault in found for found in import_faults(module, text)), import_faults(module, text)
+
+
+def test_imports_for_types_are_free() -> None:
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mlc_dask.io.grids import Grid\n"
+    assert not import_faults("stages/time_series.py", text) and not import_faults("acquisitions.py", text)
+    assert import_faults("stages/time_series.py", text.replace("if TYPE_CHECKING", "if True"))
+
+
+def test_planted_lengths_are_found() -> None:
+    long = "def f():\n" + "    a = 1\n" * FUNCTION_LINES
+    assert length_faults("lazy.py", long) == ["lazy.py: f has 41 lines, at most 40"]
+    assert length_faults("stages/a.py", "class A:\n    async def g(self):\n" + "        b = 1\n" * 40)
+    assert not length_faults("lazy.py", "def f():\n    '''One.\n\n    Two.\n    '''\n" + "    a = 1\n" * 39)
+    assert length_faults("io/a.py", "a = 1\n" * 201) == ["io/a.py: 201 lines, at most 200; split it by idea"]
+    assert not length_faults("worlds/a.py", "a = 1\n" * 201)
