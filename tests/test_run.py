@@ -333,9 +333,7 @@ def test_other_settings_have_another_fingerprint(change: dict[str, object]) -> N
     )
 
 
-@pytest.mark.parametrize(
-    "value", [float("nan"), np.arange(3), object(), Forest], ids=str, ids=lambda v: type(v).__name__
-)
+@pytest.mark.parametrize("value", [float("nan"), np.arange(3), object(), Forest], ids=lambda v: type(v).__name__)
 def test_what_cannot_identify_a_result_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="no canonical JSON form"):
         fingerprint("step", 1, {"value": value}, [])
