@@ -58,13 +58,7 @@ len(acquisitions), acquisitions[0]
 
 # %%
 selection = mlc.choose_acquisitions(source, rules=mlc.PairingRules(size=20))
-figures.calendar(
-    {
-        y: [(s.acquisition.time.timetuple().tm_yday, s.weather.cloud) for s in rows]
-        for y, rows in selection.chosen.items()
-    },
-    {y: [s.acquisition.time.timetuple().tm_yday for s in rows] for y, rows in selection.rejected.items()},
-)
+figures.calendar(selection)
 
 # %%
 mlc.write_cube(mlc.stack(source, selection, grid=source.grid(), chunk=128), folder / "cube")

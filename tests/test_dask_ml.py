@@ -17,7 +17,7 @@ def test_parallel_post_fit_gives_the_labels_of_our_forest() -> None:
 
     random = np.random.default_rng(0)
     labels = random.integers(1, 5, 600).astype(np.uint8)
-    dn = (random.normal(0, 400, (600, 6, 3)) + 1000 + 300 * labels[:, None, None]).clip(1, 9999).astype(np.uint16)
+    dn = (random.normal(0, 400, (600, 6, 3)) + 1000 + 300.0 * labels[:, None, None]).clip(1, 9999).astype(np.uint16)
     context = Context(DEFAULT_LEGEND, ("B02", "B03", "B04"), tuple(float(d) for d in range(0, 180, 30)))
     ours = RandomForest(trees=25).fit(TrainingSet(dn, labels, np.zeros(600, bool), context), seed=3)
 
