@@ -105,7 +105,7 @@ annual.attrs["notes"], annual.attrs["clusters"][:3]
 
 # %%
 forests = mlc.fit_per_year(annual, classifier=mlc.RandomForest(trees=50))
-preliminary = mlc.classify(cube, forests).persist()
+preliminary = mlc.classify(cube, forests).compute()
 unchanged = mlc.unchanged_areas(preliminary, product)
 figures.map_series({"preliminary": preliminary.label}, mlc.DEFAULT_LEGEND)
 
@@ -124,8 +124,8 @@ models = mlc.fit_multi_and_single_year(samples, classifier=lstm, seed=0)
 figures.training_curves({name: model.history for name, model in models.items()})
 
 # %%
-multi_year = mlc.smooth(mlc.classify(cube, models["multi-year"]).persist(), size=11, rule="majority").persist()
-single_year = mlc.smooth(mlc.classify(cube, models).persist(), size=11, rule="majority").persist()
+multi_year = mlc.smooth(mlc.classify(cube, models["multi-year"]).compute(), size=11, rule="majority").compute()
+single_year = mlc.smooth(mlc.classify(cube, models).compute(), size=11, rule="majority").compute()
 figures.map_series({"multi-year": multi_year.label, "single-year": single_year.label}, mlc.DEFAULT_LEGEND)
 
 # %% [markdown]

@@ -1,28 +1,43 @@
-"""Two independent ways to distribute one forest over Dask must give the same labels (decision 002)."""
+"""Two independent ways to map with one forest over Dask must give the same labels (decision 002)."""
 
 from __future__ import annotations
 
-import dask.array as da
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import xarray as xr
 
-from mlc_dask.classifiers import Context, RandomForest, TrainingSet
-from mlc_dask.legend import DEFAULT_LEGEND
+import mlc_dask as mlc
+from mlc_dask.classifiers import Context, TrainingSet
 
 wrappers = pytest.importorskip("dask_ml.wrappers", reason="dask-ml is not installed")
 
+BANDS, DATES = ("B02", "B03", "B04"), 6
 
-def test_parallel_post_fit_gives_the_labels_of_our_forest() -> None:
-    from sklearn.ensemble import RandomForestClassifier
 
+def test_parallel_post_fit_maps_as_classify_does() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(1, 5, 600).astype(np.uint8)
-    dn = (random.normal(0, 400, (600, 6, 3)) + 1000 + 300.0 * labels[:, None, None]).clip(1, 9999).astype(np.uint16)
-    context = Context(DEFAULT_LEGEND, ("B02", "B03", "B04"), tuple(float(d) for d in range(0, 180, 30)))
-    ours = RandomForest(trees=25).fit(TrainingSet(dn, labels, np.zeros(600, bool), context), seed=3)
+    dn = (random.normal(1000, 400, (600, DATES, 3)) + 300.0 * labels[:, None, None]).clip(1, 9999).astype(np.uint16)
+    context = Context(mlc.DEFAULT_LEGEND, BANDS, tuple(30.0 * i for i in range(DATES)))
+    model = mlc.RandomForest(trees=25).fit(TrainingSet(dn, labels, np.zeros(600, bool), context), seed=3)
 
-    settings = {"n_estimators": 25, "max_features": "sqrt", "random_state": 3}
-    theirs = wrappers.ParallelPostFit(RandomForestClassifier(**settings)).fit(dn.reshape(600, -1), labels)
-    pixels = random.integers(500, 4000, (5000, 6, 3)).astype(np.uint16)
-    distributed = theirs.predict(da.from_array(pixels.reshape(5000, -1).astype(np.float32), chunks=(700, -1))).compute()
-    np.testing.assert_array_equal(ours.predict(pixels.transpose(1, 2, 0))[0], distributed)
+    dims = ("year", "acquisition", "band", "y", "x")
+    times = np.datetime64("2018-01-01", "ns") + np.arange(DATES) * np.timedelta64(30, "D")
+    cube = xr.Dataset(
+        {
+            "reflectance": (dims, random.integers(500, 4000, (1, DATES, 3, 50, 40)).astype(np.uint16)),
+            "usable": ((*dims[:2], "y", "x"), np.ones((1, DATES, 50, 40), bool)),
+        },
+        coords={"year": [2018], "band": list(BANDS), "time": (dims[:2], times[None])},
+    ).chunk(y=16, x=13)
+    ours = mlc.classify(cube, model).label.values[0]
+
+    series = cube.reflectance[0].stack(pixel=("y", "x")).stack(feature=("acquisition", "band"))
+    estimator = SimpleNamespace(
+        predict=lambda x: model.predict(np.asarray(x).reshape(-1, DATES, 3).transpose(1, 2, 0))[0]
+    )
+    rows = series.data.rechunk((300, -1))
+    theirs = wrappers.ParallelPostFit(estimator, predict_meta=np.empty(0, np.uint8)).predict(rows)
+    np.testing.assert_array_equal(theirs.compute().reshape(50, 40), ours)

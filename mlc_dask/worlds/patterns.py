@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,13 @@ def smooth_noise(random: np.random.Generator, size: int, scale: float, octaves: 
         total += 0.5**octave * wide[step : step + size, step : step + size]
     total -= total.mean()
     return (total / max(float(total.std()), 1e-6)).astype(np.float32)
+
+
+def shifted(field: npt.NDArray[Any], down: int, right: int) -> npt.NDArray[Any]:
+    """Shift `field` (size, size) by pixels; what comes in over the border repeats the border."""
+    rows, columns = (np.clip(np.arange(n) - by, 0, n - 1) for n, by in zip(field.shape, (down, right), strict=True))
+    moved: npt.NDArray[Any] = field[np.ix_(rows, columns)]
+    return moved
 
 
 def rank(field: Floats) -> Floats:

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from mlc_dask.worlds.kinds import KINDS
 from mlc_dask.worlds.landscape import Landscape
+from mlc_dask.worlds.patterns import shifted
 from mlc_dask.worlds.settings import World
 
 CELL = 10
@@ -30,7 +31,7 @@ _CORINE = np.array([k.corine for k in KINDS])
 def corine(world: World, landscape: Landscape) -> npt.NDArray[np.uint8]:
     """CORINE grid codes (cells, cells) uint8 of the first year; mixed cells carry the mixed classes' codes."""
     shift = round(world.misregistration / 10)
-    codes = np.roll(_CORINE[landscape.kinds[0]][landscape.segment], (shift, -shift), (0, 1))
+    codes = shifted(_CORINE[landscape.kinds[0]][landscape.segment], shift, -shift)
     cells = -(-world.size // CELL)
     padded = np.pad(codes, (0, cells * CELL - world.size), mode="edge")
     blocks = padded.reshape(cells, CELL, cells, CELL).swapaxes(1, 2).reshape(cells, cells, -1)

@@ -51,7 +51,7 @@ class World:
     size: int = 512
     years: tuple[int, ...] = (2018, 2019, 2020)
     seed: int = 0
-    acquisitions_per_year: int = 30
+    acquisitions_per_year: int = 34
     changed_share: float = 0.02
     variety: float = 1.0
     phenology_shift: float = 10.0

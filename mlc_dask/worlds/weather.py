@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.worlds.kinds import spectrum
-from mlc_dask.worlds.patterns import Bools, Floats, smooth_noise
+from mlc_dask.worlds.patterns import Bools, Floats, shifted, smooth_noise
 from mlc_dask.worlds.settings import World
 
 _CLOUD = spectrum("cloud")
@@ -81,7 +81,7 @@ class Sky:
         if share >= 1:
             opacity = np.maximum(opacity, 0.9)
         down, across = (int(random.integers(low, high)) for low, high in ((6, 14), (-12, -4)))
-        shadow = np.roll(opacity, (-down, across), (0, 1)) * (opacity < 0.1)
+        shadow = shifted(opacity, -down, across) * (opacity < 0.1)
         haze = np.clip(smooth_noise(random, size, size / 3) - 1.2, 0, 1) * 0.35 * (random.uniform() < 0.35)
         thin = (haze > 0.03) & (opacity < 0.1)
         missed = thin | ((opacity > 0) & (smooth_noise(random, size, size / 8) > 1.5))
