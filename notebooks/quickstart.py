@@ -29,6 +29,7 @@ import mlc_dask as mlc
 from mlc_dask.report import figures
 from mlc_dask.worlds import World, write_world
 
+# %matplotlib inline
 SIZE = int(os.environ.get("MLC_NOTEBOOK_SIZE", "192"))
 folder = Path(tempfile.mkdtemp(prefix="mlc-quickstart-"))
 
