@@ -67,7 +67,7 @@ def write(folder: Path, edge: int) -> None:
 def classify(
     folder: Path, name: str, edge: int, pixels: int, queue: multiprocessing.Queue[tuple[float, float]]
 ) -> None:
-    """Classify one patch on one thread; LSTMs of the paper's size only its first `pixels`, the rest being no data."""
+    """Classify the first `pixels` of a patch on one thread, the rest being without usable dates; all of it is read."""
     random = np.random.default_rng(1)
     dn = random.integers(1200, 5000, (2000, DATES, len(BANDS))).astype(np.uint16)
     context = Context(mlc.DEFAULT_LEGEND, BANDS, tuple(17.0 * i for i in range(DATES)))
@@ -92,7 +92,7 @@ def main(edge: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "cube", edge)
         for name in CLASSIFIERS:
-            pixels = 40_000 if "128" in name else edge * edge
+            pixels = min(edge * edge, 40_000 if "128" in name else 1_000_000)
             queue = context.Queue()
             process = context.Process(target=classify, args=(Path(folder) / "cube", name, edge, pixels, queue))
             process.start()
