@@ -13,7 +13,9 @@ import mlc_dask as mlc
 from mlc_dask.clusters import connect
 from mlc_dask.config import load_config
 from mlc_dask.files import NotPublished
-from mlc_dask.run import explain
+from mlc_dask.kinds import kinds
+from mlc_dask.pipeline import annual_maps
+from mlc_dask.run import Run, StopRun, explain
 from tests.runs import artifacts, run_all, small_world, write_config
 
 pytestmark = pytest.mark.slow
@@ -150,3 +152,18 @@ def test_unfinished_run_is_not_published(world: Path, tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path / "mlc.toml", world, tmp_path / "out"))
     with pytest.raises(NotPublished):
         mlc.open_maps(config.output)
+
+
+def test_images_may_move_between_two_runs(tmp_path: Path) -> None:
+    world = small_world(tmp_path / "here", size=64, years=(2018, 2019))
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    settings = load_config(config)
+    with dask.config.set(scheduler="threads"), Run(settings.output, kinds(64), until="acquisitions") as run:
+        with pytest.raises(StopRun):
+            annual_maps(run, settings)
+        world.rename(tmp_path / "there")
+    moved = load_config(write_config(tmp_path / "mlc.toml", tmp_path / "there", tmp_path / "out"))
+    with dask.config.set(scheduler="threads"), Run(moved.output, kinds(64), until="cube") as run:
+        with pytest.raises(StopRun):
+            annual_maps(run, moved)
+        assert [e.state for e in run.steps] == ["reused", "finished"]

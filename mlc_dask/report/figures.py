@@ -73,12 +73,12 @@ def _clear_and_green(one: xr.Dataset) -> int:
 
 
 def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
-    """Red, green, blue (h, w, 3) 0..1, stretched between the 2nd and 98th percentile of the valid pixels."""
+    """Red, green, blue (h, w, 3) 0..1, stretched over the valid pixels less the brightest: clouds and snow."""
     valid = (dn != 0).all(axis=0)
     values = dn.astype(np.float64) - DN_OFFSET
     if not valid.any():
         return np.ones((*dn.shape[1:], 3))
-    low, high = np.percentile(values[:, valid], (2, 98))
+    low, high = np.percentile(values[:, valid], (2, 94))
     rgb = np.clip((values - low) / max(1.0, high - low), 0, 1) ** 0.8
     rgb[:, ~valid] = 1.0
     return np.moveaxis(rgb, 0, -1)

@@ -124,7 +124,8 @@ class GeoTiff(BaseModel):
         return int(match.group(1)) if match else None
 
     def _path(self, acquisition: Acquisition, file: str) -> Path:
-        return Path(acquisition.place) / file
+        # Not `place`, which is where the acquisition lay when it was chosen: a folder may move between two runs.
+        return self.folder / acquisition.id / file
 
     def _band_path(self, acquisition: Acquisition, band: str) -> Path:
         return self._path(acquisition, self.file.replace("{band}", band))
