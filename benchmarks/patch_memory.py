@@ -92,7 +92,7 @@ def main(edge: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "cube", edge)
         for name in CLASSIFIERS:
-            pixels = min(edge * edge, 40_000 if "128" in name else 1_000_000)
+            pixels = min(edge * edge, 40_000 if "128" in name else 400_000)
             queue = context.Queue()
             process = context.Process(target=classify, args=(Path(folder) / "cube", name, edge, pixels, queue))
             process.start()
