@@ -3,28 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
-if TYPE_CHECKING:
-    from mlc_dask.io.grids import Grid
+from mlc_dask.grids import Grid
 
 
 @dataclass(frozen=True)
-class Acquisition:
-    """One overpass: what is known of it before its pixels are read.
+class Asset:
+    """One raster and how its digital numbers become reflectance: DN * `scale` + `offset`.
 
-    `orbit` is the relative orbit (None when unknown), `place` tells where its pixels are (a folder, an item's URL).
+    `href` is a path below the source's folder, or a URL; `layer` describes the band within a file of several.
+    """
+
+    href: str
+    scale: float = 1e-4
+    offset: float = 0.0
+    nodata: int = 0
+    layer: str | None = None
+
+
+@dataclass(frozen=True)
+class Granule:
+    """One product of one tile, a part of an acquisition.
+
+    Attributes
+    ----------
+    id
+        Name of the product.
+    time
+        Sensing time, UTC.
+    assets
+        Rasters by band; the mask is among them under its own name.
+    platform, orbit, tile, baseline
+        ``S2A``, relative orbit, ``32TPS``, processing baseline ``05.10``; empty or None where unknown.
+    strip
+        What tells two datastrips of one datatake apart: the datastrip's sensing time, empty where unknown.
+    processed
+        When the product was made, in any form that sorts.
+    cloud, missing
+        Shares 0..1 of the whole product that are cloud and without data, as its metadata says; None where unknown.
+    grid
+        Lattice of the finest band, None where the metadata does not tell.
     """
 
     id: str
     time: datetime
+    assets: Mapping[str, Asset]
+    platform: str = ""
+    orbit: int | None = None
+    tile: str = ""
+    baseline: str = ""
+    strip: str = ""
+    processed: str = ""
+    cloud: float | None = None
+    missing: float | None = None
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One overpass and its granules, the one whose pixels count first at the front."""
+
+    id: str
+    time: datetime
     orbit: int | None
-    place: str
+    granules: tuple[Granule, ...]
+
+    @property
+    def cloud(self) -> float | None:
+        """Cloud share 0..1 as the metadata says, None where it does not."""
+        known = [(g.cloud, 1 - (g.missing or 0)) for g in self.granules if g.cloud is not None]
+        weight = sum(w for _, w in known)
+        return sum(c * w for c, w in known) / weight if weight else None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a source has for the years asked for: the lattice of the cube and all acquisitions, by time."""
+
+    grid: Grid
+    acquisitions: tuple[Acquisition, ...]
 
 
 @dataclass(frozen=True)
@@ -42,18 +106,6 @@ class Surveyed:
     acquisition: Acquisition
     weather: Weather
     reason: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, the inverse of :meth:`from_dict`."""
-        return {**asdict(self.acquisition), "time": self.acquisition.time.isoformat(), **asdict(self.weather),
-                "reason": self.reason}  # fmt: skip
-
-    @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> Surveyed:
-        """Rebuild from :meth:`to_dict`."""
-        time = datetime.fromisoformat(row["time"])
-        acquisition = Acquisition(row["id"], time, row["orbit"], row["place"])
-        return cls(acquisition, Weather(row["cloud"], row["valid"]), row["reason"])
 
 
 @dataclass(frozen=True)
@@ -74,25 +126,14 @@ class Selection:
         """Acquisitions a year."""
         return len(next(iter(self.chosen.values())))
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, the inverse of :meth:`from_dict`."""
-        parts = {"chosen": self.chosen, "rejected": self.rejected}
-        return {"cost": self.cost} | {
-            name: {str(y): [s.to_dict() for s in rows] for y, rows in part.items()} for name, part in parts.items()
-        }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Selection:
-        """Rebuild from :meth:`to_dict`."""
-        chosen, rejected = (
-            {int(y): tuple(Surveyed.from_dict(r) for r in rows) for y, rows in data[part].items()}
-            for part in ("chosen", "rejected")
-        )
-        return cls(chosen, rejected, data["cost"])
+SELECTION: TypeAdapter[Selection] = TypeAdapter(Selection)
+CATALOGUE: TypeAdapter[Catalogue] = TypeAdapter(Catalogue)
+"""How selections and catalogues become JSON and come back: ``dump_json`` and ``validate_json``."""
 
 
 class Source(Protocol):
-    """A set of acquisitions on one grid.
+    """A set of acquisitions.
 
     Everything is small and picklable: workers get the source itself and read through it.
     """
@@ -101,22 +142,19 @@ class Source(Protocol):
     def bands(self) -> Sequence[str]:
         """Band names, in the cube's order."""
 
-    def acquisitions(self) -> list[Acquisition]:
-        """All acquisitions, by time."""
-
-    def grid(self) -> Grid:
-        """Lattice of the finest band."""
+    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+        """Lattice and acquisitions of `years`, all years by default; metadata only."""
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Raise :class:`InputError` when a file of `acquisition` is missing or off the grid; reads headers only."""
+        """Raise :class:`InputError` when a local file of `acquisition` is missing or unfit; reads headers only."""
 
-    def weather(self, acquisition: Acquisition) -> Weather:
-        """Cloud and valid share over the area, from the mask."""
+    def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
+        """Cloud and valid share over `grid`, from the mask."""
 
     def read(
         self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice
     ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-        """DN (B, h, w) uint16 in the cube's convention (METHOD section 1) and usable (h, w) of a window of the grid."""
+        """DN (B, h, w) uint16 in the cube's convention (METHOD section 1) and usable (h, w) of a window of `grid`."""
 
     def provenance(self) -> dict[str, Any]:
         """JSON-ready settings that decide the pixels, for fingerprints and records."""

@@ -6,12 +6,15 @@ import functools
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import xarray as xr
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from mlc_dask.clusters import connect
@@ -19,14 +22,18 @@ from mlc_dask.config import Config, commented, load_config
 from mlc_dask.demo import write_demo
 from mlc_dask.errors import InputError
 from mlc_dask.files import atomic_write
-from mlc_dask.inputs import check_inputs
+from mlc_dask.grids import Grid
+from mlc_dask.inputs import check_inputs, check_source
+from mlc_dask.io.remote import FetchError
 from mlc_dask.kinds import kinds, open_tables
-from mlc_dask.pipeline import annual_maps
-from mlc_dask.plan import Plan, dry_run, make_plan
+from mlc_dask.pipeline import annual_cube, annual_maps
+from mlc_dask.plan import Pipeline, Plan, dry_run, find_cube, known_catalogue, make_plan
 from mlc_dask.progress import StepProgress
+from mlc_dask.report.calendar import calendar_png, calendar_text
 from mlc_dask.report.page import key_figures
-from mlc_dask.run import Origin, Run, StopRun, explain, read_current
+from mlc_dask.run import Artifact, Origin, Run, StopRun, explain, read_current
 
+FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -38,6 +45,9 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 ConfigPath = Annotated[Path, typer.Argument(help="Configuration file; mlc-dask init writes one.")]
 Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes; as configured by default.")]
+Accept = Annotated[
+    bool, typer.Option("--accept-radiometry", help="Use acquisitions whose dark pixels contradict their offset.")
+]
 Until = Annotated[str | None, typer.Option(help="Last step to do, e.g. cube or forests.")]
 
 
@@ -51,6 +61,9 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
         except InputError as error:
             console.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
             raise typer.Exit(BAD_INPUT) from None
+        except FetchError as error:
+            console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True, highlight=False)
+            raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             console.print("interrupted; the same command goes on where it stopped")
             raise typer.Exit(INTERRUPTED) from None
@@ -71,19 +84,44 @@ def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("ml
 
 @app.command()
 @_told
-def plan(config: ConfigPath) -> None:
+def plan(
+    config: ConfigPath,
+    calendar: Annotated[Path | None, typer.Option(help="Also write the calendar of acquisitions as a PNG.")] = None,
+) -> None:
     """Show which acquisitions would be used and why, how much is read and held, and what would be reused."""
     settings = load_config(config)
-    check_inputs(settings)
-    _show_plan(make_plan(settings), settings)
+    check_inputs(settings, known_catalogue(settings))
+    found = make_plan(settings)
+    _show_plan(found, settings)
+    if calendar is not None:
+        atomic_write(calendar, calendar_png(found.selection))
+        console.print(f"calendar: {calendar}")
 
 
 @app.command()
 @_told
-def run(config: ConfigPath, until: Until = None, workers: Workers = None) -> None:
+def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps; what is done already is reused, an interrupted run goes on where it stopped."""
-    settings = load_config(config)
-    _run(settings if workers is None else _with_workers(settings, workers), until)
+    _run(_adjusted(load_config(config), workers, accept_radiometry), until)
+
+
+@app.command()
+@_told
+def cube(
+    config: Annotated[Path, typer.Argument(help="Configuration file; with --info also a cube or the output of a run.")],
+    info: Annotated[bool, typer.Option("--info", help="Only show what a cube holds.")] = False,
+    accept_radiometry: Accept = False,
+    workers: Workers = None,
+) -> None:
+    """Make the cube alone: from the source to the paired acquisitions on one grid, and a quicklook of each."""
+    if info:
+        _show_cube(find_cube(config))
+        return
+    settings = _adjusted(load_config(config), workers, accept_radiometry)
+    check_source(settings, known_catalogue(settings))
+    made = _perform(settings, annual_cube, None)
+    console.print(f"cube: mlc_dask.open_cube({str(made['cube'].folder)!r})", soft_wrap=True, highlight=False)
+    console.print(f"quicklooks: {made['quicklooks'].folder}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -127,30 +165,40 @@ def explain_result(
     console.print(tree)
 
 
-def _with_workers(config: Config, workers: int) -> Config:
-    return config.model_copy(update={"execution": config.execution.model_copy(update={"workers": workers})})
+def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
+    """Return the configuration with what the command line says otherwise."""
+    update: dict[str, Any] = {}
+    if workers is not None:
+        update["execution"] = config.execution.model_copy(update={"workers": workers})
+    if accept:
+        update["acquisitions"] = config.acquisitions.model_copy(update={"accept_radiometry": True})
+    return config.model_copy(update=update)
 
 
 def _run(config: Config, until: str | None) -> None:
-    check_inputs(config)
+    check_inputs(config, known_catalogue(config))
     steps = [event.step for event in dry_run(config).steps]
     if until is not None and until not in steps:
         raise InputError(f"there is no step {until!r}; choose one of {', '.join(steps)}")
-    with connect(config.execution) as client:
-        console.print(f"dashboard: {client.dashboard_link}", highlight=False)
-        with (
-            StepProgress(console, client) as progress,
-            Run(config.output, kinds(config.execution.patch), listener=progress, until=until) as work,
-        ):
-            try:
-                annual_maps(work, config)
-            except StopRun as stop:
-                until = stop.artifact.name
+    _perform(config, annual_maps, until)
     if until is None:
         _lay_out(config.output)
         _summarise(config.output)
     else:
         console.print(f"stopped after {until}, as asked")
+
+
+def _perform(config: Config, pipeline: Pipeline, until: str | None) -> dict[str, Artifact]:
+    """Go through a pipeline on the configured cluster; returns the results by step."""
+    with connect(config.execution) as client:
+        console.print(f"dashboard: {client.dashboard_link}", highlight=False)
+        with (
+            StepProgress(console, client) as progress,
+            Run(config.output, kinds(config.execution.patch), listener=progress, until=until) as work,
+            suppress(StopRun),
+        ):
+            pipeline(work, config)
+    return {event.step: event.artifact for event in work.steps}
 
 
 def _lay_out(output: Path) -> None:
@@ -174,6 +222,7 @@ def _summarise(output: Path) -> None:
 
 
 def _show_plan(found: Plan, config: Config) -> None:
+    console.print(calendar_text(found.selection, console.width))
     for year, rows in found.selection.chosen.items():
         table = Table("date", "acquisition", "orbit", "cloud", "valid", "why", box=None, title=f"{year}")
         everything = [(s, "chosen") for s in rows] + [(s, s.reason) for s in found.selection.rejected[year]]
@@ -195,6 +244,29 @@ def _show_plan(found: Plan, config: Config) -> None:
         console.print(
             f"[bold yellow]warning:[/] {config.output} has {free / 1e9:.1f} GB free, less than will be written"
         )
+
+
+def _show_cube(cube: xr.Dataset) -> None:
+    """Print what a cube holds: its size and grid, and every acquisition."""
+    grid, sizes = Grid.of_raster(cube), cube.sizes
+    facts = Table("what", "figure", box=None)
+    for name, value in {
+        "grid": grid.label,
+        "years": ", ".join(str(y) for y in cube.year.values),
+        "acquisitions a year": str(sizes["acquisition"]),
+        "bands": ", ".join(cube.band.values.tolist()),
+        "size": f"{cube.nbytes / 1e9:.2f} GB before compression",
+    }.items():
+        facts.add_row(name, value)
+    console.print(facts)
+    rows = Table("year", "date", "acquisition", "baseline", "cloud", "valid", box=None)
+    for year in cube.year.values.tolist():
+        one = cube.sel(year=year)
+        for time, name, baseline, cloud, valid in zip(
+            *(one[c].values for c in ("time", "id", "baseline", "cloud", "valid")), strict=True
+        ):
+            rows.add_row(str(year), str(time)[:10], name, baseline or "–", f"{cloud:.0%}", f"{valid:.0%}")
+    console.print(rows)
 
 
 def _origin_line(origin: Origin) -> str:

@@ -28,6 +28,12 @@ class Acquisitions(Section):
     per_year: Annotated[int, Field(ge=2, description="acquisitions a year")] = 20
     max_days_apart: Annotated[int, Field(ge=0, le=60, description="δ, days between the years of a pair")] = 6
     max_cloud: Annotated[float, Field(ge=0, le=1, description="highest cloud share of the valid pixels")] = 0.4
+    max_tile_cloud: Annotated[
+        float, Field(ge=0, le=1, description="cloudier products, by their metadata, are not looked at")
+    ] = 0.9
+    accept_radiometry: Annotated[
+        bool, Field(description="record, instead of refusing, acquisitions whose dark pixels contradict their offset")
+    ] = False
     min_valid_area: Annotated[float, Field(ge=0, le=1, description="lowest share of the area with data")] = 0.2
 
 
@@ -134,7 +140,7 @@ class Config(Section):
     sensor: Annotated[str, Field(description="sensor whose bands these are")] = "sentinel-2"
     seed: Annotated[int, Field(ge=0, description="of every random choice")] = 0
     source: Annotated[dict[str, Any], Field(description="where the acquisitions are; `kind` chooses the source")]
-    product: Product
+    product: Product | None = None
     acquisitions: Acquisitions = Acquisitions()
     gaps: GapRules = GapRules()
     annual_training: AnnualTraining = AnnualTraining()
@@ -144,6 +150,10 @@ class Config(Section):
     filter: Filter = Filter()
     evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
+
+
+_SOURCE_PATHS = ("folder", "index", "catalogue")
+"""Keys of a source that are paths, unless they are URLs."""
 
 
 def load_config(path: str | Path) -> Config:
@@ -191,31 +201,32 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
-        annotation = model.model_fields[str(part)].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+        (model,) = _models_in(model.model_fields[str(part)].annotation)
     return list(model.model_fields)
 
 
 def _anchored(config: Config, base: Path) -> Config:
     """Return the configuration with its relative paths made absolute."""
-    product = config.product.model_copy(
-        update={
-            "path": base / config.product.path,
-            "legend": base / config.product.legend if config.product.legend else None,
-            "crosswalk": str(base / config.product.crosswalk)
-            if config.product.crosswalk.endswith(".csv")
-            else config.product.crosswalk,
-        }
-    )
+    product = config.product and _anchored_product(config.product, base)
     truth = config.evaluation.truth
     evaluation = config.evaluation.model_copy(update={"truth": str(base / truth) if truth else None})
     source = {
-        key: str(base / value) if key in ("folder", "index") and isinstance(value, str) else value
+        key: str(base / value) if key in _SOURCE_PATHS and isinstance(value, str) and "://" not in value else value
         for key, value in config.source.items()
     }
     return config.model_copy(
         update={"output": base / config.output, "product": product, "evaluation": evaluation, "source": source}
+    )
+
+
+def _anchored_product(product: Product, base: Path) -> Product:
+    own_table = product.crosswalk.endswith(".csv")
+    return product.model_copy(
+        update={
+            "path": base / product.path,
+            "legend": base / product.legend if product.legend else None,
+            "crosswalk": str(base / product.crosswalk) if own_table else product.crosswalk,
+        }
     )
 
 
@@ -238,6 +249,12 @@ def commented(model: type[BaseModel] = Config) -> str:
         "# offset = 0.0",
         "# nodata = 0",
         '# mask = { file = "SCL.tif", unusable = [0, 1, 3, 8, 9], cloud = [8, 9, 10], nodata = [0] }',
+        "#",
+        "# Products as agencies hand them out need other lines here:",
+        '#   kind = "safe", "theia" or "eopf" with folder = "products", or',
+        '#   kind = "stac" with preset = "earth-search-c1", "earth-search", "planetary-computer" or "copernicus",',
+        '#     or with catalogue = "URL of an API, or path of a STAC file";',
+        '#   and the area, tile = "T32TPS" or bbox = [west, south, east, north] in degrees.',
     ]
     return "\n".join([*head, *_commented_tables(model), ""])
 
@@ -245,10 +262,16 @@ def commented(model: type[BaseModel] = Config) -> str:
 def _commented_tables(model: type[BaseModel]) -> list[str]:
     lines = []
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            lines += ["", f"# {(field.annotation.__doc__ or '').strip().splitlines()[0]}", f"[{name}]"]
-            lines += [_commented_key(key, own) for key, own in field.annotation.model_fields.items()]
+        for section in _models_in(field.annotation):
+            lines += ["", f"# {(section.__doc__ or '').strip().splitlines()[0]}", f"[{name}]"]
+            lines += [_commented_key(key, own) for key, own in section.model_fields.items()]
     return lines
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Models that a field may hold, seen through a union with None."""
+    options = [annotation, *getattr(annotation, "__args__", ())]
+    return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
 
 
 def _commented_key(key: str, field: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from mlc_dask.acquisitions import Source
-from mlc_dask.config import Config, validated
+from mlc_dask.acquisitions import Catalogue, Source
+from mlc_dask.config import Config, Product, validated
 from mlc_dask.errors import InputError
 from mlc_dask.files import canonical, files_fingerprint, sha256
 from mlc_dask.io.cubes import CHUNK
@@ -20,32 +21,57 @@ from mlc_dask.run import Source as Given
 from mlc_dask.sensors import SENSORS, Sensor
 from mlc_dask.stages.annual_training import Clustering
 
+PATCH_STEP = CHUNK // 2
+"""What the edge of a patch must be a multiple of, lest every chunk be read many times."""
 
-def check_inputs(config: Config) -> None:
+
+def check_inputs(config: Config, catalogue: Catalogue | None = None) -> None:
     """Look at every file's header, the product's codes and the reference before any work starts.
+
+    Parameters
+    ----------
+    catalogue
+        What the source has, where that is known already.
 
     Raises
     ------
     InputError
         With the first fault: the file, band or value, and the fix.
     """
-    source, legend = source_of(config), legend_for(config)
-    grid = source.grid()
-    patch = config.execution.patch
-    if patch % CHUNK and patch < max(grid.shape):
-        raise InputError(f"execution.patch = {patch} is not a multiple of {CHUNK}; choose one, e.g. {CHUNK * 20}")
-    years = config.acquisitions.years
-    for acquisition in source.acquisitions():
-        if years is None or acquisition.time.year in years:
-            source.check(acquisition, grid)
-    like = xr.Dataset(coords=grid.coords())
-    product = open_product(config.product.path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
+    catalogue = check_source(config, catalogue)
+    legend, like = legend_for(config), xr.Dataset(coords=catalogue.grid.coords())
+    path = product_of(config).path
+    product = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
     present = np.unique(product.values[product.values != 0])
     if len(present) < 2:
-        only = legend.names[int(present[0])]
-        raise InputError(f"{config.product.path}: the area has a single class, {only}; choose a larger area")
-    for path in given_truth(config).value.values():
-        open_reference(path, like=like, legend=legend)
+        raise InputError(f"{path}: the area has a single class, {legend.names[int(present[0])]}; choose a larger area")
+    for reference in given_truth(config).value.values():
+        open_reference(reference, like=like, legend=legend)
+
+
+def check_source(config: Config, catalogue: Catalogue | None = None) -> Catalogue:
+    """Look at what the cube is made from; returns what the source has."""
+    source = source_of(config)
+    catalogue = catalogue or source.catalogue(config.acquisitions.years)
+    grid, patch = catalogue.grid, config.execution.patch
+    if patch % PATCH_STEP and patch < max(grid.shape):
+        raise InputError(f"execution.patch = {patch} is not a multiple of {PATCH_STEP}; choose one, e.g. {CHUNK * 10}")
+    _check_acquisitions(source, catalogue, config)
+    return catalogue
+
+
+def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) -> None:
+    """Refuse files that are missing or unfit, and years that cannot have enough acquisitions whatever the clouds."""
+    for acquisition in catalogue.acquisitions:
+        source.check(acquisition, catalogue.grid)
+    wanted = config.acquisitions.per_year
+    found = Counter(a.time.year for a in catalogue.acquisitions)
+    for year in config.acquisitions.years or sorted(found):
+        if found[year] < wanted:
+            raise InputError(
+                f"{year} has {found[year]} acquisitions, acquisitions.per_year = {wanted}; lower it to {found[year]}, "
+                "or leave the year out of acquisitions.years"
+            )
 
 
 def source_of(config: Config) -> Source:
@@ -62,19 +88,27 @@ def given_source(config: Config) -> Given:
     """Source as an input of the run, known by its settings and by its files' sizes and times."""
     source = source_of(config)
     files = [Path(f) for f in source.files()]
-    root = Path(config.source["folder"])
+    root = Path(config.source.get("folder", ""))
     identity = {"settings": source.provenance(), "files": files_fingerprint(files, root)}
     return Given("source", sha256(canonical(identity)), source)
 
 
+def product_of(config: Config) -> Product:
+    """Old map that the configuration names."""
+    if config.product is None:
+        raise InputError("'product' is missing; add [product] with its path (only mlc-dask cube needs none)")
+    return config.product
+
+
 def legend_for(config: Config) -> Legend:
     """Legend of the maps."""
-    return Legend.from_csv(config.product.legend) if config.product.legend else DEFAULT_LEGEND
+    own = product_of(config).legend
+    return Legend.from_csv(own) if own else DEFAULT_LEGEND
 
 
 def crosswalk_for(config: Config, legend: Legend) -> Crosswalk:
     """Crosswalk from the product's codes to the legend."""
-    return read_crosswalk(config.product.crosswalk, legend)
+    return read_crosswalk(product_of(config).crosswalk, legend)
 
 
 def pairing_rules(config: Config) -> PairingRules:
@@ -106,7 +140,7 @@ def truth_files(config: Config, years: list[int]) -> dict[int, Path]:
 
 def given_product(config: Config) -> Given:
     """Return the old map's file as an input of the run."""
-    path = config.product.path
+    path = product_of(config).path
     if not path.is_file():
         raise InputError(f"{path} does not exist; set product.path to the old land-cover map")
     return Given("product-file", files_fingerprint([path], path.parent), path)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from mlc_dask.acquisitions import Selection
+from mlc_dask.acquisitions import CATALOGUE, SELECTION, Catalogue, Selection
 from mlc_dask.files import atomic_write
 from mlc_dask.io.cubes import open_cube, write_cube
 from mlc_dask.io.maps import open_layers, open_stored_product, write_maps, write_product
 from mlc_dask.io.models import open_models, write_models
 from mlc_dask.io.samples import open_samples, write_samples
 from mlc_dask.report import write_report
+from mlc_dask.report.calendar import calendar_png
 from mlc_dask.run import Kind
 from mlc_dask.stages.evaluation import Evaluation
 
+_CATALOGUE = "catalogue.json"
 _SELECTION = "acquisitions.json"
+_CALENDAR = "calendar.png"
+_TABLE = "table.csv"
 _SAMPLES = "samples.zarr"
 _PAGE = "report.html"
 _TABLES = ("agreement", "summary")
@@ -28,23 +31,48 @@ _TABLES = ("agreement", "summary")
 def kinds(patch: int) -> Mapping[str, Kind]:
     """Kinds of artifacts; rasters are opened in blocks of `patch` pixels, which never changes what is in them."""
     return {
+        "catalogue": Kind(_open_catalogue, _write_catalogue),
         "selection": Kind(_open_selection, _write_selection),
         "cube": Kind(partial(open_cube, patch=patch), write_cube),
         "product": Kind(partial(open_stored_product, patch=patch), write_product),
         "samples": Kind(lambda f: open_samples(f / _SAMPLES), lambda v, f: write_samples(v, f / _SAMPLES)),
         "models": Kind(open_models, write_models),
         "maps": Kind(partial(open_layers, patch=patch), write_maps),
+        "pictures": Kind(_open_pictures, _write_pictures),
+        "table": Kind(lambda f: pd.read_csv(f / _TABLE), _write_table),
         "tables": Kind(open_tables, _write_tables),
         "report": Kind(lambda f: f / _PAGE, lambda v, f: write_report(v, f / _PAGE)),
     }
 
 
 def _open_selection(folder: Path) -> Selection:
-    return Selection.from_dict(json.loads((folder / _SELECTION).read_text(encoding="utf-8")))
+    return SELECTION.validate_json((folder / _SELECTION).read_bytes())
 
 
 def _write_selection(selection: Selection, folder: Path) -> None:
-    atomic_write(folder / _SELECTION, json.dumps(selection.to_dict(), indent=1).encode())
+    atomic_write(folder / _CALENDAR, calendar_png(selection))
+    atomic_write(folder / _SELECTION, SELECTION.dump_json(selection, indent=1))
+
+
+def _open_catalogue(folder: Path) -> Catalogue:
+    return CATALOGUE.validate_json((folder / _CATALOGUE).read_bytes())
+
+
+def _write_catalogue(catalogue: Catalogue, folder: Path) -> None:
+    atomic_write(folder / _CATALOGUE, CATALOGUE.dump_json(catalogue, indent=1))
+
+
+def _open_pictures(folder: Path) -> dict[str, Path]:
+    return {p.name: p for p in sorted(folder.glob("*.png"))}
+
+
+def _write_pictures(pictures: Mapping[str, bytes], folder: Path) -> None:
+    for name, picture in pictures.items():
+        atomic_write(folder / name, picture)
+
+
+def _write_table(table: pd.DataFrame, folder: Path) -> None:
+    atomic_write(folder / _TABLE, table.to_csv(index=False).encode())
 
 
 def open_tables(folder: Path) -> Evaluation:

@@ -22,7 +22,7 @@ from dask.array.overlap import ensure_minimum_chunksize, overlap
 from dask.delayed import Delayed, delayed
 from distributed import get_worker
 
-from mlc_dask.schema import ACQUISITION, BAND, YEAR, X, Y
+from mlc_dask.schema import ACQUISITION, BAND, X, Y
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
@@ -281,10 +281,10 @@ class PatchWriter(Protocol):
 
     @property
     def layout(self) -> Any:
-        """Layout with ``patch`` (pixels) and ``arrays_of(patch)``."""
+        """Layout with ``patch`` (pixels), ``by`` (dims written one index at a time) and ``arrays_of(patch)``."""
 
     def todo(self) -> Sequence[Any]:
-        """Patches that are not done, each with ``year`` (index or None), ``row`` and ``column``."""
+        """Patches that are not done, each with a ``name`` and ``place(layout)``, its number along dimensions."""
 
     def write(self, patch: Any, values: Mapping[str, Array]) -> None:
         """Write one patch; called on a worker."""
@@ -297,16 +297,16 @@ def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
     todo, size = store.todo(), store.layout.patch
     if not todo:
         return
-    whole = {d: size if d in (Y, X) else 1 if d == YEAR else -1 for d in data.sizes}
+    whole = {d: size if d in (Y, X) else 1 if d in store.layout.by else -1 for d in data.sizes}
     (ready,) = dask.base.optimize(data.chunk(whole))
     blocks = {n: v.data.to_delayed(optimize_graph=False) for n, v in ready.data_vars.items()}
     tasks = []
     for patch in todo:
-        place = {YEAR: patch.year, Y: patch.row, X: patch.column}
+        place = patch.place(store.layout)
         parts = {
             n: blocks[n][tuple(place.get(str(d), 0) for d in ready[n].dims)] for n in store.layout.arrays_of(patch)
         }
-        key = f"write-{name}-{'-'.join(str(v) for v in place.values())}-{dask.base.tokenize(store, parts)}"
+        key = f"write-{name}-{patch.name.replace('_', '-')}-{dask.base.tokenize(store, parts)}"
         tasks.append(delayed(store.write)(patch, parts, dask_key_name=key))
     compute(tasks)
 

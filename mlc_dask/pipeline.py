@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 from mlc_dask.classifiers import LSTM, RandomForest
 from mlc_dask.config import Config
 from mlc_dask.inputs import (
@@ -14,34 +17,58 @@ from mlc_dask.inputs import (
     pairing_rules,
     sensor_for,
 )
-from mlc_dask.run import Run
+from mlc_dask.run import Artifact, Run
 from mlc_dask.sampling import Gaps
 from mlc_dask.stages.annual_training import select_reliable_samples
 from mlc_dask.stages.classification import MULTI_YEAR, classify, fit_multi_and_single_year, fit_per_year
 from mlc_dask.stages.multiyear_training import sample_unchanged
-from mlc_dask.stages.time_series import choose_acquisitions
+from mlc_dask.stages.time_series import check_radiometry, choose_acquisitions
 from mlc_dask.steps import (
     count_changes,
+    draw_quicklooks,
     find_unchanged,
     gather_evidence,
     judge,
+    list_acquisitions,
     put_on_grid,
     smooth_labels,
     stack_selection,
 )
 
 
+class Cubed(NamedTuple):
+    """The time series as results of the run."""
+
+    selection: Artifact
+    radiometry: Artifact
+    cube: Artifact
+    quicklooks: Artifact
+
+
+def annual_cube(run: Run, config: Config) -> Cubed:
+    """From a catalogue of acquisitions to the cube of paired ones (section 2.1)."""
+    source, years = given_source(config), config.acquisitions.years
+    catalogue = run.do("catalogue", list_acquisitions, source, kind="catalogue", years=years)
+    selection = run.do(
+        "acquisitions", choose_acquisitions, source, catalogue, kind="selection",
+        years=years, rules=pairing_rules(config), max_tile_cloud=config.acquisitions.max_tile_cloud,
+    )  # fmt: skip
+    accept = config.acquisitions.accept_radiometry
+    radiometry = run.do(
+        "radiometry", partial(check_radiometry, accept=accept), source, selection, catalogue, kind="table"
+    )
+    cube = run.do("cube", stack_selection, source, catalogue, selection, kind="cube", version=2)
+    quicklooks = run.do("quicklooks", draw_quicklooks, cube, kind="pictures")
+    return Cubed(selection, radiometry, cube, quicklooks)
+
+
 def annual_maps(run: Run, config: Config) -> None:
     """From acquisitions and an old map to consistent annual maps and their evidence."""
-    source, product_file, truth = given_source(config), given_product(config), given_truth(config)
+    product_file, truth = given_product(config), given_truth(config)
     legend, gaps, seed = legend_for(config), Gaps(**config.gaps.model_dump()), config.seed
 
-    # The time series (section 2.1)
-    selection = run.do(
-        "acquisitions", choose_acquisitions, source, kind="selection",
-        years=config.acquisitions.years, rules=pairing_rules(config),
-    )  # fmt: skip
-    cube = run.do("cube", stack_selection, source, selection, kind="cube")
+    # The time series and the old map (section 2.1)
+    selection, radiometry, cube, quicklooks = annual_cube(run, config)
     product = run.do(
         "product", put_on_grid, product_file, cube, kind="product", crosswalk=crosswalk_for(config, legend)
     )
@@ -81,7 +108,7 @@ def annual_maps(run: Run, config: Config) -> None:
         "multi-year-filtered": multi_smooth, "changes": changes,
     }  # fmt: skip
     report = run.do(
-        "report", gather_evidence, cube, product, selection, annual, samples, models, tables, layers, kind="report",
-        rule=f"{config.filter.rule}, {config.filter.size} pixels",
+        "report", gather_evidence, cube, product, selection, radiometry, annual, samples, models, tables, layers,
+        kind="report", rule=f"{config.filter.rule}, {config.filter.size} pixels",
     )  # fmt: skip
-    run.publish({**layers, "cube": cube, "evaluation": tables, "report": report})
+    run.publish({**layers, "cube": cube, "quicklooks": quicklooks, "evaluation": tables, "report": report})

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from mlc_dask.acquisitions import Selection, Source
-from mlc_dask.config import Config
+import xarray as xr
+
+from mlc_dask.acquisitions import Catalogue, Selection, Source
+from mlc_dask.config import Config, load_config
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
 from mlc_dask.inputs import pairing_rules, source_of
-from mlc_dask.io.grids import Grid
+from mlc_dask.io.cubes import open_cube
 from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import annual_maps
+from mlc_dask.pipeline import annual_cube, annual_maps
+from mlc_dask.records import published
 from mlc_dask.run import Event, Run
 from mlc_dask.stages.time_series import choose_acquisitions
 
@@ -31,18 +38,49 @@ class Plan:
     bytes_written: int
 
 
-def dry_run(config: Config) -> Run:
-    """Go through the pipeline without doing anything: which steps there are, and which would be reused."""
+Pipeline = Callable[[Run, Config], object]
+
+
+def dry_run(config: Config, pipeline: Pipeline = annual_maps) -> Run:
+    """Go through a pipeline without doing anything: which steps there are, and which would be reused."""
     with Run(config.output, kinds(config.execution.patch), dry=True) as dry:
-        annual_maps(dry, config)
+        pipeline(dry, config)
     return dry
+
+
+def known_catalogue(config: Config) -> Catalogue:
+    """Return what the source has: as the run recorded it, or else by asking the source."""
+    known = _finished(config, "catalogue")
+    catalogue: Catalogue = known if known is not None else source_of(config).catalogue(config.acquisitions.years)
+    return catalogue
+
+
+def _finished(config: Config, step: str) -> Any:
+    """Return the result of `step`, None when the run has none that holds."""
+    (event,) = (e for e in dry_run(config, annual_cube).steps if e.step == step)
+    return event.artifact.open() if event.state == "reused" else None
+
+
+def find_cube(place: Path) -> xr.Dataset:
+    """Open the cube at `place`: a cube's folder, the output folder of a run, or a run's configuration."""
+    if place.is_file():
+        made = _finished(load_config(place), "cube")
+        if made is None:
+            raise InputError(f"{place} has no cube yet; make it with: mlc-dask cube {place}")
+        cube: xr.Dataset = made
+        return cube
+    current = published(place)
+    return open_cube(place / str(current["cube"]["folder"]) if "cube" in current else place)
 
 
 def make_plan(config: Config) -> Plan:
     """Choose the acquisitions and work out what a run would read, hold and reuse; nothing is written."""
-    source = source_of(config)
-    selection = choose_acquisitions(source, years=config.acquisitions.years, rules=pairing_rules(config))
-    grid = source.grid()
+    source, catalogue = source_of(config), known_catalogue(config)
+    own = config.acquisitions
+    selection = _finished(config, "acquisitions") or choose_acquisitions(
+        source, catalogue, years=own.years, rules=pairing_rules(config), max_tile_cloud=own.max_tile_cloud
+    )
+    grid = catalogue.grid
     cube, patch = _cube_bytes(source, selection, grid), _patch_bytes(source, selection, grid, config.execution.patch)
     maps = len(selection.years) * grid.height * grid.width * _MAP_LAYERS
     edge = min(config.execution.patch, max(grid.shape))

@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.acquisitions import Selection, Source
+from mlc_dask.acquisitions import Catalogue, Selection, Source
 from mlc_dask.classifiers import Model
 from mlc_dask.io.products import open_product, open_reference
 from mlc_dask.legend import Crosswalk
 from mlc_dask.report import Evidence
+from mlc_dask.report.quicklook import quicklook_png
 from mlc_dask.results import assemble
-from mlc_dask.schema import YEAR, legend_of
+from mlc_dask.schema import ACQUISITION, BAND, YEAR, X, Y, legend_of
 from mlc_dask.stages.evaluation import Evaluation, change_count, evaluate
 from mlc_dask.stages.filtering import smooth
 from mlc_dask.stages.multiyear_training import unchanged_areas
 from mlc_dask.stages.time_series import stack
 
-READ_BLOCK = 512
-"""Edge in pixels of the blocks that a cube is read and written in."""
+READ_BLOCK = 2048
+"""Edge in pixels of the blocks that one acquisition is read and written in: whole tiles of JPEG 2000 products."""
 
 
-def stack_selection(source: Source, selection: Selection) -> xr.Dataset:
-    """Stack the chosen acquisitions into a lazy cube on the source's own grid."""
-    return stack(source, selection, grid=source.grid(), chunk=READ_BLOCK)
+QUICKLOOK_EDGE = 1_000
+"""Pixels along each side of a quicklook at most."""
+
+
+def list_acquisitions(source: Source, *, years: Sequence[int] | None) -> Catalogue:
+    """Everything that the source has, by metadata."""
+    return source.catalogue(years)
+
+
+def stack_selection(source: Source, catalogue: Catalogue, selection: Selection) -> xr.Dataset:
+    """Stack the chosen acquisitions into a lazy cube on the catalogue's grid."""
+    return stack(source, selection, grid=catalogue.grid, chunk=READ_BLOCK)
+
+
+def draw_quicklooks(cube: xr.Dataset) -> dict[str, bytes]:
+    """Picture of every acquisition of the cube, as it was stored."""
+    step = max(1, -(-max(cube.sizes[Y], cube.sizes[X]) // QUICKLOOK_EDGE))
+    small = cube.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+    tasks, bands = {}, cube[BAND].values.tolist()
+    for year, row in zip(cube[YEAR].values.tolist(), cube.id.values.tolist(), strict=True):
+        for j, name in enumerate(row):
+            one = small.sel({YEAR: year}).isel({ACQUISITION: j})
+            tasks[f"{year}-{j:02d}-{name}.png"] = lazy.call(
+                quicklook_png, one.reflectance.data, bands, one.usable.data, name=f"quicklook-{year}"
+            )
+    pictures: dict[str, bytes] = lazy.compute(tasks)
+    return pictures
 
 
 def put_on_grid(path: Path, cube: xr.Dataset, *, crosswalk: Crosswalk) -> xr.DataArray:
@@ -80,6 +106,7 @@ def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
     selection: Selection,
+    radiometry: pd.DataFrame,
     annual: xr.Dataset,
     samples: xr.Dataset,
     models: Mapping[str, Model],
@@ -100,7 +127,7 @@ def gather_evidence(
         agreement=tables.agreement,
         summary=tables.summary,
         histories={name: model.history for name, model in models.items()},
-        notes=list(chain(annual.attrs["notes"], samples.attrs["notes"])),
+        notes=list(chain(_accepted(radiometry), annual.attrs["notes"], samples.attrs["notes"])),
         clusters=annual.attrs["clusters"],
         selection=selection,
         facts={
@@ -112,3 +139,9 @@ def gather_evidence(
         },
         rule=rule,
     )
+
+
+def _accepted(radiometry: pd.DataFrame) -> list[str]:
+    """Acquisitions that contradict their metadata and were accepted by hand."""
+    wrong = radiometry[radiometry["verdict"].str.startswith("offset")]
+    return [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]

@@ -27,6 +27,7 @@ from dask.distributed import Client
 
 import mlc_dask as mlc
 from mlc_dask.report import figures
+from mlc_dask.report.calendar import calendar_figure
 from mlc_dask.worlds import World, write_world
 
 # %matplotlib inline
@@ -59,7 +60,7 @@ len(acquisitions), acquisitions[0]
 
 # %%
 selection = mlc.choose_acquisitions(source, rules=mlc.PairingRules(size=20))
-figures.calendar(selection)
+calendar_figure(selection)
 
 # %%
 mlc.write_cube(mlc.stack(source, selection, grid=source.grid(), chunk=128), folder / "cube")

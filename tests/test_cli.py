@@ -133,10 +133,17 @@ def test_bad_settings_are_told_of(key: str, value: str, told: str, world: Path, 
 
 
 def test_too_few_pairs_names_the_binding_limit(world: Path, tmp_path: Path) -> None:
-    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", per_year=20)
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", per_year=9)
     result = runner.invoke(app, ["plan", str(config)])
     assert result.exit_code == 2
-    assert re.search(r"only \d+ of 20 acquisition pairs are feasible", result.output.replace("\n", " "))
+    assert re.search(r"only \d+ of 9 acquisition pairs are feasible", result.output.replace("\n", " "))
+
+
+def test_too_few_acquisitions_are_told_of_before_any_mask_is_read(world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", per_year=20)
+    result = runner.invoke(app, ["run", str(config)])
+    assert result.exit_code == 2 and not (tmp_path / "out").exists()
+    assert "2018 has 9 acquisitions, acquisitions.per_year = 20; lower it to 9" in result.output.replace("\n", " ")
 
 
 def test_unknown_step_is_refused(world: Path, tmp_path: Path) -> None:
@@ -158,7 +165,7 @@ def test_plan_says_what_would_be_done_and_writes_nothing(world: Path, tmp_path: 
     config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
     result = runner.invoke(app, ["plan", str(config)])
     assert result.exit_code == 0, result.output
-    assert result.output.count("chosen") == 12 and "memory per worker" in result.output
+    assert len(re.findall(r"%  chosen *$", result.output, re.MULTILINE)) == 12 and "memory per worker" in result.output
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mlc_dask.config import validated
 from mlc_dask.errors import InputError
-from mlc_dask.io.sources.geotiff import GeoTiff, Mask
+from mlc_dask.io.sources import GeoTiff, Mask
 from tests.cubes import SHARED, Array
 
 SITES = SHARED / "sites"
@@ -167,18 +167,18 @@ def test_mask_values_and_weather(tmp_path: Path) -> None:
     source = source_of(tmp_path)
     _, usable = read_all(source)
     assert usable[0].tolist() == [False] * 10 + [True] * 2 and usable[2:].all()
-    weather = source.weather(source.acquisitions()[0])
+    weather = source.weather(source.acquisitions()[0], source.grid())
     assert weather.valid == 35 / 36 and weather.cloud == 3 / 35
     own = source_of(tmp_path, mask=Mask(unusable=(4,), cloud=(4,), nodata=(10,)))
     assert read_all(own)[1].sum() == 20, "five values of the first coarse row are neither 4 nor no data"
-    assert own.weather(own.acquisitions()[0]).cloud == 30 / 35
+    assert own.weather(own.acquisitions()[0], own.grid()).cloud == 30 / 35
 
 
 def test_all_empty_acquisition(tmp_path: Path) -> None:
     place = acquisition(tmp_path)
     write(place / "SCL.tif", np.zeros((6, 6), np.uint8), pixel=20)
     source = source_of(tmp_path)
-    weather = source.weather(source.acquisitions()[0])
+    weather = source.weather(source.acquisitions()[0], source.grid())
     assert weather.valid == 0 and weather.cloud == 0
     assert not read_all(source)[1].any()
 
@@ -191,7 +191,7 @@ def test_without_a_mask(tmp_path: Path) -> None:
     (place / "SCL.tif").unlink()
     source = source_of(tmp_path, mask=None)
     checked(source)
-    weather = source.weather(source.acquisitions()[0])
+    weather = source.weather(source.acquisitions()[0], source.grid())
     assert weather.cloud == 0 and weather.valid == 11 / 12
     assert (~read_all(source)[1]).sum() == 12
 
@@ -212,7 +212,7 @@ def test_bands_of_one_file_are_found_by_description(tmp_path: Path) -> None:
     checked(source)
     dn, _ = read_all(source)
     assert np.array_equal(dn, planes[[2, 0]] + 1000)
-    assert source.weather(source.acquisitions()[0]).valid == 1
+    assert source.weather(source.acquisitions()[0], source.grid()).valid == 1
 
 
 # Dates
@@ -227,7 +227,8 @@ def test_dates_orbits_and_order(tmp_path: Path) -> None:
     assert [(a.time, a.orbit) for a in found] == [
         (datetime(2016, 1, 1), None), (datetime(2017, 5, 16), 65), (datetime(2018, 7, 11), 22),
     ]  # fmt: skip
-    assert found[2].place == str(tmp_path / found[2].id)
+    (granule,) = found[2].granules
+    assert granule.assets["B11"].href == f"{found[2].id}/B11.tif"
     fine = source_of(tmp_path, date=r"(\d{8}T\d{6}|\d{8})", date_format="%Y%m%dT%H%M%S")
     with pytest.raises(InputError, match="20160101_R9: '20160101' is not a date of the form"):
         fine.acquisitions()
@@ -394,9 +395,9 @@ def test_truncated_files(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=rf"{re.escape(str(path))} cannot be read as a GeoTIFF .*; fetch it again"):
             source.read(one, grid, slice(0, 256), slice(0, 256))
     with pytest.raises(InputError, match=r"SCL.tif cannot be read"):
-        source.weather(one)
+        source.weather(one, grid)
     with pytest.raises(InputError, match=r"B02.tif cannot be read"):
-        source_of(tmp_path, bands=("B02",), mask=None).weather(one)
+        source_of(tmp_path, bands=("B02",), mask=None).weather(one, grid)
 
 
 def test_provenance_and_files(tmp_path: Path) -> None:
@@ -437,7 +438,7 @@ def test_meuse() -> None:
     best = max(found, key=lambda a: float(table[a.id]["frac_usable"]) * (6 <= a.time.month <= 8))
     for a in found[::8]:
         source.check(a, grid)
-        weather, row = source.weather(a), table[a.id]
+        weather, row = source.weather(a, grid), table[a.id]
         assert weather.valid == pytest.approx(1 - float(row["frac_nodata"]), abs=1e-3)
         assert weather.cloud * weather.valid == pytest.approx(float(row["frac_clm_flagged"]), abs=1e-3)
     dn, usable = source.read(best, grid, slice(0, 80), slice(0, 80))
@@ -477,7 +478,7 @@ def test_belgium_composites() -> None:
         a.time.month for a in found
     ]
     checked(source)
-    assert [source.weather(a).valid > 0.5 for a in found] == [i not in (1, 2) for i in range(12)]
+    assert [source.weather(a, source.grid()).valid > 0.5 for a in found] == [i not in (1, 2) for i in range(12)]
     dn, usable = read_all(source, 9)
     assert dn.shape == (9, 100, 100) and usable.mean() > 0.9
     assert 0.2 < np.median(ndvi(dn, bands, "B08")[usable]) < 1

@@ -426,7 +426,7 @@ def test_write_tasks_are_named() -> None:
 
     with dask.config.set(scheduler=watching):
         lazy.write_patches(maps, Memory(layout, layout.patches()), name="cube")
-    assert len(seen) == len(set(seen)) == 12 and all(re.match(r"write-cube-(0|1|None)-\d-\d-", k) for k in seen), seen
+    assert len(seen) == len(set(seen)) == 12 and all(re.match(r"write-cube-(0|1|all)-\d-\d-", k) for k in seen), seen
 
 
 # On worker processes

@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from mlc_dask.errors import InputError
-from mlc_dask.io.grids import Grid
+from mlc_dask.grids import Grid
 from mlc_dask.io.products import open_product, open_reference, read_crosswalk
 from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend
 from tests.cubes import SHARED, Array, raiser

@@ -8,6 +8,7 @@ import os
 import pickle
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def values_of(data: xr.Dataset, store: PatchStore, patch: Patch) -> dict[str, np
     return {name: data[name].isel(place).values for name in store.layout.arrays_of(patch)}
 
 
-def fill(folder: Path, data: xr.Dataset, **layout: int) -> PatchStore:
+def fill(folder: Path, data: xr.Dataset, **layout: Any) -> PatchStore:
     """What a run does, also to go on with a store."""
     store = PatchStore.create(folder, Layout.of(data, **layout))
     for patch in store.todo():
@@ -98,7 +99,7 @@ def run_until_killed(folder: Path) -> None:
 
 def race(folder: Path, value: int, start: object, verdict: object) -> None:
     store = PatchStore.at(folder)
-    patch = Patch(0, 0, 0)
+    patch = Patch((0,), 0, 0)
     values = {n: v + np.uint8(value) for n, v in values_of(truth(), store, patch).items()}
     start.wait()
     try:
@@ -113,9 +114,15 @@ def finished(tmp_path: Path) -> PatchStore:
     return fill(tmp_path / "maps.zarr", truth(), patch=PATCH, chunk=16)
 
 
-@pytest.mark.parametrize("data", [truth(), cube()], ids=["maps", "cube"])
-def test_everything_survives_the_round_trip(tmp_path: Path, data: xr.Dataset) -> None:
-    fill(tmp_path / "a.zarr", data, patch=PATCH, chunk=16)
+@pytest.mark.parametrize(
+    ("data", "by"),
+    [(truth(), ("year",)), (cube(), ("year",)), (cube(), ("year", "acquisition"))],
+    ids=["maps", "cube by year", "cube by acquisition"],
+)
+def test_everything_survives_the_round_trip(tmp_path: Path, data: xr.Dataset, by: tuple[str, ...]) -> None:
+    store = fill(tmp_path / "a.zarr", data, patch=PATCH, chunk=16, by=by)
+    units = np.prod([data.sizes[dim] for dim in by]) + ("change_count" in data)
+    assert len(store.patches()) == 9 * units and len({p.name for p in store.patches()}) == 9 * units
     found = open_store(tmp_path / "a.zarr", verify=True)
     assert all(v.chunks for v in found.data_vars.values())
     assert found.chunksizes["y"] == (32, 32, 26) and found.chunksizes["year"] == (1, 1)
@@ -197,7 +204,7 @@ def test_files_are_durable_before_their_record_exists(tmp_path: Path, monkeypatc
     monkeypatch.setattr(
         os, "link", lambda *a: order.append("record" if a[1].parent.name == "patches" else a) or link(*a)
     )
-    patch = Patch(1, 2, 0)
+    patch = Patch((1,), 2, 0)
     store.write(patch, values_of(data, store, patch))
     signed = order.index("record")
     chunks = [str(tmp_path / f) for f in store.layout.files(patch)]
@@ -235,7 +242,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("patch", [Patch(1, 0, 2), Patch(None, 2, 2)], ids=lambda p: p.name)
+@pytest.mark.parametrize("patch", [Patch((1,), 0, 2), Patch((), 2, 2)], ids=lambda p: p.name)
 def test_damage_is_found_and_only_that_patch_redone(finished: PatchStore, damage: str, patch: Patch) -> None:
     path = finished.folder / finished.layout.files(patch)[-1]
     DAMAGES[damage](path)
@@ -273,7 +280,7 @@ def test_a_forged_manifest_is_refused(finished: PatchStore) -> None:
 
 
 def test_a_repeated_write_is_welcome_and_another_one_refused(finished: PatchStore) -> None:
-    patch = Patch(0, 1, 1)
+    patch = Patch((0,), 1, 1)
     values = values_of(truth(), finished, patch)
     finished.write(patch, values)
     values["label"] = values["label"].copy()
@@ -285,7 +292,7 @@ def test_a_repeated_write_is_welcome_and_another_one_refused(finished: PatchStor
 
 @pytest.mark.parametrize("other", [0, 1], ids=["same values", "other values"])
 def test_two_writers_of_one_patch(tmp_path: Path, other: int) -> None:
-    data, patch = truth(), Patch(0, 0, 0)
+    data, patch = truth(), Patch((0,), 0, 0)
     for trial in range(3):
         store = PatchStore.create(tmp_path / str(trial), Layout.of(data, patch=PATCH, chunk=16))
         start, verdict = PROCESSES.Barrier(2), PROCESSES.SimpleQueue()
@@ -309,14 +316,14 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         Layout.of(data, patch=48, chunk=32)
     Layout.of(data, patch=128, chunk=100)  # one patch is the whole extent
     array = ArrayLayout(("year", "y", "x"), (2, 64, 64), "uint8", (2, 32, 32), 255)
-    with pytest.raises(InputError, match="chunks of 2 years"):
+    with pytest.raises(InputError, match="chunks of 2 along year"):
         Layout({"label": array}, 32)
     store = PatchStore.create(tmp_path, Layout.of(data, patch=PATCH))
-    values = values_of(data, store, Patch(0, 0, 0))
+    values = values_of(data, store, Patch((0,), 0, 0))
     with pytest.raises(AssertionError, match="is not whole chunks of label"):
         misaligned = Layout.of(data, patch=PATCH)
         object.__setattr__(misaligned, "patch", 24)
-        PatchStore(tmp_path, misaligned).write(Patch(0, 1, 1), {n: v[:, :24, :24] for n, v in values.items()})
+        PatchStore(tmp_path, misaligned).write(Patch((0,), 1, 1), {n: v[:, :24, :24] for n, v in values.items()})
     for bad, message in (
         ({"label": values["label"]}, "got"),
         (values | {"label": values["label"].astype("i2")}, "int16"),
@@ -324,11 +331,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         (values | {"label": np.full_like(values["label"], 255)}, "never written"),
     ):
         with pytest.raises(AssertionError, match=message):
-            store.write(Patch(0, 0, 0), bad)
+            store.write(Patch((0,), 0, 0), bad)
     with pytest.raises(AssertionError, match="outside"):
-        store.write(Patch(2, 0, 0), values)
+        store.write(Patch((2,), 0, 0), values)
     assert store.todo() == store.patches()
-    store.write(Patch(0, 0, 0), {n: v[0] for n, v in values.items()})  # without the year's axis
+    store.write(Patch((0,), 0, 0), {n: v[0] for n, v in values.items()})  # without the year's axis
     assert store.todo() == store.patches()[1:]
 
 

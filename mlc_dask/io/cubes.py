@@ -9,10 +9,10 @@ import xarray as xr
 from mlc_dask import lazy
 from mlc_dask.io.layout import Layout
 from mlc_dask.io.store import PatchStore, open_store
-from mlc_dask.schema import X, Y, check_cube
+from mlc_dask.schema import ACQUISITION, YEAR, X, Y, check_cube
 
-CHUNK = 128
-"""Edge of a cube's chunks in pixels, all acquisitions and bands of a year in one: the kernels' own order."""
+CHUNK = 256
+"""Edge of a cube's chunks in pixels, all bands of one acquisition in one (decision 006)."""
 
 DEFAULT_PATCH = 2560
 """Edge of a patch in pixels (paper section 4)."""
@@ -23,7 +23,7 @@ def write_cube(cube: xr.Dataset, path: str | Path) -> None:
     check_cube(cube)
     edge = max(lazy.blocks_of(cube.reflectance)[Y])
     chunk = CHUNK if edge % CHUNK == 0 else edge
-    store = PatchStore.create(Path(path), Layout.of(cube, patch=edge, chunk=chunk))
+    store = PatchStore.create(Path(path), Layout.of(cube, patch=edge, chunk=chunk, by=(YEAR, ACQUISITION)))
     lazy.write_patches(cube, store, name="cube")
     store.finish()
 

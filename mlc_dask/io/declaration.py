@@ -46,7 +46,7 @@ def declared_layout(stored: dict[str, Any]) -> Layout:
         )
         for name, a in stored["arrays"].items()
     }
-    return Layout(arrays, stored["patch"], attrs=stored["attrs"])
+    return Layout(arrays, stored["patch"], attrs=stored["attrs"], by=tuple(stored["by"]))
 
 
 def declaration(layout: Layout) -> dict[str, Any]:
@@ -55,6 +55,7 @@ def declaration(layout: Layout) -> dict[str, Any]:
     return {
         "format": 1,
         "patch": layout.patch,
+        "by": layout.by,
         "arrays": form,
         "coords": {name: _digest(c) for name, c in layout.coords.items()},
         "coordinates": sorted(n for n, c in layout.coords.items() if c.dims != (n,)),

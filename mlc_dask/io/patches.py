@@ -18,7 +18,6 @@ from mlc_dask.errors import InputError
 from mlc_dask.files import Entry, atomic_write, canonical, entry, fault, fsync, now, sha256
 from mlc_dask.io.layout import Layout, Patch
 from mlc_dask.legend import NEVER_WRITTEN
-from mlc_dask.schema import YEAR
 
 Record = dict[str, Any]
 
@@ -46,7 +45,7 @@ def read_record(folder: Path, patch: Patch) -> Record | None:
 
 
 def check_values(layout: Layout, patch: Patch, values: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Contiguous `values` of the patch's shape in every array it has; a missing year's axis of length 1 is put in."""
+    """Contiguous `values` of the patch's shape in every array it has; missing axes of its index are put in."""
     arrays = layout.arrays_of(patch)
     assert arrays.keys() == values.keys(), f"patch {patch.name}: got {sorted(values)}, not {sorted(arrays)}"
     checked = {}
@@ -57,8 +56,8 @@ def check_values(layout: Layout, patch: Patch, values: Mapping[str, npt.NDArray[
             whole = s.start % chunk == 0 and (s.stop % chunk == 0 or s.stop == length)
             assert whole, f"patch {patch.name} is not whole chunks of {name}"
         value, shape = values[name], tuple(s.stop - s.start for s in region)
-        if patch.year is not None and value.ndim == len(shape) - 1:
-            value = np.expand_dims(value, array.dims.index(YEAR))
+        if value.ndim == len(shape) - len(patch.index):
+            value = np.expand_dims(value, tuple(array.dims.index(dim) for dim in layout.by[: len(patch.index)]))
         assert value.shape == shape, f"patch {patch.name}: {name} has shape {value.shape}, not {shape}"
         assert value.dtype == array.dtype, f"patch {patch.name}: {name} is {value.dtype}, not {array.dtype}"
         if array.dtype == "uint8" and array.fill_value == NEVER_WRITTEN:

@@ -13,7 +13,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 
 from mlc_dask.errors import InputError
-from mlc_dask.io.grids import Grid, open_raster
+from mlc_dask.grids import Grid
+from mlc_dask.io.rasters import open_raster
 from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
 from mlc_dask.schema import X, Y
 

@@ -18,6 +18,7 @@ CLOUDY = "cloud over limit"
 PARTIAL = "too little valid area"
 ALONE = "no partner within max_days_apart"
 OUTSCORED = "outscored"
+HOPELESS = "cloud over limit in the metadata"
 
 
 def season_day(month: int, day: int) -> int:

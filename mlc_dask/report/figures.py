@@ -14,7 +14,6 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mlc_dask.acquisitions import Selection, Surveyed
 from mlc_dask.legend import Legend
 from mlc_dask.schema import ACQUISITION, BAND, DN_OFFSET, YEAR, X, Y
 
@@ -156,28 +155,3 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
     axes[0].set_ylabel("cross-entropy")
     axes[0].legend(fontsize=8, frameon=False)
     return figure
-
-
-def calendar(selection: Selection) -> Figure:
-    """Acquisitions by year and season: chosen ones coloured by cloud share, the others as small grey marks."""
-    figure = Figure(figsize=(9, 0.6 * len(selection.years) + 1), layout="constrained")
-    axis = figure.subplots()
-    dots: Any = None
-    for year, rows in selection.chosen.items():
-        others = [_day(s) for s in selection.rejected[year]]
-        axis.plot(others, [year] * len(others), "|", color="0.7", markersize=9)
-        clouds = [s.weather.cloud for s in rows]
-        dots = axis.scatter(
-            [_day(s) for s in rows], [year] * len(rows), c=clouds, cmap="viridis", vmin=0, vmax=0.4, s=45, zorder=3
-        )
-    axis.set_yticks(list(selection.years))
-    axis.invert_yaxis()
-    axis.set_xlim(0, 366)
-    axis.set_xticks(np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30]), list("JFMAMJJASOND"), ha="left")
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    figure.colorbar(dots, ax=axis, label="cloud share", shrink=0.8)
-    return figure
-
-
-def _day(surveyed: Surveyed) -> int:
-    return surveyed.acquisition.time.timetuple().tm_yday

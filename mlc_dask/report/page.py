@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from mlc_dask.acquisitions import Selection
 from mlc_dask.legend import Legend
 from mlc_dask.report import figures
+from mlc_dask.report.calendar import calendar_figure
 
 _FILTERED = "_filtered"
 
@@ -63,7 +64,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
         ),
         "recall": figures.recall_by_size(evidence.summary),
         "curves": figures.training_curves(evidence.histories),
-        "calendar": figures.calendar(evidence.selection),
+        "calendar": calendar_figure(evidence.selection),
     }
     page = template.render(
         evidence=evidence,

@@ -5,6 +5,6 @@ masks and the old map are as imperfect as real ones.
 """
 
 from mlc_dask.worlds.settings import World
-from mlc_dask.worlds.writing import write_world
+from mlc_dask.worlds.writing import write_products, write_world
 
-__all__ = ["World", "write_world"]
+__all__ = ["World", "write_products", "write_world"]

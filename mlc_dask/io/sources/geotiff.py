@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from mlc_dask.acquisitions import Acquisition, Weather
+from mlc_dask.acquisitions import Acquisition, Asset, Catalogue, Granule
 from mlc_dask.errors import InputError
-from mlc_dask.io.grids import Grid, open_raster
-from mlc_dask.io.pixels import band_index, read_whole, read_window, to_convention
+from mlc_dask.grids import Grid
+from mlc_dask.io.rasters import band_index, open_raster
+from mlc_dask.io.sources.granules import MASK, GranuleSource
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 
 
-class Mask(BaseModel):
-    """A classified mask: the values that make a pixel unusable, and those that count as cloud and as no data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str = "SCL.tif"
-    unusable: tuple[int, ...] = (0, 1, 3, 8, 9)
-    cloud: tuple[int, ...] = (8, 9, 10)
-    nodata: tuple[int, ...] = (0,)
-
-
-class GeoTiff(BaseModel):
+class GeoTiff(GranuleSource):
     """Folders of GeoTIFFs, their layout as settings.
 
     `folder` holds one sub-folder per acquisition. Its name must hold the date (`date`, a regular expression whose first
@@ -42,10 +32,7 @@ class GeoTiff(BaseModel):
     Reflectance = DN * `scale` + `offset`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     folder: Path
-    bands: tuple[str, ...] = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")
     file: str = "{band}.tif"
     date: str = r"(\d{8})"
     date_format: str = "%Y%m%d"
@@ -54,7 +41,6 @@ class GeoTiff(BaseModel):
     scale: float = Field(1e-4, gt=0)
     offset: float = 0.0
     nodata: int = 0
-    mask: Mask | None = Mask()
 
     @field_validator("date")
     @classmethod
@@ -73,7 +59,7 @@ class GeoTiff(BaseModel):
             raise InputError(f"{self.folder} is not a folder; set source.folder to the folder of acquisition folders")
         dates = self._index()
         found = [
-            Acquisition(p.name, self._time(p.name, dates), self._orbit(p.name), str(p))
+            self._acquisition(p.name, self._time(p.name, dates))
             for p in sorted(self.folder.iterdir())
             if p.is_dir() and not p.name.startswith(".")
         ]
@@ -82,8 +68,29 @@ class GeoTiff(BaseModel):
         found.sort(key=lambda a: (a.time, a.id))
         for a, b in pairwise(found):
             if a.time == b.time:
-                raise InputError(f"{a.place} and {b.place} are of one time ({a.time:%Y-%m-%d %H:%M:%S}); remove one")
+                places = f"{self.folder / a.id} and {self.folder / b.id}"
+                raise InputError(f"{places} are of one time ({a.time:%Y-%m-%d %H:%M:%S}); remove one")
         return found
+
+    def _acquisition(self, name: str, time: datetime) -> Acquisition:
+        def asset(file: str, layer: str | None, **own: Any) -> Asset:
+            return Asset(f"{name}/{file}", layer=layer, **own)
+
+        packing = {"scale": self.scale, "offset": self.offset, "nodata": self.nodata}
+        files = {b: asset(self.file.replace("{band}", b), self._described(b), **packing) for b in self.bands}
+        if self.mask is not None:
+            files[MASK] = asset(self.mask.file, None)
+        orbit = self._orbit(name)
+        return Acquisition(name, time, orbit, (Granule(name, time, files, orbit=orbit),))
+
+    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+        """Lattice of the finest band, and the acquisitions of `years`."""
+        found = self.acquisitions()
+        return Catalogue(self.grid(), tuple(a for a in found if years is None or a.time.year in years))
+
+    def locate(self, href: str) -> str:
+        """Path below the folder, which may move between two runs."""
+        return str(self.folder / href)
 
     def _index(self) -> dict[str, str] | None:
         if self.index is None:
@@ -123,18 +130,9 @@ class GeoTiff(BaseModel):
         match = _ORBIT.search(name)
         return int(match.group(1)) if match else None
 
-    def _path(self, acquisition: Acquisition, file: str) -> Path:
-        # Not `place`, which is where the acquisition lay when it was chosen: a folder may move between two runs.
-        return self.folder / acquisition.id / file
-
-    def _band_path(self, acquisition: Acquisition, band: str) -> Path:
-        return self._path(acquisition, self.file.replace("{band}", band))
-
     def _grids(self, acquisition: Acquisition) -> dict[str, Grid]:
-        names = {b: self._band_path(acquisition, b) for b in self.bands}
-        if self.mask is not None:
-            names["mask"] = self._path(acquisition, self.mask.file)
-        return {name: self._header(path, name) for name, path in names.items()}
+        (granule,) = acquisition.granules
+        return {name: self._header(Path(self.locate(a.href)), name) for name, a in granule.assets.items()}
 
     def _header(self, path: Path, name: str) -> Grid:
         if not path.is_file():
@@ -166,45 +164,17 @@ class GeoTiff(BaseModel):
         for band, own in self._grids(acquisition).items():
             factor = max(1, round(own.pixel / grid.pixel))
             if not own.refined(factor).matches(grid):
-                where = f"{acquisition.place}, {band}"
+                where = f"{self.folder / acquisition.id}, {band}"
                 raise InputError(f"{where}: its grid is {own.label}, not {grid.label}; warp it to that grid")
-
-    def weather(self, acquisition: Acquisition) -> Weather:
-        """Cloud share over valid pixels and valid share, from the mask, or from the first band without one."""
-        if self.mask is None:
-            band = self.bands[0]
-            valid = read_whole(self._band_path(acquisition, band), self._described(band)) != self.nodata
-            return Weather(0.0, float(valid.mean()))
-        values = read_whole(self._path(acquisition, self.mask.file), None)
-        valid = ~np.isin(values, self.mask.nodata)
-        cloud = np.isin(values, self.mask.cloud) & valid
-        return Weather(float(cloud.sum() / max(1, valid.sum())), float(valid.mean()))
-
-    def read(
-        self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice
-    ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-        """DN (B, h, w) uint16 in the cube's convention and usable (h, w) of a window of the grid.
-
-        Coarser bands and the mask are repeated to the grid (nearest): no value is made up.
-        """
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        dn = np.empty((len(self.bands), *shape), np.uint16)
-        for i, band in enumerate(self.bands):
-            raw = read_window(self._band_path(acquisition, band), self._described(band), grid, rows, columns)
-            dn[i] = to_convention(raw, self.scale, self.offset, self.nodata)
-        usable = (dn != 0).all(axis=0)
-        if self.mask is not None:
-            values = read_window(self._path(acquisition, self.mask.file), None, grid, rows, columns)
-            usable &= ~np.isin(values, (*self.mask.unusable, *self.mask.nodata))
-        return dn, usable
 
     def provenance(self) -> dict[str, Any]:
         """Every setting but where the folder lies."""
         return self.model_dump(mode="json", exclude={"folder", "index"})
 
     def files(self) -> list[str]:
-        """Files of every acquisition."""
-        return sorted(str(f) for a in self.acquisitions() for f in Path(a.place).iterdir() if f.is_file())
+        """Rasters of every acquisition, and the index of dates."""
+        rasters = {self.locate(a.href) for one in self.acquisitions() for a in one.granules[0].assets.values()}
+        return sorted(f for f in {*rasters, *([str(self.index)] if self.index else [])} if Path(f).is_file())
 
 
 def _utc(time: datetime) -> datetime:

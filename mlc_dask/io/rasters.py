@@ -1,0 +1,106 @@
+"""Raster files on the cube's lattice and in its convention (METHOD section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioIOError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+from mlc_dask.schema import DN_OFFSET, SCALE
+
+Method = Literal["nearest", "bilinear", "cubic", "average"]
+
+
+def driver_of(path: Path | str) -> str:
+    """GDAL driver for a file by its name; no other is tried, since a VRT called img.tif could point anywhere."""
+    return "JP2OpenJPEG" if str(path).partition("?")[0].lower().endswith(".jp2") else "GTiff"
+
+
+@contextmanager
+def open_raster(path: Path | str) -> Iterator[rasterio.io.DatasetReader]:
+    """Open a GeoTIFF or JPEG 2000 file, and nothing else; what cannot be read is bad input that names the file."""
+    try:
+        with rasterio.open(path, driver=driver_of(path)) as file:
+            yield file
+    except RasterioIOError as error:
+        reason = str(error).replace("\n", " ")
+        raise InputError(
+            f"{path} cannot be read as a GeoTIFF or JPEG 2000 file ({reason}); fetch it again, or convert it with "
+            "gdal_translate"
+        ) from error
+
+
+def band_index(file: rasterio.io.DatasetReader, layer: str | None) -> int:
+    """Find the number (from 1) of the band described as `layer`; the first one when it is None."""
+    if layer is None:
+        return 1
+    if layer not in file.descriptions:
+        have = ", ".join(d or "(unnamed)" for d in file.descriptions)
+        raise InputError(f"{file.name} has no band {layer}; it has {have}; correct source.bands or name its bands")
+    return int(file.descriptions.index(layer)) + 1
+
+
+def read_on(
+    path: Path | str, grid: Grid, *, layer: str | None = None, nodata: int = 0, method: Method = "nearest"
+) -> npt.NDArray[Any]:
+    """Values (h, w) of a file on `grid`, `nodata` where it has none.
+
+    Pixels that are whole times larger than the grid's are repeated: no value is made up. On any other lattice (another
+    CRS, a fraction of a pixel apart, or a grid coarser than the file) the file is warped with `method`.
+    """
+    with open_raster(path) as file:
+        index, own = band_index(file, layer), Grid.of(file)
+        steps = own.steps_to(grid)
+        if steps is not None:
+            return _repeated(file, index, own, grid, steps, nodata)
+        with WarpedVRT(
+            file, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
+            resampling=Resampling[method], src_nodata=nodata, nodata=nodata,
+        ) as warped:  # fmt: skip
+            values: npt.NDArray[Any] = warped.read(index)
+            return values
+
+
+def _repeated(
+    file: rasterio.io.DatasetReader, index: int, own: Grid, grid: Grid, steps: tuple[int, int, int], nodata: int
+) -> npt.NDArray[Any]:
+    factor, *origin = steps
+    found = np.full(grid.shape, nodata, file.dtypes[index - 1])
+    spans = []
+    for start, length, size in zip(origin, own.shape, grid.shape, strict=True):
+        low, high = max(0, start), min(size, start + length * factor)
+        if low >= high:
+            return found
+        spans.append((low, high, (low - start) // factor, -(-(high - start) // factor), (low - start) % factor))
+    (top, bottom, r0, r1, down), (left, right, c0, c1, across) = spans
+    coarse = file.read(index, window=Window(c0, r0, c1 - c0, r1 - r0))
+    fine = coarse if factor == 1 else coarse.repeat(factor, axis=0).repeat(factor, axis=1)
+    found[top:bottom, left:right] = fine[down : down + bottom - top, across : across + right - left]
+    return found
+
+
+def to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
+    """Source digital numbers to the cube's: reflectance = DN * 1e-4 - 0.1, 0 = no data, valid pixels at least 1."""
+    if raw.dtype == np.uint16:
+        every = np.arange(2**16, dtype=np.uint16)
+        table: npt.NDArray[np.uint16] = _converted(every, scale, offset, nodata)[raw]
+        return table
+    return _converted(raw, scale, offset, nodata)
+
+
+def _converted(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
+    dn = np.rint((raw.astype(np.float64) * scale + offset) / SCALE) + DN_OFFSET
+    empty = (raw == nodata) | ~np.isfinite(dn)
+    found: npt.NDArray[np.uint16] = np.where(empty, 0, np.clip(dn, 1, 65535)).astype(np.uint16)
+    return found

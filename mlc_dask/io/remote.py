@@ -1,0 +1,157 @@
+"""Pixels from afar: what may be opened, how GDAL fetches it, and faults that end in a retry or a named failure.
+
+GDAL keeps what it fetched, faults included: a missing file stays missing and a cut answer stays cut for every later
+read of the process. :func:`environment` therefore holds the file open by a handle that forgets all of it when closed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+from requests.exceptions import RequestException
+from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+
+from mlc_dask.errors import InputError
+
+T = TypeVar("T")
+
+_FAULTS: Final = (RasterioError, CPLE_BaseError, RequestException, ConnectionError, TimeoutError)
+_STATUS: Final = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
+_PASSING: Final = {408, 425, 429}
+"""Statuses of the 400s that a later request may not meet; the others stay."""
+_UNSAFE: Final = re.compile(r"[\s\\<>\"{}|^`\x00-\x1f]|//[^/]*@")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often to try again, and how long to wait, in seconds."""
+
+    attempts: int = 5  # reads of the same pixels
+    requests: int = 3  # repeats of a single request within an attempt, by GDAL, after 429 or 5xx
+    delay: float = 2.0  # before the second attempt; doubled each time, with jitter, up to the longest
+    longest: float = 60.0
+    connect: int = 10  # a connection not made for so long has failed,
+    stalled: int = 20  # and one that carries less than 1000 bytes a second
+
+
+PATIENCE = Patience()
+
+
+class FetchError(RuntimeError):
+    """What could not be fetched, why, and how to go on; it can be pickled, whatever the cause."""
+
+    def __init__(self, what: str, cause: BaseException | str) -> None:
+        super().__init__(what, cause if isinstance(cause, str) else _reason(cause))
+
+    def __str__(self) -> str:
+        what, reason = self.args
+        return f"{what}: {reason}; run again; what is finished is kept"
+
+
+def options(patience: Patience | None = None) -> dict[str, str]:
+    """Return GDAL's settings: repeat single requests, give up stalled ones, look for no other files."""
+    patience = patience or PATIENCE
+    return {
+        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no side-car files: GDAL would ask the host for each name
+        "GDAL_HTTP_CONNECTTIMEOUT": str(patience.connect),
+        "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+        "GDAL_HTTP_LOW_SPEED_TIME": str(patience.stalled),
+        "GDAL_HTTP_MAX_RETRY": str(patience.requests),
+        "GDAL_HTTP_RETRY_DELAY": str(patience.delay / 4),
+        "GDAL_INGESTED_BYTES_AT_OPEN": "65536",  # the header with all tile indices in one request
+        "GDAL_NUM_THREADS": "1",  # faults in GDAL's own threads were blank pixels before 3.10.1 (GDAL#11552)
+        "GTIFF_IGNORE_READ_ERRORS": "NO",
+        "VSI_CACHE": "NO",
+    }
+
+
+@contextmanager
+def environment(href: str, patience: Patience | None = None) -> Iterator[None]:
+    """Open `href` as what its name says and nothing else, and apply :func:`options` to the reads of this thread.
+
+    Within the block, whoever opens `href` sees the header that was checked here: GDAL keeps it. Afterwards nothing of
+    the file is kept.
+    """
+    driver = "JP2OpenJPEG" if urlsplit(href).path.lower().endswith((".jp2", ".j2k")) else "GTiff"
+    with rasterio.Env(**options(patience)):
+        with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/"):
+            held = rasterio.open(href, driver=driver, sharing=False)
+        with held:
+            yield
+
+
+def retried(function: Callable[[], T], what: str, patience: Patience | None = None) -> T:
+    """Call until no network fault is met; `what` names the item and the band in the :class:`FetchError` at the end.
+
+    What is missing (404), refused (401, 403) or not there on this machine fails at once.
+    """
+    patience = patience or PATIENCE
+    retrying = Retrying(
+        retry=retry_if_exception(_passing),
+        stop=stop_after_attempt(patience.attempts),
+        wait=wait_exponential(multiplier=patience.delay, max=patience.longest) + wait_random(0, patience.delay),
+    )
+    try:
+        return retrying(function)
+    except RetryError as error:
+        cause = error.last_attempt.exception() or error
+        raise FetchError(what, f"{_reason(cause)} ({patience.attempts} attempts)") from cause
+    except _FAULTS as error:
+        raise FetchError(what, error) from error
+
+
+def check_href(href: str, hosts: Sequence[str] | None = None, *, plain_http: bool = False) -> str:
+    """Return what GDAL shall open for `href`, or refuse it.
+
+    Parameters
+    ----------
+    hosts
+        Hosts, domains and buckets that are allowed; all by default. Files on this machine are always allowed.
+    plain_http
+        Allow http; for this machine itself it always is.
+    """
+    if "://" not in href:
+        if href.startswith("/vsi") or re.match(r"\w\w+:", href):
+            raise InputError(f"{href!r} is no path of a file; use a path, or a URL of https or s3")
+        return href
+    parts = urlsplit(href)
+    if _UNSAFE.search(href) or not parts.hostname:
+        raise InputError(f"{href!r} is no plain URL; correct it in the catalogue")
+    host = parts.netloc if parts.scheme == "s3" else parts.hostname
+    if not (parts.scheme in ("https", "s3") or (parts.scheme == "http" and (plain_http or _is_this_machine(host)))):
+        raise InputError(f"{href!r} is not fetched: its scheme is {parts.scheme}; use https or s3")
+    if hosts is not None and not any(host == h or host.endswith(f".{h}") for h in hosts):
+        raise InputError(f"{href!r} is not fetched: {host!r} is none of the allowed hosts; add it to source.hosts")
+    return f"/vsis3/{host}{parts.path}" if parts.scheme == "s3" else href
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether a later attempt may succeed."""
+    answer = getattr(error, "response", None)  # of requests; GDAL has it in its words
+    told = _STATUS.search(str(error))
+    status = answer.status_code if answer is not None else int(told[1]) if told else 0
+    lasting = 400 <= status < 500 and status not in _PASSING
+    return isinstance(error, _FAULTS) and not lasting and not str(error).endswith("No such file or directory")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first cause: what GDAL met is at the end of the chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,129 @@
+"""The area of interest of sources that hold more than one: a tile, a box, or what all granules share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import ceil, floor
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
+
+from mlc_dask.acquisitions import Catalogue, Granule
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+from mlc_dask.io.sources.granules import GranuleSource, overpasses
+
+_COMMON_STEP = 60.0
+"""Metres on which the lattices of all Sentinel-2 bands meet."""
+
+BBox = tuple[float, float, float, float]
+
+
+class AreaSource(GranuleSource):
+    """A source with an area of interest.
+
+    Parameters
+    ----------
+    tile
+        MGRS tile, ``T32TPS`` or ``32TPS``; granules of others are left out, and the cube is on its lattice.
+    bbox
+        West, south, east, north in degrees; the cube covers it, on the lattice of the granules.
+    crs
+        CRS of the cube where granules of several UTM zones cover the area; that of most granules by default.
+    resolution
+        Pixel of the cube in metres: 10, or coarser for a first look.
+    """
+
+    tile: str | None = None
+    bbox: BBox | None = None
+    crs: str | None = None
+    resolution: Annotated[float, Field(gt=0)] = 10.0
+
+    @field_validator("tile")
+    @classmethod
+    def _bare(cls, tile: str | None) -> str | None:
+        bare = tile.upper().removeprefix("T") if tile else None
+        if bare is not None and not (len(bare) == 5 and bare[:2].isdigit() and bare[2:].isalpha()):
+            raise ValueError("no MGRS tile; write it like T32TPS")
+        return bare
+
+    @field_validator("bbox")
+    @classmethod
+    def _ordered(cls, bbox: BBox | None) -> BBox | None:
+        if bbox is not None:
+            west, south, east, north = bbox
+            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+                raise ValueError("not west, south, east, north in degrees; give four numbers in this order")
+        return bbox
+
+    @field_validator("crs")
+    @classmethod
+    def _known(cls, crs: str | None) -> str | None:
+        try:
+            projected = crs is None or CRS.from_user_input(crs).is_projected
+        except CRSError:
+            raise ValueError("no CRS that is known; write it like EPSG:32632") from None
+        if not projected:
+            raise ValueError("its unit is not the metre; give the UTM zone of the area, like EPSG:32632")
+        return crs
+
+    def _catalogue(self, granules: Sequence[Granule], years: Sequence[int] | None, where: str) -> Catalogue:
+        """Acquisitions of the tile and the years, and the cube's lattice; `where` names the source in messages."""
+        tiles = sorted({g.tile for g in granules})
+        own = [g for g in granules if self.tile is None or g.tile == self.tile]
+        if not own:
+            have = f"it has tiles {', '.join(tiles)}" if tiles else "it has no L2A products"
+            raise InputError(f"{where}: no product of tile {self.tile}; {have}; set source.tile")
+        wanted = [g for g in own if years is None or g.time.year in years]
+        grid = self._lattice(wanted or own, where)
+        inside = [g for g in wanted if g.grid is None or _overlap(g.grid, grid)]
+        return Catalogue(grid, tuple(overpasses(inside)))
+
+    def _lattice(self, granules: Sequence[Granule], where: str) -> Grid:
+        grids = [g.grid for g in granules if g.grid is not None]
+        if not grids:
+            raise InputError(f"{where}: the metadata tells no lattice (proj:transform, proj:shape); use another source")
+        base = _most_common(grids, self.crs, where)
+        if self.bbox is not None:
+            return _around(self.bbox, base, self.resolution)
+        if any(not g.matches(base) for g in grids):
+            tiles = ", ".join(sorted({g.tile for g in granules}))
+            raise InputError(f"{where}: products of several tiles ({tiles}); set source.tile or source.bbox")
+        return base.at_pixel(self.resolution)
+
+
+def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:
+    """Lattice of a granule in the CRS asked for, or in that of most granules."""
+    if crs is not None:
+        wanted = CRS.from_user_input(crs)
+        same = [g for g in grids if CRS.from_wkt(g.crs) == wanted]
+        if not same:
+            have = ", ".join(sorted({g.crs_name for g in grids}))
+            raise InputError(f"{where}: no product in {crs}; the products are in {have}; correct source.crs")
+        return same[0]
+    counts = Counter(g.crs_name for g in grids)
+    best = min(counts, key=lambda name: (-counts[name], name))
+    return next(g for g in grids if g.crs_name == best)
+
+
+def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:
+    """Lattice in step with `base` around a box in degrees, its edges where the pixels of all bands meet."""
+    step = max(_COMMON_STEP, pixel)
+    left, bottom, right, top = transform_bounds("EPSG:4326", base.crs, *bbox, densify_pts=41)
+    west = base.left + floor((left - base.left) / step) * step
+    east = base.left + ceil((right - base.left) / step) * step
+    north = base.top + ceil((top - base.top) / step) * step
+    south = base.top + floor((bottom - base.top) / step) * step
+    return Grid(base.crs, west, north, pixel, ceil((north - south) / pixel), ceil((east - west) / pixel))
+
+
+def _overlap(a: Grid, b: Grid) -> bool:
+    """Whether two lattices share ground; those in different CRS are compared by their bounds in the second one's."""
+    bounds = a.bounds if a.same_crs(b) else transform_bounds(a.crs, b.crs, *a.bounds, densify_pts=21)
+    left, bottom, right, top = bounds
+    west, south, east, north = b.bounds
+    return left < east and right > west and bottom < north and top > south

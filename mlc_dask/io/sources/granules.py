@@ -1,0 +1,201 @@
+"""What all sources share: granules read onto one lattice, laid over each other, in the cube's convention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mlc_dask.acquisitions import Acquisition, Granule, Weather
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+from mlc_dask.io.rasters import Method, read_on, to_convention
+
+MASK = "mask"
+"""Name of the mask among a granule's assets."""
+
+SURVEYED = 2_048
+"""Pixels along each side at most of the lattice on which clouds are counted."""
+
+_ONE_OVERPASS = 600
+"""Seconds by which granules of one overpass follow each other at most."""
+
+DN = npt.NDArray[np.uint16]
+Usable = npt.NDArray[np.bool_]
+
+
+class Mask(BaseModel):
+    """A classified mask: the values that make a pixel unusable, and those that count as cloud and as no data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = "SCL.tif"
+    unusable: tuple[int, ...] = (0, 1, 3, 8, 9)
+    cloud: tuple[int, ...] = (8, 9, 10)
+    nodata: tuple[int, ...] = (0,)
+
+
+class GranuleSource(BaseModel):
+    """A source whose acquisitions are rasters: `bands` in the cube's order, and how the mask is understood.
+
+    `resampling` is how bands get onto the cube's lattice from another one (another UTM zone, a shifted lattice); masks
+    are always taken by nearest neighbour, and bands whose pixels are whole times larger are repeated.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bands: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12",
+    )  # fmt: skip
+    mask: Mask | None = Mask()
+    resampling: Method = "nearest"
+
+    @field_validator("bands")
+    @classmethod
+    def _each_once(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({b for b in bands if bands.count(b) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands twice; name every band once")
+        return bands
+
+    def locate(self, href: str) -> str:
+        """Path or URL that is opened for an asset's `href`."""
+        return href
+
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
+        """Digital numbers (h, w) of one asset on `grid`, its no-data value where it has none."""
+        asset = granule.assets[name]
+        return read_on(self.locate(asset.href), grid, layer=asset.layer, nodata=asset.nodata, method=method)
+
+    def check(self, acquisition: Acquisition, grid: Grid) -> None:
+        """Metadata was read with the catalogue; there is nothing else to look at before the pixels."""
+
+    def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
+        """Cloud share over valid pixels and valid share over `grid`, sampled at SURVEYED² pixels at most."""
+        coarse = grid.coarsened(SURVEYED)
+        clouds, seen = np.zeros(coarse.shape, bool), np.zeros(coarse.shape, bool)
+        for granule in _over(acquisition, coarse):
+            cloud, valid = self._sky(granule, coarse)
+            clouds |= cloud & ~seen
+            seen |= valid
+        return Weather(float((clouds & seen).sum() / max(1, seen.sum())), float(seen.mean()))
+
+    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable]:
+        """Cloud and valid pixels of one granule."""
+        if self.mask is None:
+            return np.zeros(grid.shape, bool), self._has_data(granule, grid)
+        values = self.raw(granule, MASK, grid, "nearest")
+        valid = ~np.isin(values, self.mask.nodata) if self.mask.nodata else self._has_data(granule, grid)
+        return np.isin(values, self.mask.cloud) & valid, valid
+
+    def _has_data(self, granule: Granule, grid: Grid) -> Usable:
+        band = self.bands[0]
+        found: Usable = self.raw(granule, band, grid, "nearest") != granule.assets[band].nodata
+        return found
+
+    def read(self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice) -> tuple[DN, Usable]:
+        """DN (B, h, w) uint16 in the cube's convention and usable (h, w) of a window of `grid`.
+
+        Where granules overlap, a pixel is that of the first one with data in all bands.
+        """
+        window = grid.window(rows, columns)
+        dn, usable = np.zeros((len(self.bands), *window.shape), np.uint16), np.zeros(window.shape, bool)
+        for granule in _over(acquisition, window):
+            whole = (dn != 0).all(axis=0)
+            if whole.all():
+                break
+            own = self._dn(granule, window)
+            take = ~whole & ((own != 0).all(axis=0) | ~dn.any(axis=0))
+            np.copyto(dn, own, where=take)
+            np.copyto(usable, self._usable(granule, own, window), where=take)
+        return dn, usable
+
+    def _dn(self, granule: Granule, window: Grid) -> DN:
+        dn = np.empty((len(self.bands), *window.shape), np.uint16)
+        for plane, (name, raw) in zip(dn, self._bands(granule, window), strict=True):
+            asset = granule.assets[name]
+            plane[:] = to_convention(raw, asset.scale, asset.offset, asset.nodata)
+        return dn
+
+    def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for name in self.bands:
+            yield name, self.raw(granule, name, window, self.resampling)
+
+    def _usable(self, granule: Granule, dn: DN, window: Grid) -> Usable:
+        usable: Usable = (dn != 0).all(axis=0)
+        if self.mask is not None and usable.any():
+            values = self.raw(granule, MASK, window, "nearest")
+            usable &= ~np.isin(values, (*self.mask.unusable, *self.mask.nodata))
+        return usable
+
+    def provenance(self) -> dict[str, Any]:
+        """Every setting that decides pixels."""
+        return self.model_dump(mode="json")
+
+    def files(self) -> list[str]:
+        """Local files whose change must lead to a new cube."""
+        return []
+
+
+def _over(acquisition: Acquisition, window: Grid) -> Iterator[Granule]:
+    """Granules that may have pixels in `window`; one in another CRS is always looked at."""
+    left, bottom, right, top = window.bounds
+    for granule in acquisition.granules:
+        own = granule.grid
+        if own is not None and own.same_crs(window):
+            a, b, c, d = own.bounds
+            if a >= right or c <= left or b >= top or d <= bottom:
+                continue
+        yield granule
+
+
+def overpasses(granules: Sequence[Granule]) -> list[Acquisition]:
+    """Group granules into acquisitions, one for each overpass, by time (METHOD section 2).
+
+    Of several makings of one datastrip over one tile only that of the highest processing baseline is kept, the latest
+    one among equals. Datastrips and tiles that remain are mosaicked, the highest baseline on top; so are products whose
+    metadata does not tell the datastrip, since two of one baseline may be its two halves.
+    """
+    kept: dict[tuple[str, ...], Granule] = {}
+    for granule in sorted(granules, key=lambda g: (_version(g.baseline), g.processed, g.id)):
+        kept[granule.tile, granule.platform, str(granule.orbit), granule.strip or granule.id] = granule
+    rows = sorted(kept.values(), key=lambda g: (g.platform, str(g.orbit), g.time))
+    found = []
+    for _, group in groupby(rows, key=lambda g: (g.platform, g.orbit)):
+        for parts in _passes(list(group)):
+            top = sorted(parts, key=lambda g: g.id)
+            top.sort(key=lambda g: (_version(g.baseline), g.processed), reverse=True)
+            time = min(g.time for g in parts)
+            found.append(Acquisition(_name(time, top[0]), time, top[0].orbit, tuple(top)))
+    return sorted(found, key=lambda a: (a.time, a.id))
+
+
+def _passes(rows: list[Granule]) -> Iterator[list[Granule]]:
+    part = rows[:1]
+    for a, b in pairwise(rows):
+        if (b.time - a.time).total_seconds() > _ONE_OVERPASS:
+            yield part
+            part = []
+        part.append(b)
+    yield part
+
+
+def _name(time: Any, granule: Granule) -> str:
+    orbit = f"R{granule.orbit:03d}" if granule.orbit is not None else ""
+    return "_".join(p for p in (f"{time:%Y%m%dT%H%M%S}", granule.platform, orbit) if p)
+
+
+def _version(baseline: str) -> tuple[int, ...]:
+    return tuple(int(p) for p in baseline.split(".") if p.isdigit())
+
+
+def required(folder: Path, setting: str) -> Path:
+    """Return `folder`, or say which setting names none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; set {setting} to the folder of the products")
+    return folder

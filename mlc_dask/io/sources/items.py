@@ -1,0 +1,205 @@
+"""STAC items of Sentinel-2 L2A as granules, whatever catalogue they come from (METHOD section 1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pystac
+from affine import Affine
+
+from mlc_dask.acquisitions import Asset, Granule
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+from mlc_dask.io.sources.granules import MASK
+
+_PRODUCT = re.compile(
+    r"(?P<platform>S2[A-D])_MSI(?P<level>L\w\w)_\d{8}T\d{6}_(?:N(?P<major>\d\d)(?P<minor>\d\d)_)?"
+    r"(?:R(?P<orbit>\d{3})_)?(?:T(?P<tile>\d{2}[A-Z]{3}))?"
+)
+_TILE = re.compile(r"_T?(\d{1,2}[C-X][A-Z]{2})(?=_|$)")
+_STRIP = re.compile(r"_S(\d{8}T\d{6})")
+
+_SHIFTED_SINCE = (4, 0)
+"""First processing baseline whose digital numbers carry an offset of 1000."""
+_SCALE, _SHIFT = 1e-4, -0.1
+
+Properties = Mapping[str, Any]
+
+
+def granule_of(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> Granule:
+    """Read a granule from an item's metadata.
+
+    Parameters
+    ----------
+    bands
+        Names of bands, and of the mask, that the granule must have.
+    aliases
+        Names under which each of them may be found among the item's assets.
+
+    Raises
+    ------
+    InputError
+        For Level-1C, for missing assets, and where nothing tells the radiometric offset.
+    """
+    own, name = item.properties, _product_name(item)
+    parts = _PRODUCT.search(name)
+    told = parts.groupdict() if parts else {}
+    _refuse_level_1(item, told.get("level"))
+    baseline = _baseline(own, told)
+    keys = {band: _key(item, band, aliases.get(band, (band,))) for band in bands}
+    assets = {
+        band: Asset(_href(item, key), *_packing(item, key, baseline, mask=band == MASK)) for band, key in keys.items()
+    }
+    orbit = own.get("sat:relative_orbit", told.get("orbit"))
+    return Granule(
+        id=item.id,
+        time=_time(item),
+        assets=assets,
+        platform=_platform(own, told),
+        orbit=int(orbit) if orbit is not None else None,
+        tile=_tile(own, told, item.id),
+        baseline=baseline,
+        strip=_first(_STRIP, str(own.get("s2:datastrip_id") or own.get("eopf:datastrip_id") or "")),
+        processed=str(_of(own, "s2:generation_time", "processing:datetime", "created") or name),
+        cloud=_share(own.get("eo:cloud_cover")),
+        missing=_missing(own),
+        grid=_lattice(item, list(keys.values())),
+    )
+
+
+def _product_name(item: pystac.Item) -> str:
+    own = item.properties
+    return str(own.get("s2:product_uri") or own.get("sentinel:product_id") or item.id)
+
+
+def _refuse_level_1(item: pystac.Item, level: str | None) -> None:
+    kind = str(item.properties.get("s2:product_type", ""))
+    if level == "L1C" or kind.endswith("1C") or str(item.collection_id).endswith("l1c"):
+        raise InputError(f"{item.id} is Level-1C, not surface reflectance; search a collection of Level-2A")
+
+
+def _key(item: pystac.Item, band: str, names: Sequence[str]) -> str:
+    for name in names:
+        if name in item.assets:
+            return name
+    raise InputError(f"{item.id} has no asset for {band} (looked for {', '.join(names)}); set source.assets")
+
+
+def _href(item: pystac.Item, key: str) -> str:
+    href = item.assets[key].get_absolute_href()
+    if href is None:
+        raise InputError(f"{item.id}: the place of {key} is relative and the item's own is unknown; use its catalogue")
+    return href
+
+
+def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple[float, float, int]:
+    """Scale, offset and no-data value of an asset.
+
+    A catalogue that says whether it applied the offset is believed before the raster metadata, which may name an
+    offset although it was applied; then the processing baseline decides, never the date.
+    """
+    raster = _raster_metadata(item.assets[key])
+    nodata = int(raster.get("nodata") or 0)
+    if mask:
+        return 1.0, 0.0, nodata
+    shifted = tuple(int(p) for p in baseline.split(".")) >= _SHIFTED_SINCE if baseline else None
+    applied = item.properties.get("earthsearch:boa_offset_applied")
+    if applied is not None and shifted is not None:
+        offset = _SHIFT if shifted and not applied else 0.0
+    elif shifted is not None:
+        offset = _SHIFT if shifted else 0.0
+    elif "offset" in raster:
+        offset = float(raster["offset"])
+    else:
+        raise InputError(
+            f"{item.id}: neither a processing baseline nor an offset in its metadata, so reflectance is unknown; "
+            "take the item from another catalogue, or correct it"
+        )
+    return float(raster.get("scale") or _SCALE), offset, nodata
+
+
+def _raster_metadata(asset: pystac.Asset) -> Mapping[str, Any]:
+    """Scale, offset and no data as any version of STAC writes them."""
+    extra = asset.extra_fields
+    for name in ("raster:bands", "bands"):
+        first = (extra.get(name) or [{}])[0]
+        found = {key.removeprefix("raster:"): value for key, value in first.items()}
+        if found.keys() & {"scale", "offset", "nodata"}:
+            return found
+    return {key.removeprefix("raster:"): v for key, v in extra.items() if key in _FLAT}
+
+
+_FLAT = ("raster:scale", "raster:offset", "nodata")
+
+
+def _time(item: pystac.Item) -> datetime:
+    time = item.datetime or item.common_metadata.start_datetime
+    if time is None:
+        raise InputError(f"{item.id} has no datetime; correct the item")
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def _baseline(own: Properties, told: Mapping[str, str | None]) -> str:
+    for name in ("s2:processing_baseline", "processing:version"):
+        found = re.fullmatch(r"(\d{2})\.(\d{2})", str(own.get(name, "")))
+        if found:
+            return found.group()
+    return f"{told['major']}.{told['minor']}" if told.get("major") else ""
+
+
+def _platform(own: Properties, told: Mapping[str, str | None]) -> str:
+    letter = str(own.get("platform", ""))[-1:].upper()
+    return f"S2{letter}" if letter in ("A", "B", "C", "D") else told.get("platform") or ""
+
+
+def _tile(own: Properties, told: Mapping[str, str | None], name: str) -> str:
+    square = [own.get(f"mgrs:{p}") for p in ("utm_zone", "latitude_band", "grid_square")]
+    found = (
+        own.get("s2:mgrs_tile")
+        or str(own.get("grid:code", "")).removeprefix("MGRS-")
+        or ("".join(map(str, square)) if all(square) else "")
+        or told.get("tile")
+        or _first(_TILE, name)
+    )
+    return str(found).removeprefix("T").zfill(5) if found else ""
+
+
+def _missing(own: Properties) -> float | None:
+    empty = own.get("s2:nodata_pixel_percentage", own.get("statistics", {}).get("nodata"))
+    if empty is None and own.get("data_coverage") is not None:
+        empty = 100 - float(own["data_coverage"])
+    return _share(empty)
+
+
+def _share(percent: Any) -> float | None:
+    return min(1.0, max(0.0, float(percent) / 100)) if percent is not None else None
+
+
+def _of(own: Properties, *names: str) -> Any:
+    """Value of the first of `names` that there is."""
+    return next((own[name] for name in names if own.get(name)), None)
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found.group(1) if found else ""
+
+
+def _lattice(item: pystac.Item, keys: Sequence[str]) -> Grid | None:
+    """Lattice of the finest of the assets, None where the metadata does not tell it."""
+    grids = [g for key in keys if (g := _asset_lattice(item, item.assets[key])) is not None]
+    return min(grids, key=lambda g: g.pixel, default=None)
+
+
+def _asset_lattice(item: pystac.Item, asset: pystac.Asset) -> Grid | None:
+    def told(name: str) -> Any:
+        return asset.extra_fields.get(name, item.properties.get(name))
+
+    crs = told("proj:code") or (f"EPSG:{told('proj:epsg')}" if told("proj:epsg") else told("proj:wkt2"))
+    transform, shape = told("proj:transform"), told("proj:shape")
+    if not (crs and transform and shape):
+        return None
+    return Grid.at(str(crs), Affine(*transform[:6]), (int(shape[0]), int(shape[1])), f"{item.id}")

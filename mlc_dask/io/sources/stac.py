@@ -1,0 +1,203 @@
+"""Acquisitions from a STAC catalogue: an API, a static catalogue, or an item collection on disk."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import odc.stac
+import pystac
+from odc.geo.geobox import GeoBox
+from pydantic import Field, model_validator
+from pystac_client import Client
+from pystac_client.exceptions import APIError
+from rasterio.warp import transform_geom
+from requests.exceptions import RequestException
+
+from mlc_dask.acquisitions import Acquisition, Catalogue, Granule
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+from mlc_dask.io.rasters import Method
+from mlc_dask.io.remote import FetchError, check_href, environment, retried
+from mlc_dask.io.sources.area import AreaSource
+from mlc_dask.io.sources.granules import MASK
+from mlc_dask.io.sources.items import granule_of
+from mlc_dask.io.sources.signing import signed
+
+_KNOWN = tomllib.loads(files("mlc_dask.io.sources").joinpath("catalogues.toml").read_text(encoding="utf-8"))
+PRESETS: Mapping[str, Mapping[str, str]] = _KNOWN["presets"]
+
+
+class Stac(AreaSource):
+    """Sentinel-2 L2A from any STAC catalogue.
+
+    Parameters
+    ----------
+    preset
+        ``earth-search-c1``, ``earth-search``, ``planetary-computer`` or ``copernicus``; fills what is left out below.
+    catalogue
+        URL of an API, or path or URL of a static catalogue, of an item collection or of an item (.json).
+    collection
+        Collection to search; of a file's items all by default.
+    assets
+        Asset name by band, and of ``mask``, where a catalogue's own differ from all known ones.
+    tokens
+        URL that hands out tokens to be added to the places of assets, ``{collection}`` in it replaced.
+    tile_property, tile_value
+        How a search asks for a tile where no `bbox` is given.
+    hosts
+        Hosts, and domains, that assets may be fetched from; any by default.
+    at_once
+        Bands of an acquisition that one task fetches at the same time.
+    """
+
+    preset: str | None = None
+    catalogue_url: Annotated[str, Field(alias="catalogue")] = ""
+    collection: str | None = None
+    assets: Mapping[str, str] = {}
+    tokens: str | None = None
+    tile_property: str | None = None
+    tile_value: str = "{tile}"
+    hosts: tuple[str, ...] | None = None
+    at_once: Annotated[int, Field(ge=1, le=32)] = 4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, values: Any) -> Any:
+        preset = values.get("preset")
+        if preset is None:
+            return values
+        if preset not in PRESETS:
+            raise ValueError(f"there is no preset {preset!r}; use {', '.join(PRESETS)}")
+        return {**PRESETS[preset], **values}
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not self.catalogue_url:
+            raise ValueError(f"no catalogue; set source.catalogue, or source.preset to one of {', '.join(PRESETS)}")
+        if self._is_api and self.bbox is None and not (self.tile and self.tile_property):
+            raise ValueError("a search needs an area; set source.bbox to west, south, east, north in degrees")
+        return self
+
+    @property
+    def _is_api(self) -> bool:
+        return "://" in self.catalogue_url and not self.catalogue_url.partition("?")[0].endswith("json")
+
+    @cached_property
+    def _aliases(self) -> Mapping[str, Sequence[str]]:
+        return {**_KNOWN["assets"], **{band: (name,) for band, name in self.assets.items()}}
+
+    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+        """Acquisitions of the area and the years, by the items' metadata."""
+        return self._catalogue(self._granules(years), years, self.catalogue_url)
+
+    def _granules(self, years: Sequence[int] | None) -> list[Granule]:
+        names = [*self.bands, *([MASK] if self.mask is not None else [])]
+        found = [granule_of(item, names, self._aliases) for item in self._items(years)]
+        for granule in found:
+            for asset in granule.assets.values():
+                check_href(asset.href, self.hosts)
+        return found
+
+    def _items(self, years: Sequence[int] | None) -> Iterable[pystac.Item]:
+        if not self._is_api:
+            return [i for i in _items_of_file(self.catalogue_url) if self.collection in (None, i.collection_id)]
+        if years is None:
+            raise InputError("a search needs years; set acquisitions.years")
+        query: dict[str, Any] | None = None
+        if self.bbox is None:
+            query = {str(self.tile_property): {"eq": self.tile_value.format(tile=self.tile)}}
+        try:
+            search = Client.open(self.catalogue_url).search(
+                collections=[self.collection] if self.collection else None,
+                bbox=self.bbox,
+                datetime=f"{min(years)}-01-01T00:00:00Z/{max(years)}-12-31T23:59:59Z",
+                query=query,
+                limit=100,
+            )
+            return [i for i in search.items() if i.datetime is None or i.datetime.year in years]
+        except (APIError, RequestException, json.JSONDecodeError) as error:
+            raise FetchError(f"search of {self.catalogue_url}", error) from error
+
+    def check(self, acquisition: Acquisition, grid: Grid) -> None:
+        """Raise :class:`InputError` when an asset that lies on this machine is missing."""
+        for granule in acquisition.granules:
+            for name, asset in granule.assets.items():
+                if "://" not in asset.href and not Path(asset.href).is_file():
+                    raise InputError(f"{granule.id}: {name} is missing ({asset.href}); fetch it, or leave the item out")
+
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
+        """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac, tried again on network faults."""
+        asset = granule.assets[name]
+        href = signed(check_href(asset.href, self.hosts), self.tokens, self.collection)
+        item = _bare_item(granule, name, href, grid)
+        box = GeoBox(grid.shape, grid.transform, grid.crs)
+
+        def load() -> npt.NDArray[Any]:
+            with environment(href):
+                found = odc.stac.load(
+                    [item], bands=[name], geobox=box, resampling=method, dtype="uint8" if name == MASK else "uint16",
+                    nodata=asset.nodata, fail_on_error=True, stac_cfg=_QUIET,
+                )  # fmt: skip
+            return np.asarray(found[name].values[0])
+
+        values: npt.NDArray[Any] = retried(load, f"{granule.id}, {name} ({asset.href})")
+        return values
+
+    def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        # A fetch mostly waits for the network: some bands at once hide it.
+        with ThreadPoolExecutor(self.at_once) as pool:
+            raws = pool.map(lambda band: self.raw(granule, band, window, self.resampling), self.bands)
+            yield from zip(self.bands, raws, strict=True)
+
+    def provenance(self) -> dict[str, Any]:
+        """Every setting that decides which pixels are read; not how they are fetched."""
+        return self.model_dump(mode="json", exclude={"tokens", "hosts", "at_once"})
+
+    def files(self) -> list[str]:
+        """Files of a catalogue on this machine, and its assets that are."""
+        if "://" in self.catalogue_url:
+            return []
+        assets = {a.href for g in self._granules(None) for a in g.assets.values() if "://" not in a.href}
+        return sorted({self.catalogue_url, *assets})
+
+
+_QUIET = {"*": {"warnings": "ignore"}}
+
+
+def _items_of_file(place: str) -> list[pystac.Item]:
+    """Items of a static catalogue, an item collection or a single item."""
+    try:
+        text = pystac.StacIO.default().read_text(place)
+        kind = json.loads(text)
+    except FileNotFoundError:
+        raise InputError(f"{place} does not exist; set source.catalogue to a STAC file or the URL of an API") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{place} cannot be read as STAC ({error}); set source.catalogue to a STAC file") from None
+    try:
+        if kind.get("type") == "FeatureCollection":
+            return list(pystac.ItemCollection.from_dict(kind).items)
+        if kind.get("type") == "Feature":
+            return [pystac.Item.from_file(place)]
+        return list(pystac.Catalog.from_file(place).get_items(recursive=True))
+    except (KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as error:
+        raise InputError(f"{place} is not a STAC catalogue, item collection or item ({error}); correct it") from None
+
+
+def _bare_item(granule: Granule, name: str, href: str, grid: Grid) -> pystac.Item:
+    """Item with the one asset that is to be loaded; its footprint is what is asked for, so that none is skipped."""
+    left, bottom, right, top = grid.bounds
+    ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
+    footprint = transform_geom(grid.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]})
+    xs, ys = zip(*footprint["coordinates"][0], strict=True)
+    item = pystac.Item(granule.id, footprint, [min(xs), min(ys), max(xs), max(ys)], granule.time, {})
+    item.add_asset(name, pystac.Asset(str(Path(href)) if "://" not in href else href, roles=["data"]))
+    return item
