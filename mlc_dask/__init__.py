@@ -11,7 +11,7 @@ from mlc_dask.io.maps import write_maps
 from mlc_dask.io.models import open_models, write_models
 from mlc_dask.io.products import open_product, open_reference
 from mlc_dask.io.samples import open_samples, write_samples
-from mlc_dask.io.sources import SOURCES, GeoTiff, Mask, Stac
+from mlc_dask.io.sources import SOURCES, Eopf, GeoTiff, Mask, Safe, Stac, Theia
 from mlc_dask.kernels.pairing import PairingRules
 from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
 from mlc_dask.results import open_maps
@@ -30,6 +30,7 @@ __all__ = [
     "Classifier",
     "Clustering",
     "Crosswalk",
+    "Eopf",
     "Gaps",
     "GeoTiff",
     "InputError",
@@ -38,7 +39,9 @@ __all__ = [
     "Model",
     "PairingRules",
     "RandomForest",
+    "Safe",
     "Stac",
+    "Theia",
     "agreement",
     "change_count",
     "choose_acquisitions",

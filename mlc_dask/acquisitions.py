@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,11 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from mlc_dask.grids import Grid
+
+
+def utc(time: datetime) -> datetime:
+    """Return a time without a zone, in UTC; one that names no zone is taken for UTC."""
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 @dataclass(frozen=True)

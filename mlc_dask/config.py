@@ -51,7 +51,7 @@ class Product(Section):
 
     path: Annotated[Path, Field(description="GeoTIFF of class codes")]
     crosswalk: Annotated[str, Field(description="corine, corine-clc, worldcover, or the path of a CSV")] = "corine"
-    legend: Annotated[Path | None, Field(description="CSV code,name,colour; the paper's 11 classes by default")] = None
+    legend: Annotated[Path | None, Field(description="CSV code,name,colour; the crosswalk's own by default")] = None
 
 
 class AnnualTraining(Section):
@@ -248,6 +248,7 @@ def commented(model: type[BaseModel] = Config) -> str:
         "# scale = 1e-4                # reflectance = DN * scale + offset",
         "# offset = 0.0",
         "# nodata = 0",
+        "# mask: classes of the scene classification; mask = false reads none",
         '# mask = { file = "SCL.tif", unusable = [0, 1, 3, 8, 9], cloud = [8, 9, 10], nodata = [0] }',
         "#",
         "# Products as agencies hand them out need other lines here:",

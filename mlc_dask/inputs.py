@@ -16,7 +16,7 @@ from mlc_dask.io.cubes import CHUNK
 from mlc_dask.io.products import open_product, open_reference, read_crosswalk
 from mlc_dask.io.sources import SOURCES
 from mlc_dask.kernels.pairing import PairingRules
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
+from mlc_dask.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.run import Source as Given
 from mlc_dask.sensors import SENSORS, Sensor
 from mlc_dask.stages.annual_training import Clustering
@@ -102,8 +102,8 @@ def product_of(config: Config) -> Product:
 
 def legend_for(config: Config) -> Legend:
     """Legend of the maps."""
-    own = product_of(config).legend
-    return Legend.from_csv(own) if own else DEFAULT_LEGEND
+    product = product_of(config)
+    return Legend.from_csv(product.legend) if product.legend else legend_of_crosswalk(product.crosswalk)
 
 
 def crosswalk_for(config: Config, legend: Legend) -> Crosswalk:

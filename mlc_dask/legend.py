@@ -7,7 +7,7 @@ A crosswalk is a CSV beside this module (or the user's own) with one row per pro
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,12 +110,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """Product codes to legend codes (METHOD section 10)."""
+    """Product codes to legend codes (METHOD section 10).
+
+    `twin` names the shipped crosswalk of the same product in its other coding, if there is one.
+    """
 
     name: str
     legend: Legend
     entries: tuple[Entry, ...]
     no_data: tuple[int, ...] = (0,)
+    twin: str = ""
 
     @cached_property
     def by_code(self) -> dict[int, Entry]:
@@ -131,6 +135,12 @@ class Crosswalk:
                 f"{where}: codes outside the {self.name} legend: {listed}; add rows for them to the crosswalk CSV "
                 f"(an empty class excludes a code)"
             )
+
+    def fitting(self, codes: Iterable[int]) -> Crosswalk:
+        """Return this crosswalk, or its twin where no code of a product is known to this one but some to that."""
+        found = set(codes) - set(self.no_data)
+        twin = Crosswalk.named(self.twin, self.legend) if self.twin else self
+        return twin if not found & self.by_code.keys() and found & twin.by_code.keys() else self
 
     def table(self) -> npt.NDArray[np.uint8]:
         """Lookup (65536,) uint8: product code → class code, 0 where excluded or no data."""
@@ -148,7 +158,13 @@ class Crosswalk:
 
     @classmethod
     def from_csv(
-        cls, path: str | Path, legend: Legend, *, key: str = "code", no_data: tuple[int, ...] = (0,)
+        cls,
+        path: str | Path,
+        legend: Legend,
+        *,
+        key: str = "code",
+        no_data: tuple[int, ...] = (0,),
+        twin: str = "",
     ) -> Crosswalk:
         """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason."""
         entries: dict[int, Entry] = {}
@@ -158,20 +174,15 @@ class Crosswalk:
                 if entry.code in entries:
                     raise InputError("stands twice; keep one row")
                 entries[entry.code] = entry
-        return cls(Path(path).stem, legend, tuple(entries.values()), no_data)
+        return cls(Path(path).stem, legend, tuple(entries.values()), no_data, twin)
 
     @classmethod
     def named(cls, name: str, legend: Legend) -> Crosswalk:
         """Return a crosswalk shipped with the package: ``corine`` (grid codes), ``corine-clc`` or ``worldcover``."""
-        known = {
-            "corine": ("corine.csv", "grid_code", (0, 48, 128, 255)),
-            "corine-clc": ("corine.csv", "clc_code", (0, 999, 990, 995)),
-            "worldcover": ("worldcover.csv", "code", (0,)),
-        }
-        if name not in known:
-            raise InputError(f"crosswalk {name!r} is unknown; use {', '.join(known)} or the path of a CSV")
-        file, key, no_data = known[name]
-        return cls.from_csv(_HERE / file, legend, key=key, no_data=no_data)
+        if name not in _SHIPPED:
+            raise InputError(f"crosswalk {name!r} is unknown; use {', '.join(_SHIPPED)} or the path of a CSV")
+        file, key, no_data, twin = _SHIPPED[name]
+        return cls.from_csv(_HERE / file, legend, key=key, no_data=no_data, twin=twin)
 
 
 def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
@@ -185,6 +196,13 @@ def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
     if not 0 <= quota <= 1:
         raise InputError(f"has quota {quota}; quotas are shares between 0 and 1")
     return Entry(code, row["label"], legend.code(target) if target else NO_DATA, quota, row["reason"])
+
+
+_SHIPPED = {
+    "corine": ("corine.csv", "grid_code", (0, 48, 128, 255), "corine-clc"),
+    "corine-clc": ("corine.csv", "clc_code", (0, 999, 990, 995), "corine"),
+    "worldcover": ("worldcover.csv", "code", (0,), ""),
+}
 
 
 @contextmanager
@@ -225,3 +243,10 @@ def _integer(text: str) -> int:
 
 DEFAULT_LEGEND = Legend.from_csv(_HERE / "legend.csv")
 """The eleven classes of the paper (section 3 and Table 1)."""
+
+_LEGENDS = {"worldcover": Legend.from_csv(_HERE / "worldcover-legend.csv")}
+
+
+def legend_of_crosswalk(name: str) -> Legend:
+    """Legend that a crosswalk leads to where none is given: WorldCover's own, else the paper's."""
+    return _LEGENDS.get(name, DEFAULT_LEGEND)

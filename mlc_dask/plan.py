@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from mlc_dask.acquisitions import Catalogue, Selection, Source
 from mlc_dask.config import Config, load_config
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
-from mlc_dask.inputs import pairing_rules, source_of
+from mlc_dask.inputs import crosswalk_for, legend_for, pairing_rules, product_of, source_of
 from mlc_dask.io.cubes import open_cube
+from mlc_dask.io.products import open_product
 from mlc_dask.kinds import kinds
 from mlc_dask.pipeline import annual_cube, annual_maps
 from mlc_dask.records import published
@@ -87,6 +90,8 @@ def make_plan(config: Config) -> Plan:
     patches = len(selection.years) * -(-grid.height // edge) * -(-grid.width // edge)
     facts = {
         "grid": grid.label,
+        "warped": _warped(selection, grid),
+        "old map": _shares(config, grid),
         "acquisitions a year": str(selection.size),
         "cube": f"{cube / 1e9:.2f} GB before compression",
         "maps": f"{maps / 1e9:.2f} GB before compression",
@@ -94,6 +99,24 @@ def make_plan(config: Config) -> Plan:
         "memory per worker": f"about {(patch + _BATCH_BYTES) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
     }
     return Plan(selection, facts, dry_run(config).steps, cube + maps)
+
+
+def _warped(selection: Selection, grid: Grid) -> str:
+    """Products that do not lie on the cube's lattice, by their CRS."""
+    granules = [g for row in selection.chosen.values() for s in row for g in s.acquisition.granules if g.grid]
+    off = Counter(g.grid.crs_name for g in granules if g.grid and g.grid.steps_to(grid) is None)
+    return ", ".join(f"{n} of {len(granules)} products, from {crs}" for crs, n in sorted(off.items())) or "none"
+
+
+def _shares(config: Config, grid: Grid) -> str:
+    """Share of the area by class of the old map, the largest first."""
+    legend, path = legend_for(config), product_of(config).path
+    like = xr.Dataset(coords=grid.coords())
+    labels = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend).values
+    counts = np.bincount(labels.ravel(), minlength=legend.size) / labels.size
+    names = {0: "excluded or no data", **legend.names}
+    ordered = sorted((code for code in names if counts[code]), key=lambda code: -counts[code])
+    return ", ".join(f"{names[code]} {counts[code]:.1%}" for code in ordered)
 
 
 def _pixel_bytes(source: Source, selection: Selection) -> int:

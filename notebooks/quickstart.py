@@ -63,7 +63,7 @@ selection = mlc.choose_acquisitions(source, rules=mlc.PairingRules(size=20))
 calendar_figure(selection)
 
 # %%
-mlc.write_cube(mlc.stack(source, selection, grid=source.grid(), chunk=128), folder / "cube")
+mlc.write_cube(mlc.stack(source, selection, grid=source.catalogue().grid, chunk=512), folder / "cube")
 cube = mlc.open_cube(folder / "cube", patch=128)
 cube
 

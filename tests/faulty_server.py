@@ -5,7 +5,7 @@ It has a process of its own, since rasterio can hold the GIL while GDAL waits fo
 >>> with serve(folder) as server:
 ...     server.fail(Fault("status", status=503, times=1), "*.tif")
 ...     read(server.url("B04.tif"))
-...     assert server.count("B04.tif") == 3
+...     assert len(server.requests("B04.tif")) == 3
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.managers import BaseManager
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
-
-Kind = Literal["status", "reset", "stall", "whole", "garbage", "cut", "stall_in_body"]
+from typing import Any, Literal, NamedTuple, cast
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Fault:
     `garbage` sends noise of the right length; `cut` sends half of the body and closes the connection.
     """
 
-    kind: Kind
+    kind: Literal["status", "reset", "stall", "stall_in_body", "whole", "garbage", "cut"]
     status: int = 503
     times: int | None = None  # that many requests fail; None: all
     after: int = 0  # that many requests are served first
@@ -56,16 +54,29 @@ class Request(NamedTuple):
     end: int | None  # None: no range was asked for
 
 
+@dataclass
+class _Rule:
+    fault: Fault
+    pattern: str
+    seen: int = 0
+
+    def applies(self, to: Request) -> bool:
+        fault = self.fault
+        reaches = to.end is None or to.end > fault.from_byte
+        fits = reaches and fnmatch(to.path, self.pattern) and fnmatch(to.method, fault.method)
+        self.seen += fits
+        return fits and fault.after < self.seen and (fault.times is None or self.seen <= fault.after + fault.times)
+
+
 class FaultyServer:
     """Serves a folder; every method may be called from any thread."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log: list[Request] = []
-        self._rules: list[tuple[Fault, str]] = []
-        self._seen: list[int] = []  # requests that fitted each rule
+        self._rules: list[_Rule] = []
         self._lock = threading.Lock()
-        self._connections: set[socket.socket] = set()
+        self.connections: list[socket.socket] = []
         self._port = 0
         self.start()
 
@@ -75,25 +86,18 @@ class FaultyServer:
     def fail(self, fault: Fault, path: str = "*") -> None:
         """Fail the requests for the paths that fit the pattern; of several rules, the first that applies decides."""
         with self._lock:
-            self._rules.append((fault, path))
-            self._seen.append(0)
+            self._rules.append(_Rule(fault, path))
 
     def heal(self) -> None:
-        """Forget all faults and the requests of the past."""
         with self._lock:
             self._rules.clear()
-            self._seen.clear()
             self._log.clear()
 
     def requests(self, path: str = "*") -> list[Request]:
         with self._lock:
             return [one for one in self._log if fnmatch(one.path, path)]
 
-    def count(self, path: str = "*") -> int:
-        return len(self.requests(path))
-
     def start(self) -> None:
-        """Listen, again on the same port after a stop."""
         self._server = _Server(("127.0.0.1", self._port), _Handler)
         self._server.faults = self
         self._port = self._server.server_address[1]
@@ -103,26 +107,14 @@ class FaultyServer:
         """Refuse connections from now on and break the open ones."""
         self._server.shutdown()
         self._server.server_close()
-        with self._lock:
-            for connection in self._connections:
-                break_off(connection)
+        while self.connections:
+            break_off(self.connections.pop())
 
     def note(self, request: Request) -> Fault | None:
         """Record a request and say what shall go wrong with it."""
         with self._lock:
             self._log.append(request)
-            for number, (fault, pattern) in enumerate(self._rules):
-                reaches = request.end is None or request.end > fault.from_byte
-                if fnmatch(request.path, pattern) and fnmatch(request.method, fault.method) and reaches:
-                    self._seen[number] += 1
-                    turn = self._seen[number] - fault.after
-                    if turn > 0 and (fault.times is None or turn <= fault.times):
-                        return fault
-        return None
-
-    def hold(self, connection: socket.socket, *, is_open: bool) -> None:
-        with self._lock:
-            (self._connections.add if is_open else self._connections.discard)(connection)
+            return next((rule.fault for rule in self._rules if rule.applies(request)), None)
 
 
 def break_off(connection: socket.socket) -> None:
@@ -134,9 +126,14 @@ def break_off(connection: socket.socket) -> None:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # GDAL opens dozens of connections at once
     faults: FaultyServer
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.faults.connections.append(request)
+        super().process_request(request, client_address)
+
+    def handle_error(self, *_: object) -> None:
         """Clients that go away are part of the game."""
 
 
@@ -145,34 +142,22 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def setup(self) -> None:
-        super().setup()
-        self.server.faults.hold(self.connection, is_open=True)
-
-    def finish(self) -> None:
-        self.server.faults.hold(self.connection, is_open=False)
-        super().finish()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, *_: object) -> None:
         """Silence."""
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0].lstrip("/")
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if self.command == "GET" else None
         start, end = (int(asked[1]), int(asked[2]) + 1) if asked else (0, None)
-        faults = self.server.faults
-        fault = faults.note(Request(self.command, path, start, end))
-        kind, file = fault.kind if fault else "", faults.folder / path
+        fault = self.server.faults.note(Request(self.command, path, start, end))
+        kind, file = fault.kind if fault else "", self.server.faults.folder / path
         if kind == "reset":
             break_off(self.connection)
             self.close_connection = True
             return None
-        if fault and kind == "stall":
-            time.sleep(fault.seconds)
-        if fault and kind == "status":
-            return self._answer(fault.status, b"<Error/>", {})
-        if not file.is_file():
-            return self._answer(404, b"<Error/>", {})
+        time.sleep(fault.seconds if fault and kind == "stall" else 0)
+        if not file.is_file() or (fault and kind == "status"):
+            return self._answer(fault.status if fault and kind == "status" else 404, b"<Error/>", {})
         content = file.read_bytes()
         headers = {"ETag": f'"{hashlib.md5(content).hexdigest()}"', "Accept-Ranges": "bytes"}
         if end is None or kind == "whole":
@@ -189,20 +174,19 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        kind = fault.kind if fault and self.command == "GET" else ""
-        if kind == "garbage":
+        if self.command == "HEAD":
+            return
+        if fault and fault.kind == "garbage":
             body = hashlib.shake_128(body).digest(len(body))
-        if kind in ("cut", "stall_in_body"):
+        if fault and fault.kind in ("cut", "stall_in_body"):
             self.close_connection = True
             body = body[: len(body) // 2]
-        if self.command == "GET":
-            self.wfile.write(body)
-        if fault and kind == "stall_in_body":
-            time.sleep(fault.seconds)
+        self.wfile.write(body)
+        time.sleep(fault.seconds if fault and fault.kind == "stall_in_body" else 0)
 
 
 class _Manager(BaseManager):
-    """Runs the server in a process of its own."""
+    pass
 
 
 _Manager.register("FaultyServer", FaultyServer)

@@ -165,7 +165,7 @@ def test_plan_says_what_would_be_done_and_writes_nothing(world: Path, tmp_path: 
     config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
     result = runner.invoke(app, ["plan", str(config)])
     assert result.exit_code == 0, result.output
-    assert len(re.findall(r"%  chosen *$", result.output, re.MULTILINE)) == 12 and "memory per worker" in result.output
+    assert len(re.findall(r"% +chosen *$", result.output, re.MULTILINE)) == 12 and "memory per worker" in result.output
     assert not (tmp_path / "out").exists()
 
 
@@ -181,3 +181,35 @@ def test_run_until_status_and_explain(world: Path, tmp_path: Path) -> None:
     assert told.exit_code == 0 and "acquisitions" in told.output
     unknown = runner.invoke(app, ["explain", str(tmp_path / "out"), "nothing"])
     assert unknown.exit_code == 2
+
+
+def test_cube_alone_and_what_it_holds(world: Path, tmp_path: Path) -> None:
+    """Without a product; its steps are those of a whole run, which reuses them."""
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    text = config.read_text(encoding="utf-8")
+    without = tmp_path / "cube.toml"
+    without.write_text(text.replace("[product]\n", "").replace(f'path = "{world}/product/corine.tif"\n', ""))
+    empty = runner.invoke(app, ["cube", str(without), "--info"])
+    assert empty.exit_code == 2 and f"make it with: mlc-dask cube {without}" in empty.output.replace("\n", " ")
+    made = runner.invoke(app, ["cube", str(without)])
+    assert made.exit_code == 0, made.output
+    (cube,) = (tmp_path / "out" / "artifacts").glob("cube-*")
+    assert f"mlc_dask.open_cube('{cube}')" in made.output.replace("\n", "")
+    for place in (without, cube):
+        told = runner.invoke(app, ["cube", str(place), "--info"])
+        assert told.exit_code == 0, told.output
+        assert "2018, 2019" in told.output and len(re.findall(r"_T32TPS", told.output)) == 12
+    assert len(list((tmp_path / "out" / "artifacts").glob("quicklooks-*/*.png"))) == 12
+    needed = runner.invoke(app, ["run", str(without)])
+    assert needed.exit_code == 2 and "'product' is missing" in needed.output
+    status = runner.invoke(app, ["status", str(config)])
+    assert re.search(r"cube +done", status.output) and re.search(r"product +to do", status.output)
+
+
+def test_the_calendar_can_be_saved(world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    result = runner.invoke(app, ["plan", str(config), "--calendar", str(tmp_path / "calendar.png")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "calendar.png").read_bytes().startswith(b"\x89PNG")
+    assert "Conifers" in result.output and re.search(r"warped +none", result.output)
+    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ import pytest
 
 from mlc_dask.config import Config, Section, commented, load_config, validated
 from mlc_dask.errors import InputError
+from mlc_dask.inputs import source_of
 from mlc_dask.io.sources.geotiff import GeoTiff
 
 LEAST = """
@@ -174,3 +175,15 @@ def test_missing_file(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml")
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         load_config(tmp_path)
+
+
+def test_the_papers_experiment_is_a_valid_configuration() -> None:
+    """The one in the README; it is run where there is a network."""
+    root = Path(__file__).parents[1]
+    path = root / "docs" / "sites" / "t32tps.toml"
+    source = source_of(load_config(path))
+    assert source.provenance()["catalogue_url"].startswith("https://earth-search") and source.tile == "32TPS"
+    shown = (root / "README.md").read_text(encoding="utf-8").split('```toml\noutput = "t32tps"')[1].split("```")[0]
+    written = tomllib.loads(path.read_text(encoding="utf-8"))
+    for name, table in tomllib.loads(shown).items():
+        assert table.items() <= written[name].items(), name

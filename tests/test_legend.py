@@ -10,7 +10,7 @@ import pytest
 
 from mlc_dask import legend as module
 from mlc_dask.errors import InputError
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend
+from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend, legend_of_crosswalk
 
 TABLES = Path(module.__file__).parent / "crosswalks"
 HEADER = "code,label,class,quota,reason\n"
@@ -25,7 +25,16 @@ QUARTER = {112, 122, 223, 511, 522}
 EXCLUDED = {
     124, 132, 133, 334, 141, 142, 241, 242, 243, 244, 313, 324, 333, 411, 412, 421, 422, 423,
 }  # fmt: skip
-WORLDCOVER = {20: "Shrubland", 30: "Grass", 40: "Crops", 50: "Artificial", 70: "Snow", 80: "Water"}
+WORLDCOVER = {
+    10: "Tree",
+    60: "Bare",
+    20: "Shrubland",
+    30: "Grass",
+    40: "Crops",
+    50: "Artificial",
+    70: "Snow",
+    80: "Water",
+}
 
 
 def write(folder: Path, text: str, name: str = "own.csv") -> Path:
@@ -75,11 +84,35 @@ def test_grid_codes_and_clc_codes_agree() -> None:
 
 
 def test_worldcover_follows_the_method() -> None:
-    crosswalk = Crosswalk.named("worldcover", DEFAULT_LEGEND)
-    assert set(crosswalk.by_code) == {*WORLDCOVER, 10, 60, 90, 95, 100}
+    legend = legend_of_crosswalk("worldcover")
+    crosswalk = Crosswalk.named("worldcover", legend)
+    assert set(crosswalk.by_code) == {*WORLDCOVER, 90, 95, 100}
+    assert set(legend.names.values()) == set(WORLDCOVER.values())
     for code, entry in crosswalk.by_code.items():
-        assert entry.target == (DEFAULT_LEGEND.code(WORLDCOVER[code]) if code in WORLDCOVER else 0), code
+        assert entry.target == (legend.code(WORLDCOVER[code]) if code in WORLDCOVER else 0), code
         assert bool(entry.reason) == (code not in WORLDCOVER), code
+
+
+def test_classes_of_both_legends_have_one_code_and_colour() -> None:
+    paper, worldcover = DEFAULT_LEGEND, legend_of_crosswalk("worldcover")
+    for name in set(paper.names.values()) & set(worldcover.names.values()):
+        code = paper.code(name)
+        assert worldcover.code(name) == code and worldcover.colours[code] == paper.colours[code]
+    assert not (set(worldcover.codes) - set(paper.codes)) & set(paper.codes)
+    with pytest.raises(InputError, match="class 'Tree' is not in the legend"):
+        Crosswalk.named("worldcover", paper)
+
+
+@pytest.mark.parametrize("named", ["corine", "corine-clc"])
+def test_corine_is_recognised_by_its_codes(named: str) -> None:
+    table = Crosswalk.named(named, DEFAULT_LEGEND)
+    assert table.fitting([1, 12, 44, 48]).name == table.fitting([1]).name
+    assert table.fitting([0, 1, 12]).by_code.keys() == Crosswalk.named("corine", DEFAULT_LEGEND).by_code.keys()
+    assert table.fitting([0, 111, 523]).by_code.keys() == Crosswalk.named("corine-clc", DEFAULT_LEGEND).by_code.keys()
+    assert table.fitting([777]) == table.fitting([]) == table
+    mixed = table.fitting([1, 111])
+    with pytest.raises(InputError, match="codes outside"):
+        mixed.check({1: 5, 111: 5}, "mixed.tif")
 
 
 @pytest.mark.parametrize(("name", "no_data"), [("corine", (0, 48, 128, 255)), ("corine-clc", (0, 990, 995, 999))])

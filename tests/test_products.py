@@ -17,7 +17,7 @@ from rasterio.warp import transform
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.io.products import open_product, open_reference, read_crosswalk
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend
+from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend, legend_of_crosswalk
 from tests.cubes import SHARED, Array, raiser
 
 UTM = CRS.from_epsg(32632)
@@ -120,7 +120,7 @@ def test_real_worldcover_onto_utm() -> None:
     grid = grid_of(60, 60, left=round(x, -1), top=round(y, -1))
     product = open_product(WORLDCOVER, like=like(grid), crosswalk="worldcover")
     codes, margin = nearest(WORLDCOVER, grid)
-    expected = Crosswalk.named("worldcover", DEFAULT_LEGEND).table()[codes]
+    expected = Crosswalk.named("worldcover", legend_of_crosswalk("worldcover")).table()[codes]
     assert (product.values == expected)[margin > 0.13].mean() > 0.99
 
 

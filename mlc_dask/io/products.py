@@ -15,7 +15,7 @@ from rasterio.warp import calculate_default_transform
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.io.rasters import open_raster
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
+from mlc_dask.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.schema import X, Y
 
 
@@ -24,7 +24,7 @@ def open_product(
     *,
     like: xr.Dataset | xr.DataArray,
     crosswalk: str | Path | Crosswalk = "corine",
-    legend: Legend = DEFAULT_LEGEND,
+    legend: Legend | None = None,
 ) -> xr.DataArray:
     """Old map M on the grid of `like` (paper section 2.1; METHOD section 10).
 
@@ -35,7 +35,10 @@ def open_product(
     like
         Cube or map whose grid the product is put on, by nearest neighbour.
     crosswalk
-        Name of a shipped crosswalk, path of a ``code,label,class,quota,reason`` CSV, or a :class:`Crosswalk`.
+        Name of a shipped crosswalk, path of a ``code,label,class,quota,reason`` CSV, or a :class:`Crosswalk`. CORINE is
+        recognised by its grid codes (1 to 44) or its CLC codes (111 to 523), whichever of them is named.
+    legend
+        Classes of the maps; by default the paper's eleven, or with ``worldcover`` its own eight.
 
     Returns
     -------
@@ -47,10 +50,11 @@ def open_product(
     InputError
         When the file cannot be read, does not cover the grid, or holds codes that the crosswalk does not know.
     """
-    table = read_crosswalk(crosswalk, legend)
+    table = read_crosswalk(crosswalk, legend or legend_of_crosswalk(str(crosswalk)))
     grid = Grid.of_raster(like)
     codes, valid, cell = _on_grid(Path(path), grid)
     values, counts = np.unique(codes[valid], return_counts=True)
+    table = table.fitting(values.tolist())
     table.check(dict(zip(values.tolist(), counts.tolist(), strict=True)), str(path))
     label = table.table()[codes] * valid
     if not label.any():
@@ -60,7 +64,11 @@ def open_product(
         dims=(Y, X),
         coords={**grid.coords(), "quota": ((Y, X), da.from_array(table.quotas()[codes], chunks=-1))},
         name="product",
-        attrs={"legend": legend.to_dict(), "cell": max(cell, grid.pixel), "source": f"{Path(path).name}, {table.name}"},
+        attrs={
+            "legend": table.legend.to_dict(),
+            "cell": max(cell, grid.pixel),
+            "source": f"{Path(path).name}, {table.name}",
+        },
     )
 
 

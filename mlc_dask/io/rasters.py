@@ -19,6 +19,9 @@ from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.schema import DN_OFFSET, SCALE
 
+_EXACT = 1e-6
+"""Fraction of a pixel by which the transformation to another lattice may be off."""
+
 Method = Literal["nearest", "bilinear", "cubic", "average"]
 
 
@@ -64,9 +67,13 @@ def read_on(
         steps = own.steps_to(grid)
         if steps is not None:
             return _repeated(file, index, own, grid, steps, nodata)
+        # GDAL by default approximates the transformation, and fits the kernel, to the part that is asked for: without
+        # these settings a pixel would depend on the window it is read in.
+        scale = min(1.0, own.pixel / grid.pixel) if own.same_crs(grid) else 1.0
         with WarpedVRT(
             file, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
             resampling=Resampling[method], src_nodata=nodata, nodata=nodata,
+            tolerance=_EXACT, XSCALE=scale, YSCALE=scale,
         ) as warped:  # fmt: skip
             values: npt.NDArray[Any] = warped.read(index)
             return values

@@ -6,7 +6,6 @@ read of the process. :func:`environment` therefore holds the file open by a hand
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +25,8 @@ T = TypeVar("T")
 
 _FAULTS: Final = (RasterioError, CPLE_BaseError, RequestException, ConnectionError, TimeoutError)
 _STATUS: Final = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
-_PASSING: Final = {408, 425, 429}
-"""Statuses of the 400s that a later request may not meet; the others stay."""
+_BUSY: Final = {408, 425, 429}  # the statuses of the 400s that pass
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _UNSAFE: Final = re.compile(r"[\s\\<>\"{}|^`\x00-\x1f]|//[^/]*@")
 
 
@@ -68,7 +67,7 @@ def options(patience: Patience | None = None) -> dict[str, str]:
         "GDAL_HTTP_MAX_RETRY": str(patience.requests),
         "GDAL_HTTP_RETRY_DELAY": str(patience.delay / 4),
         "GDAL_INGESTED_BYTES_AT_OPEN": "65536",  # the header with all tile indices in one request
-        "GDAL_NUM_THREADS": "1",  # faults in GDAL's own threads were blank pixels before 3.10.1 (GDAL#11552)
+        "GDAL_NUM_THREADS": "1",  # its own threads do not retry, and left blank pixels (GDAL#11552, #12426)
         "GTIFF_IGNORE_READ_ERRORS": "NO",
         "VSI_CACHE": "NO",
     }
@@ -76,10 +75,9 @@ def options(patience: Patience | None = None) -> dict[str, str]:
 
 @contextmanager
 def environment(href: str, patience: Patience | None = None) -> Iterator[None]:
-    """Open `href` as what its name says and nothing else, and apply :func:`options` to the reads of this thread.
+    """Apply :func:`options` to the reads of this thread, once `href` is seen to be GeoTIFF (JPEG 2000 by its name).
 
-    Within the block, whoever opens `href` sees the header that was checked here: GDAL keeps it. Afterwards nothing of
-    the file is kept.
+    Whoever opens `href` in the block gets the header that was seen, since GDAL keeps it; after it, nothing is kept.
     """
     driver = "JP2OpenJPEG" if urlsplit(href).path.lower().endswith((".jp2", ".j2k")) else "GTiff"
     with rasterio.Env(**options(patience)):
@@ -90,9 +88,9 @@ def environment(href: str, patience: Patience | None = None) -> Iterator[None]:
 
 
 def retried(function: Callable[[], T], what: str, patience: Patience | None = None) -> T:
-    """Call until no network fault is met; `what` names the item and the band in the :class:`FetchError` at the end.
+    """Call until no fault is met, or raise a :class:`FetchError` that names `what`, the item and the band.
 
-    What is missing (404), refused (401, 403) or not there on this machine fails at once.
+    What is missing (404, or on this machine) or refused (401, 403) is not tried again.
     """
     patience = patience or PATIENCE
     retrying = Retrying(
@@ -127,18 +125,11 @@ def check_href(href: str, hosts: Sequence[str] | None = None, *, plain_http: boo
     if _UNSAFE.search(href) or not parts.hostname:
         raise InputError(f"{href!r} is no plain URL; correct it in the catalogue")
     host = parts.netloc if parts.scheme == "s3" else parts.hostname
-    if not (parts.scheme in ("https", "s3") or (parts.scheme == "http" and (plain_http or _is_this_machine(host)))):
+    if not (parts.scheme in ("https", "s3") or (parts.scheme == "http" and (plain_http or host in _LOOPBACK))):
         raise InputError(f"{href!r} is not fetched: its scheme is {parts.scheme}; use https or s3")
     if hosts is not None and not any(host == h or host.endswith(f".{h}") for h in hosts):
         raise InputError(f"{href!r} is not fetched: {host!r} is none of the allowed hosts; add it to source.hosts")
     return f"/vsis3/{host}{parts.path}" if parts.scheme == "s3" else href
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _passing(error: BaseException) -> bool:
@@ -146,7 +137,7 @@ def _passing(error: BaseException) -> bool:
     answer = getattr(error, "response", None)  # of requests; GDAL has it in its words
     told = _STATUS.search(str(error))
     status = answer.status_code if answer is not None else int(told[1]) if told else 0
-    lasting = 400 <= status < 500 and status not in _PASSING
+    lasting = 400 <= status < 500 and status not in _BUSY
     return isinstance(error, _FAULTS) and not lasting and not str(error).endswith("No such file or directory")
 
 

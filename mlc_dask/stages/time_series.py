@@ -181,9 +181,7 @@ def _plane(
     )
 
 
-def _read(
-    source: Source, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice
-) -> npt.NDArray[np.uint16]:
+def _read(source: Source, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
     """Bands and, as the last plane, the usable mask of one acquisition: (B + 1, h, w)."""
     dn, usable = source.read(acquisition, grid, rows, columns)
     return np.concatenate([dn, usable[None].astype(np.uint16)])

@@ -73,11 +73,14 @@ class AreaSource(GranuleSource):
 
     def _catalogue(self, granules: Sequence[Granule], years: Sequence[int] | None, where: str) -> Catalogue:
         """Acquisitions of the tile and the years, and the cube's lattice; `where` names the source in messages."""
-        tiles = sorted({g.tile for g in granules})
+        if not granules:
+            raise InputError(
+                f"{where}: it has no L2A products; correct the source, or search another area or other years"
+            )
+        tiles = ", ".join(sorted({g.tile for g in granules}))
         own = [g for g in granules if self.tile is None or g.tile == self.tile]
         if not own:
-            have = f"it has tiles {', '.join(tiles)}" if tiles else "it has no L2A products"
-            raise InputError(f"{where}: no product of tile {self.tile}; {have}; set source.tile")
+            raise InputError(f"{where}: no product of tile {self.tile}; it has tiles {tiles}; set source.tile")
         wanted = [g for g in own if years is None or g.time.year in years]
         grid = self._lattice(wanted or own, where)
         inside = [g for g in wanted if g.grid is None or _overlap(g.grid, grid)]

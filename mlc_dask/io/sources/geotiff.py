@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import rasterio
 from pydantic import Field, field_validator
 
-from mlc_dask.acquisitions import Acquisition, Asset, Catalogue, Granule
+from mlc_dask.acquisitions import Acquisition, Asset, Catalogue, Granule, utc
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.io.rasters import band_index, open_raster
@@ -108,7 +108,7 @@ class GeoTiff(GranuleSource):
             if name not in dates:
                 raise InputError(f"{self.folder / name} is not in {self.index}; add a row for it or remove the folder")
             try:
-                return _utc(datetime.fromisoformat(_whole_date(dates[name])))
+                return utc(datetime.fromisoformat(_whole_date(dates[name])))
             except ValueError:
                 raise InputError(
                     f"{self.index}: {self.index_column} of {name} is {dates[name]!r}, not an ISO date; "
@@ -118,7 +118,7 @@ class GeoTiff(GranuleSource):
         if not match:
             raise InputError(f"{self.folder / name}: no date found with source.date = {self.date!r}; mend the pattern")
         try:
-            return _utc(datetime.strptime(match.group(1), self.date_format))
+            return utc(datetime.strptime(match.group(1), self.date_format))
         except ValueError:
             raise InputError(
                 f"{self.folder / name}: {match.group(1)!r} is not a date of the form {self.date_format!r}; "
@@ -175,11 +175,6 @@ class GeoTiff(GranuleSource):
         """Rasters of every acquisition, and the index of dates."""
         rasters = {self.locate(a.href) for one in self.acquisitions() for a in one.granules[0].assets.values()}
         return sorted(f for f in {*rasters, *([str(self.index)] if self.index else [])} if Path(f).is_file())
-
-
-def _utc(time: datetime) -> datetime:
-    """Time without a zone, in UTC; one that names no zone is taken for UTC."""
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def _whole_date(text: str) -> str:

@@ -55,12 +55,18 @@ class GranuleSource(BaseModel):
     mask: Mask | None = Mask()
     resampling: Method = "nearest"
 
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _none_is_false(cls, mask: Any) -> Any:
+        # TOML has no null.
+        return None if mask is False else mask
+
     @field_validator("bands")
     @classmethod
     def _each_once(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
         twice = sorted({b for b in bands if bands.count(b) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands twice; name every band once")
+            raise ValueError(f"band {', '.join(twice)} stands twice; name every band once")
         return bands
 
     def locate(self, href: str) -> str:

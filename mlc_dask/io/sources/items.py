@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pystac
 from affine import Affine
 
-from mlc_dask.acquisitions import Asset, Granule
+from mlc_dask.acquisitions import Asset, Granule, utc
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.io.sources.granules import MASK
@@ -139,7 +139,7 @@ def _time(item: pystac.Item) -> datetime:
     time = item.datetime or item.common_metadata.start_datetime
     if time is None:
         raise InputError(f"{item.id} has no datetime; correct the item")
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    return utc(time)
 
 
 def _baseline(own: Properties, told: Mapping[str, str | None]) -> str:

@@ -137,11 +137,11 @@ class Stac(AreaSource):
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
         """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac, tried again on network faults."""
         asset = granule.assets[name]
-        href = signed(check_href(asset.href, self.hosts), self.tokens, self.collection)
-        item = _bare_item(granule, name, href, grid)
-        box = GeoBox(grid.shape, grid.transform, grid.crs)
+        place, box = check_href(asset.href, self.hosts), GeoBox(grid.shape, grid.transform, grid.crs)
 
         def load() -> npt.NDArray[Any]:
+            href = signed(place, self.tokens, self.collection)
+            item = _bare_item(granule, name, href, grid)
             with environment(href):
                 found = odc.stac.load(
                     [item], bands=[name], geobox=box, resampling=method, dtype="uint8" if name == MASK else "uint16",

@@ -1,0 +1,150 @@
+"""EOPF products as granules: what their attributes tell of time, place and packing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError  # noqa: N812
+
+import numpy as np
+import zarr
+from affine import Affine
+from zarr.storage import ZipStore
+
+from mlc_dask.acquisitions import Asset, Granule, utc
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+
+NAME = re.compile(
+    r"(?P<platform>S2[A-D])_MSI(?P<level>L\w\w)_(?P<time>\d{8}T\d{6})_N(?P<major>\d\d)(?P<minor>\d\d)"
+    r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[A-Z]{3})_(?P<made>\d{8}T\d{6})"
+)
+# No data among floats, whose own is NaN: no reflectance is that low.
+_EMPTY = -9999
+# What zarr and its codecs raise over damaged files.
+DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, ZlibError, BadZipFile)
+
+
+def root_of(product: Path) -> dict[str, Any]:
+    """Attributes of the product; refuses what is not Level-2A."""
+    try:
+        # The consolidated metadata is half a megabyte, of arrays that are not needed.
+        root = dict(zarr.open_group(_store(product), mode="r", use_consolidated=False).attrs)
+    except DAMAGE as error:
+        raise InputError(f"{product}: its metadata cannot be read ({error}); fetch the product again") from error
+    item = _stac(root)
+    name, kind = NAME.search(f"{item['id']} {product.name}"), str(item["properties"].get("product:type"))
+    if kind.endswith("L1C") or (name and name["level"] != "L2A"):
+        raise InputError(f"{product} is Level-1C, not surface reflectance; put its Level-2A product in its place")
+    return root
+
+
+def _store(product: Path) -> str | ZipStore:
+    return ZipStore(product, mode="r") if product.suffix == ".zip" else str(product)
+
+
+def _stac(root: Mapping[str, Any]) -> dict[str, Any]:
+    """Item that describes the product, its properties without those that say null."""
+    item = dict(root.get("stac_discovery") or {})
+    told = {name: value for name, value in (item.get("properties") or {}).items() if value not in (None, "", "null")}
+    return {"id": "", **item, "properties": told}
+
+
+def array_of(product: Path, layer: str) -> zarr.Array[Any]:
+    """Open one array of a product."""
+    try:
+        return zarr.open_array(_store(product), path=layer, mode="r")
+    except FileNotFoundError:
+        raise InputError(
+            f"{product} has no array {layer}; fetch the Level-2A product again, or correct source.bands"
+        ) from None
+    except DAMAGE as error:
+        raise InputError(f"{product}: metadata of {layer} cannot be read ({error}); fetch it again") from error
+
+
+def packing_of(array: zarr.Array[Any], where: str) -> tuple[float, float, int]:
+    """Scale, offset and no-data value as the attributes tell them; nothing is concluded from baseline or date."""
+    own: dict[str, Any] = dict(array.attrs)
+    scale, offset = own.get("scale_factor"), float(own.get("add_offset") or 0.0)
+    if array.dtype.kind == "f":
+        if (scale or 1.0, offset) != (1.0, 0.0):
+            raise InputError(f"{where}: floats with a scale_factor may be scaled already; use the product of integers")
+        return 1.0, 0.0, _EMPTY
+    if scale is None:
+        raise InputError(f"{where} has no scale_factor, so reflectance is unknown; fetch the product from ESA again")
+    return float(scale), offset, int(own.get("_FillValue", own.get("fill_value")) or 0)
+
+
+def centres(layer: str) -> tuple[str, str]:
+    """Arrays of the pixel centres of an array, y and x."""
+    group = layer.rpartition("/")[0]
+    return f"{group}/y", f"{group}/x"
+
+
+def grid_of(product: Path, layer: str, array: zarr.Array[Any], root: Mapping[str, Any]) -> Grid:
+    """Lattice of an array, from the pixel centres beside it."""
+    where = f"{product}, {layer}"
+    order: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    if list(order or ()) != ["y", "x"]:
+        raise InputError(f"{where} has dimensions {order}, not y and x; fetch the product from ESA again")
+    y, x = (np.asarray(array_of(product, path)[:], float) for path in centres(layer))
+    if array.shape != (len(y), len(x)) or min(array.shape) < 2:
+        raise InputError(f"{where} has {array.shape} pixels, its y and x {len(y)} and {len(x)}; fetch it again")
+    pixel = (x[-1] - x[0]) / (len(x) - 1)
+    even = all(np.allclose(np.diff(c), step, rtol=1e-3) for c, step in ((x, pixel), (y, -pixel)))
+    if not even or pixel <= 0:
+        raise InputError(f"{where}: its x and y are no even steps east and south; fetch the product again")
+    corner = Affine(pixel, 0, x[0] - pixel / 2, 0, -pixel, y[0] + pixel / 2)
+    return Grid.at(_crs(array, root, where), corner, array.shape, where)
+
+
+def _crs(array: zarr.Array[Any], root: Mapping[str, Any], where: str) -> str:
+    """CRS as the array, the item and the other metadata name it, who must agree."""
+    other = {name.lower(): value for name, value in (root.get("other_metadata") or {}).items()}
+    told = [own.get(f"proj:{n}") for own in (array.attrs, _stac(root)["properties"]) for n in ("epsg", "code")]
+    codes = {f"EPSG:{str(t).upper().removeprefix('EPSG:')}" for t in (*told, other.get("horizontal_crs_code")) if t}
+    if len(codes) != 1:
+        have = f"is in {' and '.join(sorted(codes))} at once" if codes else "has no CRS (proj:epsg, proj:code)"
+        raise InputError(f"{where} {have}; fetch the product again")
+    return codes.pop()
+
+
+def described(product: Path, root: Mapping[str, Any], assets: Mapping[str, Asset], grid: Grid) -> Granule:
+    """Granule from the item in the product's attributes and, where that is silent, from its name.
+
+    ``processing:version`` is no baseline: it is the converter's.
+    """
+    item, other = _stac(root), root.get("other_metadata") or {}
+    own = item["properties"]
+    match = NAME.search(f"{item['id']} {product.name}")
+    name = match.groupdict() if match else {}
+    ids = f"{own.get('eopf:datastrip_id')} {own.get('eopf:datatake_id', own.get('eopf:data_take_id'))}"
+    baseline, strip = re.search(r"_N(\d\d\.\d\d)", ids), re.search(r"_S(\d{8}T\d{6})", ids)
+    orbit, letter = own.get("sat:relative_orbit", name.get("orbit")), str(own.get("platform", ""))[-1:].upper()
+    return Granule(
+        id=product.name.removesuffix(".zip").removesuffix(".zarr"),
+        time=_time(own.get("datetime") or own.get("start_datetime") or name.get("time"), product),
+        assets=assets,
+        platform=name.get("platform") or (f"S2{letter}" if letter else ""),
+        orbit=int(orbit) if orbit is not None else None,
+        tile=name.get("tile") or "",
+        baseline=f"{name['major']}.{name['minor']}" if name else baseline.group(1) if baseline else "",
+        # Two datastrips of one datatake bear one time; where they are not named, their tiles' sensing times differ.
+        strip=strip.group(1) if strip else str(other.get("mean_sensing_time") or "")[:19],
+        processed=name.get("made") or re.sub(r"[-:]", "", str(own.get("created", "")))[:15],
+        cloud=float(own["eo:cloud_cover"]) / 100 if "eo:cloud_cover" in own else None,
+        grid=grid,
+    )
+
+
+def _time(text: str | None, product: Path) -> datetime:
+    """Sensing time, UTC."""
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise InputError(f"{product}: its sensing time is {text!r}, no date; fetch the product again") from None
+    return utc(time)

@@ -1,0 +1,165 @@
+"""From granules to one lattice and to acquisitions: tiles, boxes, zones, datastrips and makings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from rasterio.crs import CRS
+from rasterio.warp import transform_bounds
+
+from mlc_dask.acquisitions import Asset, Granule
+from mlc_dask.config import validated
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+from mlc_dask.io.rasters import Method
+from mlc_dask.io.sources.area import AreaSource
+from mlc_dask.io.sources.granules import overpasses
+from tests.cubes import Array
+
+START = datetime(2020, 5, 1, 10, 10, 31)
+
+
+def grid(zone: int = 32, left: float = 600_000, top: float = 5_200_020, size: int = 10_980) -> Grid:
+    return Grid(CRS.from_epsg(32600 + zone).to_wkt(), left, top, 10, size, size)
+
+
+def granule(name: str = "a", **changed: Any) -> Granule:
+    plain = Granule(
+        name, START, {"B02": Asset(name)}, "S2A", 22, "32TPS", "05.10", "20200501T101030", "2020-05-02", grid=grid()
+    )
+    return replace(plain, **changed)
+
+
+class Memory(AreaSource):
+    """Granules whose one band is a constant within their lattice."""
+
+    bands: tuple[str, ...] = ("B02",)
+    mask: None = None
+
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Array:
+        assert granule.grid is not None
+        steps = granule.grid.steps_to(grid)
+        found = np.zeros(grid.shape, np.uint16)
+        if steps is not None:
+            _, row, column = steps
+            rows, columns = (
+                slice(max(0, s), max(0, s + n)) for s, n in zip((row, column), granule.grid.shape, strict=True)
+            )
+            found[rows, columns] = int(granule.assets[name].href)
+        return found
+
+
+def catalogue(granules: list[Granule], years: list[int] | None = None, **settings: Any) -> Any:
+    return Memory(**settings)._catalogue(granules, years, "the archive")
+
+
+def test_a_tile_is_its_own_lattice() -> None:
+    other = granule("b", tile="33TUM", grid=grid(33, 300_000))
+    found = catalogue([granule(), other], tile="T32TPS")
+    assert found.grid == grid() and [a.granules[0].id for a in found.acquisitions] == ["a"]
+    with pytest.raises(InputError, match=r"the archive: no product of tile 31UDS; it has tiles 32TPS, 33TUM; set"):
+        catalogue([granule(), other], tile="31UDS")
+    with pytest.raises(InputError, match=r"products of several tiles \(32TPS, 33TUM\); set source.tile or source.bbox"):
+        catalogue([granule(), other])
+
+
+def test_a_box_is_covered_in_step_with_all_bands() -> None:
+    box = (11.25, 46.45, 11.45, 46.55)
+    found = catalogue([granule()], bbox=box).grid
+    left, bottom, right, top = transform_bounds("EPSG:4326", found.crs, *box, densify_pts=41)
+    west, south, east, north = found.bounds
+    assert west <= left < west + 60 and east - 60 < right <= east
+    assert south <= bottom < south + 60 and north - 60 < top <= north
+    assert (west - 600_000) % 60 == 0 and (5_200_020 - north) % 60 == 0
+    coarse = catalogue([granule()], bbox=box, resolution=100).grid
+    assert coarse.pixel == 100 and coarse.bounds[2] >= right and coarse.bounds[1] <= bottom
+
+
+def test_products_outside_the_box_are_left_out() -> None:
+    far = granule("far", grid=grid(top=4_900_020), tile="32TPP", strip="x")
+    found = catalogue([granule(), far], bbox=(11.25, 46.45, 11.45, 46.55))
+    assert [g.id for a in found.acquisitions for g in a.granules] == ["a"]
+
+
+def test_the_zone_of_most_products_unless_told() -> None:
+    east = granule("e", tile="33TUM", grid=grid(33, 199_980), strip="y")
+    box = (11.9, 46.6, 12.1, 46.7)
+    assert catalogue([granule(), granule("b"), east], bbox=box).grid.crs_name == "EPSG:32632"
+    assert catalogue([granule(), granule("b"), east], bbox=box, crs="EPSG:32633").grid.crs_name == "EPSG:32633"
+    with pytest.raises(InputError, match=r"no product in EPSG:32631; the products are in EPSG:32632, EPSG:32633"):
+        catalogue([granule(), east], bbox=box, crs="EPSG:32631")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tile": "Bolzano"}, "source: tile = 'Bolzano': no MGRS tile; write it like T32TPS"),
+        ({"bbox": [46.4, 11.2, 46.5, 11.1]}, "not west, south, east, north in degrees"),
+        ({"bbox": [600000, 5100000, 610000, 5110000]}, "not west, south, east, north in degrees"),
+        ({"crs": "EPSG:4326"}, "its unit is not the metre"),
+        ({"crs": "UTM 32"}, "no CRS that is known"),
+        ({"bands": ["B02", "B02"]}, "B02 stands twice"),
+    ],
+)
+def test_bad_areas(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        validated(AreaSource, settings, "source")
+
+
+def test_years_are_those_asked_for() -> None:
+    rows = [granule(str(y), time=START.replace(year=y), strip=str(y)) for y in (2018, 2019, 2020)]
+    assert [a.time.year for a in catalogue(rows, [2018, 2020]).acquisitions] == [2018, 2020]
+
+
+def test_the_highest_baseline_of_a_datastrip_is_kept() -> None:
+    old, new = granule("old", baseline="02.14"), granule("new", baseline="05.10")
+    newest = granule("newest", baseline="05.10", processed="2024-01-01")
+    assert [[g.id for g in a.granules] for a in overpasses([new, old])] == [["new"]]
+    assert [[g.id for g in a.granules] for a in overpasses([newest, old, new])] == [["newest"]]
+    ten = granule("ten", baseline="10.00")
+    assert overpasses([ten, new])[0].granules == (ten,), "baselines are numbers, not text"
+
+
+def test_datastrips_and_tiles_of_an_overpass_are_one_acquisition() -> None:
+    south = granule("south", time=START + timedelta(seconds=25), strip="20200501T101055")
+    neighbour = granule("neighbour", tile="32TQS", time=START + timedelta(seconds=4))
+    (one,) = overpasses([south, granule(), neighbour])
+    assert len(one.granules) == 3 and one.time == START and one.id == "20200501T101031_S2A_R022"
+
+
+def test_other_overpasses_stay_apart() -> None:
+    later = granule("b", time=START + timedelta(days=3), platform="S2B", strip="z", orbit=65)
+    next_orbit = granule("c", time=START + timedelta(minutes=100), strip="w")
+    assert len(overpasses([granule(), later, next_orbit])) == 3
+
+
+def test_what_may_be_half_a_datastrip_is_not_dropped() -> None:
+    """Where nothing tells datastrips apart, two products of one tile and time may be its two halves."""
+    a, b = (granule(name, strip="") for name in "ab")
+    assert len(overpasses([a, b])[0].granules) == 2
+
+
+def test_granules_are_laid_over_each_other() -> None:
+    west = granule("w", assets={"B02": Asset("500")}, grid=grid(size=60), baseline="02.14")
+    top = granule("t", assets={"B02": Asset("900")}, grid=grid(left=600_300, size=60), strip="s")
+    source = Memory(bbox=(9, 45, 12, 48))
+    (one,) = overpasses([west, top])
+    whole = grid(size=90)
+    dn, usable = source.read(one, whole, slice(0, 90), slice(0, 90))
+    assert (dn[0, :60, 30:] == 1900).all(), "the higher baseline counts first"
+    assert (dn[0, :60, :30] == 1500).all() and (dn[0, 60:] == 0).all()
+    assert usable[:60].all() and not usable[60:].any()
+    weather = source.weather(one, whole)
+    assert weather.cloud == 0 and weather.valid == pytest.approx(60 / 90)
+
+
+def test_metadata_cloud_is_weighted_by_what_has_data() -> None:
+    half = granule("half", cloud=0.9, missing=0.75, strip="s", tile="32TQS")
+    full = granule("full", cloud=0.1, missing=0.0)
+    (one,) = overpasses([half, full])
+    assert one.cloud == pytest.approx((0.9 * 0.25 + 0.1) / 1.25)
+    assert overpasses([granule()])[0].cloud is None

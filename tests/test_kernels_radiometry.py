@@ -1,0 +1,61 @@
+"""The dark end of an acquisition: what tells a wrong offset, and what does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlc_dask.kernels.radiometry import FINE, MISSED, TWICE, UNKNOWN, dark_level, verdict
+from tests.cubes import Array
+
+
+def scene(*darkest: float, size: int = 60, seed: int = 0) -> Array:
+    """Bands whose darkest hundredth lies at `darkest`, in ten-thousandths from a zero of 1000, the rest far above."""
+    random = np.random.default_rng(seed)
+    planes = random.integers(1500, 6000, (len(darkest), size, size)) + 1000
+    for plane, level in zip(planes, darkest, strict=True):
+        plane.ravel()[random.permutation(size * size)[: size * size // 50]] = 1000 + level
+    return planes.astype(np.uint16)
+
+
+def test_the_darkest_band_decides() -> None:
+    everything = np.ones((60, 60), bool)
+    assert dark_level(scene(300, 40, 900), everything) - 1000 == 40
+    assert dark_level(scene(300), everything) - 1000 == 300
+
+
+def test_what_is_not_usable_does_not_count() -> None:
+    dn, usable = scene(500), np.ones((60, 60), bool)
+    dn[:, :20] = 1
+    usable[:20] = False
+    assert dark_level(dn, usable) - 1000 == 500
+
+
+def test_a_few_dead_pixels_decide_nothing() -> None:
+    dn = scene(200)
+    dn[0, 0, :10] = 1
+    assert dark_level(dn, np.ones((60, 60), bool)) - 1000 == 200
+
+
+def test_too_few_pixels_tell_nothing() -> None:
+    usable = np.zeros((60, 60), bool)
+    usable[0, :] = True
+    assert verdict(dark_level(scene(100), usable)) == UNKNOWN
+
+
+@pytest.mark.parametrize("level", [0, 30, 150, 400, -60])
+def test_an_offset_of_a_thousand_is_seen_in_both_directions(level: int) -> None:
+    everything = np.ones((60, 60), bool)
+    right = scene(level)
+    assert verdict(dark_level(right, everything) - 1000) == FINE
+    if -50 <= level <= 150:
+        assert verdict(dark_level(right + np.uint16(1000), everything) - 1000) == MISSED
+    twice = np.maximum(right.astype(int) - 1000, 1).astype(np.uint16)
+    assert verdict(dark_level(twice, everything) - 1000) == TWICE
+
+
+@given(st.floats(-1000, 8000))
+def test_every_level_has_one_verdict(level: float) -> None:
+    assert verdict(level) in (FINE, MISSED, TWICE) and verdict(float("nan")) == UNKNOWN
