@@ -16,7 +16,7 @@ from mlc_dask.errors import InputError
 class Section(BaseModel):
     """A table of the file; immutable, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Acquisitions(Section):
@@ -121,6 +121,13 @@ class Evaluation(Section):
     truth: Annotated[
         str | None, Field(description="independent reference, a GeoTIFF of legend codes a year, e.g. truth/{year}.tif")
     ] = None
+
+    @field_validator("truth")
+    @classmethod
+    def _one_a_year(cls, truth: str | None) -> str | None:
+        if truth is not None and truth.count("{year}") != 1:
+            raise ValueError("a reference belongs to a year; write {year} once where the year stands in the name")
+        return truth
 
 
 class Execution(Section):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+from mlc_dask.errors import InputError
 from mlc_dask.files import atomic_write
 from mlc_dask.worlds import World, write_world
 
@@ -57,12 +59,26 @@ patch = 256
 
 
 def write_demo(folder: Path, *, size: int, seed: int) -> Path:
-    """Write the world, unless it is there, and the configuration; returns the configuration's path."""
+    """Write the world, unless it is there, and the configuration; returns the configuration's path.
+
+    Raises
+    ------
+    InputError
+        When the folder holds the demonstration of another world.
+    """
     world = World(size=size, seed=seed)
     settings, mark = folder / "demo.toml", folder / "world.done"
-    wanted = json.dumps({"size": size, "seed": seed, "years": list(world.years)}).encode()
-    if not mark.exists() or mark.read_bytes() != wanted:
-        write_world(folder / "world", world)
+    wanted = {"size": size, "seed": seed, "years": list(world.years)}
+    if mark.exists():
+        found = json.loads(mark.read_bytes())
+        if found != wanted:
+            raise InputError(
+                f"{folder} holds the demo of seed {found['seed']} and {found['size']} pixels; choose another folder"
+            )
+        return settings
+    shutil.rmtree(folder / "world", ignore_errors=True)
+    write_world(folder / "world", world)
+    if not settings.exists():
         atomic_write(settings, _CONFIG.format(size=size, years=len(world.years)).encode())
-        atomic_write(mark, wanted)
+    atomic_write(mark, json.dumps(wanted).encode())
     return settings

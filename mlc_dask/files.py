@@ -20,6 +20,7 @@ from typing import Any, Final
 from mlc_dask.errors import InputError
 
 MANIFEST: Final = "MANIFEST.json"
+LOCK: Final = ".mlc-dask.lock"
 
 Entry = list[Any]
 """Size in bytes and sha256 of a file, as JSON keeps them."""
@@ -161,7 +162,7 @@ class OutputLock:
 
     def __enter__(self) -> OutputLock:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / "LOCK").open("a+")
+        self._file = (self.folder / LOCK).open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

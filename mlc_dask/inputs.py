@@ -132,10 +132,10 @@ def clustering_for(config: Config) -> Clustering:
     return Clustering(own.cluster_pixels, own.max_clusters, own.min_silhouette, own.min_share)
 
 
-def truth_files(config: Config, years: list[int]) -> dict[int, Path]:
+def truth_files(config: Config) -> dict[int, Path]:
     """Return the reference file of every year that has one."""
-    pattern = config.evaluation.truth
-    return {y: p for y in years if pattern and (p := Path(pattern.format(year=y))).is_file()}
+    pattern, years = config.evaluation.truth or "", config.acquisitions.years or range(1980, 2100)
+    return {y: p for y in years if pattern and (p := Path(pattern.replace("{year}", str(y)))).is_file()}
 
 
 def given_product(config: Config) -> Given:
@@ -148,9 +148,10 @@ def given_product(config: Config) -> Given:
 
 def given_truth(config: Config) -> Given:
     """Return the reference files as an input of the run; there may be none."""
-    years = range(1980, 2100)
-    files = truth_files(config, list(years))
+    files = truth_files(config)
     if config.evaluation.truth and not files:
-        raise InputError(f"no file matches evaluation.truth = {config.evaluation.truth!r}; use {{year}} in its name")
+        raise InputError(
+            f"no year mapped has a file evaluation.truth = {config.evaluation.truth!r}; correct the pattern"
+        )
     root = Path(config.evaluation.truth).parent if config.evaluation.truth else Path()
     return Given("truth", files_fingerprint(files.values(), root), files)

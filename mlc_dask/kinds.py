@@ -10,8 +10,8 @@ import pandas as pd
 
 from mlc_dask.acquisitions import CATALOGUE, SELECTION, Catalogue, Selection
 from mlc_dask.files import atomic_write
-from mlc_dask.io.cubes import open_cube, write_cube
-from mlc_dask.io.maps import open_layers, open_stored_product, write_maps, write_product
+from mlc_dask.io.cubes import open_cube, store_cube
+from mlc_dask.io.maps import open_layers, open_stored_product, write_layers, write_product
 from mlc_dask.io.models import open_models, write_models
 from mlc_dask.io.samples import open_samples, write_samples
 from mlc_dask.report import write_report
@@ -33,11 +33,11 @@ def kinds(patch: int) -> Mapping[str, Kind]:
     return {
         "catalogue": Kind(_open_catalogue, _write_catalogue),
         "selection": Kind(_open_selection, _write_selection),
-        "cube": Kind(partial(open_cube, patch=patch), write_cube),
+        "cube": Kind(partial(open_cube, patch=patch), store_cube),
         "product": Kind(partial(open_stored_product, patch=patch), write_product),
         "samples": Kind(lambda f: open_samples(f / _SAMPLES), lambda v, f: write_samples(v, f / _SAMPLES)),
         "models": Kind(open_models, write_models),
-        "maps": Kind(partial(open_layers, patch=patch), write_maps),
+        "maps": Kind(partial(open_layers, patch=patch), write_layers),
         "pictures": Kind(_open_pictures, _write_pictures),
         "table": Kind(lambda f: pd.read_csv(f / _TABLE), _write_table),
         "tables": Kind(open_tables, _write_tables),

@@ -60,7 +60,7 @@ def digest_files(folder: Path) -> dict[str, Entry]:
     """Sizes and digests of an artifact's files; a folder with a manifest counts by that file alone."""
     files: dict[str, Entry] = {}
     for path in sorted(folder.iterdir()):
-        if path == folder / RECORD or path == folder / SCRATCH or path.name.endswith(".partial"):
+        if path == folder / RECORD or path == folder / SCRATCH or path.name.startswith("."):
             continue
         if path.is_dir():
             files |= {f"{path.name}/{name}": e for name, e in digest_files(path).items()}

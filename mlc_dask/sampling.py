@@ -145,7 +145,8 @@ def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps
     -------
     Dataset along ``sample``: ``dn`` (sample, acquisition, band) uint16 as observed, ``usable`` (sample, acquisition)
     bool, ``label`` uint8, ``split`` uint8 (0 training, 1 validation), ``cluster`` uint8 (1 + its cluster, 0 none),
-    ``source`` uint8 (1 annual set, 2 unchanged area), ``year``, ``row``, ``column``, ``y``, ``x``; ``days``
+    ``source`` uint8 (1 annual set, 2 unchanged area), ``year``, ``row``, ``column``, ``y_position``, ``x_position``;
+    ``days``
     (year_of_days, acquisition) in the attributes as nested lists.
     """
     kept = [d for d in drawn if len(d.id)]

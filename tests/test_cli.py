@@ -14,6 +14,7 @@ from affine import Affine
 from typer.testing import CliRunner
 
 from mlc_dask.cli import app
+from mlc_dask.demo import write_demo
 from tests.runs import small_world, write_config
 
 runner = CliRunner()
@@ -213,3 +214,40 @@ def test_the_calendar_can_be_saved(world: Path, tmp_path: Path) -> None:
     assert (tmp_path / "calendar.png").read_bytes().startswith(b"\x89PNG")
     assert "Conifers" in result.output and re.search(r"warped +none", result.output)
     assert not (tmp_path / "out").exists()
+
+
+def test_another_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    config = write_demo(tmp_path / "demo", size=64, seed=1)
+    config.write_text(config.read_text(encoding="utf-8") + "# my own\n", encoding="utf-8")
+    before = sorted(p.name for p in (tmp_path / "demo" / "world" / "acquisitions").iterdir())
+    assert write_demo(tmp_path / "demo", size=64, seed=1).read_text(encoding="utf-8").endswith("# my own\n")
+    for other in (["--seed", "2"], ["--seed", "1", "--size", "66"]):
+        size = ["--size", "64"] if "--size" not in other else []
+        result = runner.invoke(app, ["demo", str(tmp_path / "demo"), *size, *other])
+        assert result.exit_code == 2
+        assert "holds the demo of seed 1 and 64 pixels; choose another folder" in result.output.replace("\n", " ")
+    assert before == sorted(p.name for p in (tmp_path / "demo" / "world" / "acquisitions").iterdir())
+
+
+def test_a_half_written_demo_is_begun_anew(tmp_path: Path) -> None:
+    write_demo(tmp_path / "whole", size=64, seed=1)
+    (tmp_path / "half" / "world" / "acquisitions" / "20200101_left_over").mkdir(parents=True)
+    write_demo(tmp_path / "half", size=64, seed=1)
+    names = [sorted(p.name for p in (tmp_path / f / "world" / "acquisitions").iterdir()) for f in ("whole", "half")]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        ("truth/2018.tif", "write {year} once where the year stands in the name"),
+        ("truth/{yr}.tif", "write {year} once where the year stands in the name"),
+        ("{year}/{year}.tif", "write {year} once where the year stands in the name"),
+        ("nowhere/{year}.tif", "no year mapped has a file evaluation.truth"),
+        ("{site}/{year}.tif", "no year mapped has a file evaluation.truth"),
+    ],
+)
+def test_patterns_of_references(world: Path, tmp_path: Path, truth: str, message: str) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", truth=f'"{tmp_path}/{truth}"')
+    result = runner.invoke(app, ["plan", str(config)])
+    assert result.exit_code == 2 and message in result.output.replace("\n", " "), result.output

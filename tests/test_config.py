@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -9,9 +10,19 @@ from typing import Any
 
 import pytest
 
+from mlc_dask import (
+    LSTM,
+    Clustering,
+    Gaps,
+    PairingRules,
+    RandomForest,
+    sample_unchanged,
+    select_reliable_samples,
+    smooth,
+)
 from mlc_dask.config import Config, Section, commented, load_config, validated
 from mlc_dask.errors import InputError
-from mlc_dask.inputs import source_of
+from mlc_dask.inputs import clustering_for, source_of
 from mlc_dask.io.sources.geotiff import GeoTiff
 
 LEAST = """
@@ -187,3 +198,23 @@ def test_the_papers_experiment_is_a_valid_configuration() -> None:
     written = tomllib.loads(path.read_text(encoding="utf-8"))
     for name, table in tomllib.loads(shown).items():
         assert table.items() <= written[name].items(), name
+
+
+def test_defaults_of_the_file_are_those_of_the_functions() -> None:
+    """A notebook that leaves a setting out gets what a configuration file gets that leaves it out."""
+    config = Config(output=Path("out"), source={"kind": "geotiff"})
+    annual, multi, own = config.annual_training, config.multiyear_training, config.acquisitions
+    rules = PairingRules()
+    assert (rules.size, rules.max_days_apart) == (own.per_year, own.max_days_apart)
+    assert (rules.max_cloud, rules.min_valid_area) == (own.max_cloud, own.min_valid_area)
+    assert Gaps() == Gaps(**config.gaps.model_dump())
+    assert RandomForest() == RandomForest(**config.forest.model_dump())
+    assert LSTM() == LSTM(**config.lstm.model_dump())
+    assert clustering_for(config) == Clustering()
+    for function, section, names in (
+        (select_reliable_samples, annual, ("size", "min_per_class")),
+        (sample_unchanged, multi, ("train", "validation", "min_per_class", "split", "block")),
+        (smooth, config.filter, ("size", "rule")),
+    ):
+        parameters = inspect.signature(function).parameters
+        assert {n: parameters[n].default for n in names} == {n: getattr(section, n) for n in names}, function

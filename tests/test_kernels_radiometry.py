@@ -56,6 +56,13 @@ def test_an_offset_of_a_thousand_is_seen_in_both_directions(level: int) -> None:
     assert verdict(dark_level(twice, everything) - 1000) == TWICE
 
 
-@given(st.floats(-1000, 8000))
-def test_every_level_has_one_verdict(level: float) -> None:
-    assert verdict(level) in (FINE, MISSED, TWICE) and verdict(float("nan")) == UNKNOWN
+@pytest.mark.parametrize("usual", [100.0, 400.0, 600.0])
+def test_without_dark_pixels_the_step_between_acquisitions_tells(usual: float) -> None:
+    assert verdict(usual + 150, usual) == verdict(usual - 150, usual) == FINE
+    assert verdict(usual + 1000, usual) == MISSED
+    assert verdict(usual - 1000, usual) == TWICE
+
+
+@given(st.floats(-1000, 8000), st.floats(-1000, 8000) | st.just(float("nan")))
+def test_every_level_has_one_verdict(level: float, usual: float) -> None:
+    assert verdict(level, usual) in (FINE, MISSED, TWICE) and verdict(float("nan"), usual) == UNKNOWN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import dask
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 import mlc_dask as mlc
-from mlc_dask.acquisitions import Selection
+from mlc_dask.acquisitions import SELECTION
 from tests.runs import SHARED, run_all
 
 SITES = Path(__file__).parents[1] / "docs" / "sites"
@@ -45,7 +44,7 @@ def test_real_site_goes_through(site: str, years: list[int], classes: set[int], 
     labelled = maps.multi_year_filtered.values > 0
     assert labelled.mean() > 0.9
     record = next((tmp_path / "out" / "artifacts").glob("acquisitions-*")) / "acquisitions.json"
-    selection = Selection.from_dict(json.loads(record.read_text(encoding="utf-8")))
+    selection = SELECTION.validate_json(record.read_bytes())
     assert all(s.weather.cloud <= 0.6 for rows in selection.chosen.values() for s in rows)
     tables = next((tmp_path / "out" / "artifacts").glob("evaluation-*"))
     assert len(pd.read_csv(tables / "agreement.csv")) >= 5 * 2

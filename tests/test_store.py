@@ -17,6 +17,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mlc_dask as mlc
 from mlc_dask.errors import InputError
 from mlc_dask.io.store import (
     ArrayLayout,
@@ -137,6 +138,22 @@ def test_everything_survives_the_round_trip(tmp_path: Path, data: xr.Dataset, by
         .drop_vars(["band", "time"], errors="ignore"),
         data.drop_vars(["band", "time"], errors="ignore"),
     )
+
+
+def test_maps_are_never_mixed_with_others(tmp_path: Path) -> None:
+    """Writing other maps to a place that holds some is refused, and so are other blocks of a half-written store."""
+    maps = truth().chunk(y=PATCH, x=PATCH)[["label"]]
+    mlc.write_maps(maps, tmp_path / "maps")
+    mlc.write_maps(maps, tmp_path / "maps")
+    with pytest.raises(InputError, match=r"maps holds other values already; choose another folder, or delete it"):
+        mlc.write_maps(maps.assign(label=maps.label + 1), tmp_path / "maps")
+    xr.testing.assert_equal(open_store(tmp_path / "maps").label.compute(), truth().label)
+    other = cube().chunk(y=PATCH, x=PATCH)
+    mlc.write_cube(other, tmp_path / "cube")
+    with pytest.raises(InputError, match="holds other values already"):
+        mlc.write_cube(other.assign(reflectance=other.reflectance + 1), tmp_path / "cube")
+    with OutputLock(tmp_path / "maps"), pytest.raises(InputError, match="is being written by pid"):
+        mlc.write_maps(maps, tmp_path / "maps")
 
 
 def test_opening_reads_no_pixels(finished: PatchStore, monkeypatch: pytest.MonkeyPatch) -> None:

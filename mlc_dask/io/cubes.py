@@ -8,7 +8,7 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.io.layout import Layout
-from mlc_dask.io.store import PatchStore, open_store
+from mlc_dask.io.store import OutputLock, PatchStore, open_store
 from mlc_dask.schema import ACQUISITION, YEAR, X, Y, check_cube
 
 CHUNK = 256
@@ -19,11 +19,23 @@ DEFAULT_PATCH = 2560
 
 
 def write_cube(cube: xr.Dataset, path: str | Path) -> None:
-    """Compute and store a lazy cube block by block; only what is missing is computed when it is repeated."""
+    """Compute and store a lazy cube block by block; only what is missing is computed when it is repeated.
+
+    Raises
+    ------
+    InputError
+        When `path` holds something else, another cube included.
+    """
+    with OutputLock(Path(path)):
+        store_cube(cube, path, content=lazy.identity(cube))
+
+
+def store_cube(cube: xr.Dataset, path: str | Path, *, content: str | None = None) -> None:
+    """Write a cube into a folder that is its own by its name, as a run's is, or by `content`."""
     check_cube(cube)
     edge = max(lazy.blocks_of(cube.reflectance)[Y])
     chunk = CHUNK if edge % CHUNK == 0 else edge
-    store = PatchStore.create(Path(path), Layout.of(cube, patch=edge, chunk=chunk, by=(YEAR, ACQUISITION)))
+    store = PatchStore.create(Path(path), Layout.of(cube, patch=edge, chunk=chunk, by=(YEAR, ACQUISITION)), content)
     lazy.write_patches(cube, store, name="cube")
     store.finish()
 

@@ -84,10 +84,11 @@ def _digest(coordinate: xr.DataArray) -> str:
     return sha256(canonical([coordinate.dims, values.shape]) + form)
 
 
-def declare(folder: Path, layout: Layout) -> None:
+def declare(folder: Path, layout: Layout, content: str | None = None) -> None:
     """Write metadata and coordinates into `folder`, touching no chunk of pixels, and ``layout.json`` last.
 
-    It can be repeated: a declaration cut short, or damaged later, is mended by the next one.
+    It can be repeated: a declaration cut short, or damaged later, is mended by the next one. `content` identifies what
+    will be written, where nothing else does.
     """
     draft = folder / f".declaring-{uuid.uuid4().hex}"
     draft.mkdir(parents=True)
@@ -105,7 +106,7 @@ def declare(folder: Path, layout: Layout) -> None:
             fsync(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    atomic_write(folder / LAYOUT, canonical({**declaration(layout), "files": files}))
+    atomic_write(folder / LAYOUT, canonical({**declaration(layout), "content": content, "files": files}))
 
 
 def _write_coordinates(draft: Path, layout: Layout) -> None:

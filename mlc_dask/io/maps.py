@@ -8,7 +8,7 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.io.layout import Layout
-from mlc_dask.io.store import PatchStore, open_store
+from mlc_dask.io.store import OutputLock, PatchStore, open_store
 from mlc_dask.schema import X, Y
 
 
@@ -17,22 +17,33 @@ def write_maps(maps: xr.Dataset, path: str | Path) -> None:
 
     A store that was not finished cannot be opened, and every patch is checked against its record (see
     :mod:`mlc_dask.io.store`).
+
+    Raises
+    ------
+    InputError
+        When `path` holds something else, other maps included.
     """
+    with OutputLock(Path(path)):
+        write_layers(maps, path, content=lazy.identity(maps))
+
+
+def write_layers(maps: xr.Dataset, path: str | Path, *, content: str | None = None) -> None:
+    """Write rasters into a folder that is theirs by its name, as a run's are, or by `content`."""
     edge = max(lazy.blocks_of(next(iter(maps.data_vars.values())))[Y])
-    store = PatchStore.create(Path(path), Layout.of(maps, patch=edge))
+    store = PatchStore.create(Path(path), Layout.of(maps, patch=edge), content)
     lazy.write_patches(maps, store, name=Path(path).name)
     store.finish()
 
 
 def open_layers(path: str | Path, *, patch: int | None = None) -> xr.Dataset:
-    """Open rasters written by :func:`write_maps` lazily, in blocks of `patch` pixels (as written by default)."""
+    """Open rasters written by :func:`write_layers` lazily, in blocks of `patch` pixels (as written by default)."""
     return open_store(Path(path), chunks=None if patch is None else {"year": 1, Y: patch, X: patch})
 
 
 def write_product(product: xr.DataArray, path: str | Path) -> None:
     """Store an old map with its sampling quota."""
     layers = product.reset_coords("quota").rename(product="label")
-    write_maps(layers.assign_attrs(product.attrs), path)
+    write_layers(layers.assign_attrs(product.attrs), path)
 
 
 def open_stored_product(path: str | Path, *, patch: int | None = None) -> xr.DataArray:

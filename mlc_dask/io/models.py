@@ -10,7 +10,10 @@ from mlc_dask.errors import InputError
 
 
 def write_models(models: Mapping[str, Model], path: str | Path) -> None:
-    """Write every model into a folder of its name."""
+    """Write every model into a folder of its name; refuses a folder that holds models of other names."""
+    others = {p.parent.name for p in Path(path).glob("*/model.safetensors")} - models.keys()
+    if others:
+        raise InputError(f"{path} holds other models already ({', '.join(sorted(others))}); choose another folder")
     for name, model in models.items():
         save_model(model, Path(path) / name)
 

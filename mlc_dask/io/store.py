@@ -65,13 +65,18 @@ class PatchStore:
     layout: Layout
 
     @classmethod
-    def create(cls, folder: Path, layout: Layout) -> PatchStore:
+    def create(cls, folder: Path, layout: Layout, content: str | None = None) -> PatchStore:
         """Declare a store, or take up the one that is there, whose own patch and chunk sizes then hold.
+
+        Parameters
+        ----------
+        content
+            What identifies the values that will be written; None where the folder's own name does, as in a run.
 
         Raises
         ------
         InputError
-            When the folder holds another store.
+            When the folder holds another store, or one of other values.
         """
         folder = Path(folder)
         stored = read_declaration(folder)
@@ -79,13 +84,15 @@ class PatchStore:
             if (folder / GROUP).exists():
                 raise InputError(f"{folder} holds a Zarr store made elsewhere; choose another output folder")
             rmtree(folder / "patches", ignore_errors=True)
-            declare(folder, layout)
+            declare(folder, layout, content)
             return cls.at(folder)
         other = difference(stored, declaration(layout))
         if other:
             raise InputError(f"{folder} was declared with another {other}; choose another output folder or delete it")
+        if content is not None and content != stored["content"]:
+            raise InputError(f"{folder} holds other values already; choose another folder, or delete it first")
         if fault(folder, stored["files"], verify=True):
-            declare(folder, replace(declared_layout(stored), coords=layout.coords))
+            declare(folder, replace(declared_layout(stored), coords=layout.coords), stored["content"])
         return cls.at(folder)
 
     @classmethod

@@ -104,7 +104,7 @@ class PairingRules:
     size: int = 20
     max_days_apart: int = 6
     max_cloud: float = 0.40
-    min_valid_area: float = 0.50
+    min_valid_area: float = 0.20
     cloud_weight: float = 1.0
     missing_weight: float = 1.0
     spread_weight: float = 0.02

@@ -21,6 +21,8 @@ _MISSED = (850, 1250)
 """Where the darkest band's low quantile lies when 1000 was not taken away, in DN above zero reflectance."""
 _PILED_UP = -250
 """Lower than any correct product goes; the noise of a correct one reaches some tens below zero."""
+_STEP = 750
+"""From one acquisition of a place to another; haze and season make hundreds, an offset a thousand."""
 
 
 def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> float:
@@ -39,10 +41,19 @@ def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> flo
     return float(levels.min())
 
 
-def verdict(level: float) -> str:
-    """Say what a dark level, in ten-thousandths above zero reflectance, means: FINE, MISSED, TWICE or UNKNOWN."""
+def verdict(level: float, usual: float = float("nan")) -> str:
+    """Say what a dark level means: FINE, MISSED, TWICE or UNKNOWN.
+
+    Parameters
+    ----------
+    level
+        Dark level in ten-thousandths above zero reflectance.
+    usual
+        Median of the acquisitions of the same place, where there are others: in an area without dark pixels only the
+        step between them tells.
+    """
     if np.isnan(level):
         return UNKNOWN
-    if _MISSED[0] <= level <= _MISSED[1]:
+    if level >= _MISSED[0] and (level <= _MISSED[1] or level - usual > _STEP):
         return MISSED
-    return TWICE if level <= _PILED_UP else FINE
+    return TWICE if level <= _PILED_UP or usual - level > _STEP else FINE

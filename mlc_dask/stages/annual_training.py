@@ -93,14 +93,7 @@ def select_reliable_samples(
     reading = {y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years}
     clusters = _cluster(cube, labels, product.quota, reading, clustering, seed)
     reliable = {y: _reliable(cube, labels[y], y, reading[y], clusters[y]) for y in years}
-    pools = lazy.compute(
-        {
-            y: sampling.pool(
-                reliable[y], product.quota, seed=seed, stream=f"annual-{y}", limit=size, name=f"sample-{y}"
-            )
-            for y in years
-        }
-    )
+    pools = _pools(reliable, product.quota, limit=max(size, min_per_class), seed=seed)
     notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
     priors = sampling.priors_of(counts)
     drawn = [
@@ -110,6 +103,19 @@ def select_reliable_samples(
     samples = sampling.collect(cube, drawn, source=ANNUAL, gaps=gaps, legend=legend)
     samples.attrs |= {"notes": notes, "clusters": _report(clusters, legend), "product": product.attrs.get("source", "")}
     return _tell_clusters(samples, reading, clusters)
+
+
+def _pools(
+    reliable: Mapping[int, xr.DataArray], quota: xr.DataArray, *, limit: int, seed: int
+) -> dict[int, Pool]:
+    """Candidates of every year, at most `limit` of a class."""
+    pools: dict[int, Pool] = lazy.compute(
+        {
+            y: sampling.pool(labels, quota, seed=seed, stream=f"annual-{y}", limit=limit, name=f"sample-{y}")
+            for y, labels in reliable.items()
+        }
+    )
+    return pools
 
 
 def _without_borders(

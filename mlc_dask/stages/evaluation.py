@@ -158,7 +158,10 @@ def _consistency(maps: xr.Dataset, legend: Legend) -> Iterator[Row]:
 
 @dataclass(frozen=True, eq=False)
 class _Tally:
-    """Counts of a block, which add up: pixels by class, by changes, with runs A→B→A and A→B→B, and with all data."""
+    """Counts of a block, which add up: pixels by class; and of those with data in all years how many changes.
+
+    `flickered` and `sustained` are the pixels of the latter with any run A→B→A and A→B→B, `seen` is all of them.
+    """
 
     classes: Array
     changes: Array
@@ -169,7 +172,8 @@ class _Tally:
     @classmethod
     def of(cls, block: Array, size: int) -> _Tally:
         seen = (block != NO_DATA).all(axis=0)
-        flickered, lasting = (int(f(block).sum()) if len(block) > 2 else 0 for f in (change.flicker, change.sustained))
+        runs = (change.flicker, change.sustained)
+        flickered, lasting = (int(((f(block) > 0) & seen).sum()) if len(block) > 2 else 0 for f in runs)
         return cls(
             np.stack([measures.class_counts(plane, size) for plane in block]),
             np.bincount(change.change_count(block)[seen], minlength=len(block)),
@@ -183,10 +187,14 @@ class _Tally:
 
 
 def _against_truth(maps: xr.Dataset, truth: xr.DataArray, legend: Legend) -> Iterator[Row]:
-    """Accuracy by year and class, and how much of the true change the maps show, by its size."""
+    """Accuracy by year and class, and how much of the true change the maps show, by its size.
+
+    Changes are judged where the reference has successive years of the maps: a gap would make two changes of one.
+    """
     labels = _labels(maps)
     check_same_grid(labels, truth, "maps and truth")
-    shared = [y for y in labels[YEAR].values.tolist() if y in truth[YEAR].values]
+    years = labels[YEAR].values.tolist()
+    shared = [y for y in years if y in truth[YEAR].values]
     total = np.zeros((legend.size, legend.size), np.int64)
     ours, theirs = (r.sel({YEAR: shared}).values for r in (labels, truth))
     for year, found, reference in zip(shared, ours, theirs, strict=True):
@@ -203,7 +211,8 @@ def _against_truth(maps: xr.Dataset, truth: xr.DataArray, legend: Legend) -> Ite
             yield "users_accuracy", name, float(scores.precision[code])
             yield "producers_accuracy", name, float(scores.recall[code])
             yield "f1", name, float(scores.f1[code])
-    if len(shared) > 1:
+    first = years.index(shared[0]) if shared else 0
+    if len(shared) > 1 and years[first : first + len(shared)] == shared:
         yield from _change_rows(theirs, ours)
 
 

@@ -78,7 +78,7 @@ def sample_unchanged(
         part: partial(_belongs, part=part, share=share, seed=seed, block=block if split == "blocks" else 1)
         for part in (TRAINING, VALIDATION)
     }
-    pools = _pools(labels, product.quota, splits, limit=max(train, validation), seed=seed)
+    pools = _pools(labels, product.quota, splits, limit=max(train, validation, min_per_class), seed=seed)
     wanted = {TRAINING: (train, min_per_class), VALIDATION: (validation, min_per_class // 3)}
     priors, present = sampling.priors_of(counts), np.flatnonzero(counts).tolist()
     drawn = [

@@ -116,9 +116,11 @@ def check_radiometry(
     coarse = catalogue.grid.coarsened(_LOOKED_AT)
     chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
     levels = lazy.compute([lazy.call(_dark_level, source, a, coarse, name=f"radiometry-{y}") for y, a in chosen])
+    known = [level for level in levels if not np.isnan(level)]
+    usual = float(np.median(known)) if known else float("nan")
     table = pd.DataFrame(
         [
-            {"year": y, "id": a.id, "dark": level, "verdict": radiometry.verdict(level)}
+            {"year": y, "id": a.id, "dark": level, "verdict": radiometry.verdict(level, usual)}
             for (y, a), level in zip(chosen, levels, strict=True)
         ]
     )
@@ -127,7 +129,7 @@ def check_radiometry(
         listed = ", ".join(f"{r.id} ({r.verdict}, darkest {r.dark:.0f})" for r in wrong.itertuples())
         raise InputError(
             f"{len(wrong)} of {len(table)} acquisitions contradict their metadata: {listed}; leave them out, correct "
-            "their offset, or accept them with --accept-radiometry if this place has no dark pixel"
+            "their offset, or, where clouds that the mask missed or bright ground explain it, use --accept-radiometry"
         )
     return table
 
