@@ -58,12 +58,10 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except InputError as error:
-            console.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
-            raise typer.Exit(BAD_INPUT) from None
-        except FetchError as error:
+        except (InputError, FetchError) as error:
+            # As text: a path or a pattern may hold what looks like markup.
             console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True, highlight=False)
-            raise typer.Exit(FAILED) from None
+            raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
         except KeyboardInterrupt:
             console.print("interrupted; the same command goes on where it stopped")
             raise typer.Exit(INTERRUPTED) from None

@@ -6,9 +6,9 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mlc_dask.errors import InputError
 
@@ -35,6 +35,13 @@ class Acquisitions(Section):
         bool, Field(description="record, instead of refusing, acquisitions whose dark pixels contradict their offset")
     ] = False
     min_valid_area: Annotated[float, Field(ge=0, le=1, description="lowest share of the area with data")] = 0.2
+
+    @field_validator("years")
+    @classmethod
+    def _ascending(cls, years: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if years is not None and (not years or list(years) != sorted(set(years))):
+            raise ValueError("give at least one year, ascending, each once")
+        return years
 
 
 class GapRules(Section):
@@ -134,7 +141,13 @@ class Execution(Section):
     """How the work is done; nothing here changes a map."""
 
     workers: Annotated[int, Field(ge=1, description="local worker processes")] = 2
-    memory: Annotated[str, Field(description="memory limit of a worker, e.g. 8GiB; auto shares what there is")] = "auto"
+    memory: Annotated[
+        str,
+        Field(
+            pattern=r"^(auto|\d+(\.\d+)? ?[kMGT]?i?B?)$",
+            description="memory limit of a worker, e.g. 8GiB; auto shares what there is",
+        ),
+    ] = "auto"
     patch: Annotated[int, Field(ge=1, description="edge of a patch in pixels, a multiple of 128")] = 2560
     address: Annotated[str | None, Field(description="scheduler to use instead of local workers")] = None
     dashboard: Annotated[str, Field(description="where the dashboard listens")] = "127.0.0.1:8787"
@@ -145,7 +158,7 @@ class Config(Section):
 
     output: Annotated[Path, Field(description="folder of the results")]
     sensor: Annotated[str, Field(description="sensor whose bands these are")] = "sentinel-2"
-    seed: Annotated[int, Field(ge=0, description="of every random choice")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="of every random choice")] = 0
     source: Annotated[dict[str, Any], Field(description="where the acquisitions are; `kind` chooses the source")]
     product: Product | None = None
     acquisitions: Acquisitions = Acquisitions()
@@ -157,6 +170,15 @@ class Config(Section):
     filter: Filter = Filter()
     evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
+
+    @model_validator(mode="after")
+    def _dates_enough(self) -> Self:
+        if self.gaps.min_valid > self.acquisitions.per_year:
+            raise ValueError(
+                f"gaps.min_valid = {self.gaps.min_valid} usable dates can never be met by acquisitions.per_year = "
+                f"{self.acquisitions.per_year}; lower the first"
+            )
+        return self
 
 
 _SOURCE_PATHS = ("folder", "index", "catalogue")
@@ -203,6 +225,8 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     if first["type"] == "missing":
         return f"{where}: {key!r} is missing; add it (mlc-dask init writes a commented file with every key)"
     message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return f"{where}: {message}"
     return f"{where}: {key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
 
 

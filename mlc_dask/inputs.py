@@ -15,6 +15,7 @@ from mlc_dask.files import canonical, files_fingerprint, sha256
 from mlc_dask.io.cubes import CHUNK
 from mlc_dask.io.products import open_product, open_reference, read_crosswalk
 from mlc_dask.io.sources import SOURCES
+from mlc_dask.kernels.indices import available
 from mlc_dask.kernels.pairing import PairingRules
 from mlc_dask.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.run import Source as Given
@@ -39,6 +40,9 @@ def check_inputs(config: Config, catalogue: Catalogue | None = None) -> None:
         With the first fault: the file, band or value, and the fix.
     """
     catalogue = check_source(config, catalogue)
+    bands = source_of(config).bands
+    if not available(sensor_for(config).positions(bands)):
+        raise InputError(f"source.bands = {list(bands)} suffice for no spectral index; add the red and nir bands")
     legend, like = legend_for(config), xr.Dataset(coords=catalogue.grid.coords())
     path = product_of(config).path
     product = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
@@ -58,6 +62,19 @@ def check_source(config: Config, catalogue: Catalogue | None = None) -> Catalogu
         raise InputError(f"execution.patch = {patch} is not a multiple of {PATCH_STEP}; choose one, e.g. {CHUNK * 10}")
     _check_acquisitions(source, catalogue, config)
     return catalogue
+
+
+def check_output(config: Config) -> None:
+    """Refuse an output folder that is not one, is the source's own, or holds somebody else's files."""
+    output, folder = config.output, config.source.get("folder")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"output = {output} is a file; name a folder")
+    if folder and Path(folder).resolve() in (output.resolve(), *output.resolve().parents):
+        raise InputError(f"output = {output} lies in source.folder; results must not stand among the acquisitions")
+    ours = (output / "artifacts").is_dir()
+    theirs = [name for name in ("report.html", "evaluation") if (output / name).exists()]
+    if theirs and not ours:
+        raise InputError(f"output = {output} holds {theirs[0]}, which no run made; choose another folder")
 
 
 def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) -> None:

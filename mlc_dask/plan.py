@@ -15,7 +15,7 @@ from mlc_dask.acquisitions import Catalogue, Selection, Source
 from mlc_dask.config import Config, load_config
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
-from mlc_dask.inputs import crosswalk_for, legend_for, pairing_rules, product_of, source_of
+from mlc_dask.inputs import check_output, crosswalk_for, legend_for, pairing_rules, product_of, source_of
 from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.products import open_product
 from mlc_dask.kinds import kinds
@@ -53,6 +53,7 @@ def dry_run(config: Config, pipeline: Pipeline = annual_maps) -> Run:
 
 def known_catalogue(config: Config) -> Catalogue:
     """Return what the source has: as the run recorded it, or else by asking the source."""
+    check_output(config)
     known = _finished(config, "catalogue")
     catalogue: Catalogue = known if known is not None else source_of(config).catalogue(config.acquisitions.years)
     return catalogue

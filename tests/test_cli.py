@@ -251,3 +251,45 @@ def test_patterns_of_references(world: Path, tmp_path: Path, truth: str, message
     config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", truth=f'"{tmp_path}/{truth}"')
     result = runner.invoke(app, ["plan", str(config)])
     assert result.exit_code == 2 and message in result.output.replace("\n", " "), result.output
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        ({"seed": "5000000000"}, "seed = 5000000000: input should be less than 4294967296"),
+        ({"per_year": "2"}, "gaps.min_valid = 3 usable dates can never be met by acquisitions.per_year = 2"),
+        (
+            {"folder": '"{world}/acquisitions"\nbands = ["B05", "B06"]'},
+            "suffice for no spectral index; add the red",
+        ),
+        ({"folder": '"{world}/acquisitions"\nbands = []'}, "source: bands = []"),
+        ({"folder": '"{world}/acquisitions"\noffset = nan'}, "source: offset = nan"),
+        ({"folder": '"{world}/acquisitions"\ndate = "[a-z]+_([0-9]{8})[/y]"'}, "source.date = '[a-z]+_([0-9]{8})[/y]'"),
+        ({"dashboard": '"127.0.0.1:0"\nmemory = "lots"'}, "execution.memory = 'lots'"),
+        ({"per_year": "6\nyears = [2019, 2018]"}, "years = [2019, 2018]: give at least one year, ascending, each once"),
+    ],
+)
+def test_bad_settings_are_told_of_before_any_work(
+    world: Path, tmp_path: Path, replaced: dict[str, str], message: str
+) -> None:
+    values = {key: value.replace("{world}", str(world)) for key, value in replaced.items()}
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", **values)
+    result = runner.invoke(app, ["run", str(config)])
+    assert result.exit_code == 2 and message in result.output.replace("\n", " "), result.output
+    assert not (tmp_path / "out").exists() and len(result.output.strip().splitlines()) == 1
+
+
+def test_nothing_of_somebody_else_is_overwritten(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "report.html").write_text("mine")
+    for output, message in (
+        (tmp_path / "file", "is a file; name a folder"),
+        (world / "acquisitions" / "out", "lies in source.folder"),
+        (world / "acquisitions", "lies in source.folder"),
+        (tmp_path / "foreign", "holds report.html, which no run made; choose another folder"),
+    ):
+        result = runner.invoke(app, ["run", str(write_config(tmp_path / "mlc.toml", world, output))])
+        assert result.exit_code == 2 and message in result.output.replace("\n", " "), result.output
+    assert (tmp_path / "foreign" / "report.html").read_text() == "mine"
+    assert not (world / "acquisitions" / "artifacts").exists()

@@ -105,9 +105,7 @@ def select_reliable_samples(
     return _tell_clusters(samples, reading, clusters)
 
 
-def _pools(
-    reliable: Mapping[int, xr.DataArray], quota: xr.DataArray, *, limit: int, seed: int
-) -> dict[int, Pool]:
+def _pools(reliable: Mapping[int, xr.DataArray], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
     """Candidates of every year, at most `limit` of a class."""
     pools: dict[int, Pool] = lazy.compute(
         {
