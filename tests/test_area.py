@@ -6,18 +6,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from mlc_dask.acquisitions import Asset, Granule
+from mlc_dask.acquisitions import Acquisition, Asset, Granule, Weather
 from mlc_dask.config import validated
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import overpasses
+from mlc_dask.kernels.pairing import PairingRules
+from mlc_dask.stages.time_series import choose_acquisitions
 from tests.cubes import Array
 
 START = datetime(2020, 5, 1, 10, 10, 31)
@@ -163,3 +166,27 @@ def test_metadata_cloud_is_weighted_by_what_has_data() -> None:
     (one,) = overpasses([half, full])
     assert one.cloud == pytest.approx((0.9 * 0.25 + 0.1) / 1.25)
     assert overpasses([granule()])[0].cloud is None
+
+
+def test_metadata_decides_before_any_mask_is_read() -> None:
+    """What is hopeless by its metadata is not surveyed, is told of, and never chosen."""
+
+    class Watched(Memory):
+        def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
+            assert acquisition.time.month != 7, "it was looked at"
+            return Weather(0.1, 1.0)
+
+    rows = [
+        granule(f"{y}{m}", time=START.replace(year=y, month=m), strip=f"{y}{m}", cloud=0.95 if m == 7 else 0.2)
+        for y in (2018, 2019)
+        for m in (3, 5, 7)
+    ]
+    source = Watched(bbox=(11.25, 46.45, 11.26, 46.46))
+    found = source._catalogue(rows, None, "the archive")
+    with dask.config.set(scheduler="synchronous"):
+        chosen = choose_acquisitions(source, found, rules=PairingRules(size=2), max_tile_cloud=0.9)
+    assert [[s.acquisition.time.month for s in row] for row in chosen.chosen.values()] == [[3, 5], [3, 5]]
+    for row in chosen.rejected.values():
+        assert [(s.acquisition.time.month, s.reason, s.weather.cloud) for s in row] == [
+            (7, "cloud over limit in the metadata", 0.95)
+        ]

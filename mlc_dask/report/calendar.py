@@ -114,19 +114,20 @@ def calendar_figure(selection: Selection) -> Figure:
 def _frame(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
     """Title, months, years and the scale of the cloud share."""
     days = np.array([_days(rows) for rows in selection.chosen.values()])
-    spread = f", at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 else ""
+    spread = f", partners at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 else ""
     axis.set_title(f"{selection.size} acquisitions a year{spread}", loc="left", color=_INK, weight="bold", pad=10)
-    axis.set_title("height within a year: share of cloud", loc="right", fontsize=9, color=_MUTED, pad=10)
+    axis.set_title("height within a year: cloud share", loc="right", fontsize=9, color=_MUTED, pad=10)
     axis.set_xlim(-2, _DAYS + 1)
     axis.set_ylim(min(floors.values()) - 0.26, _SKY + 0.08)
     ends = (*_STARTS[1:], _DAYS)
     axis.set_xticks([(a + b) / 2 for a, b in zip(_STARTS, ends, strict=True)], _MONTHS)
     axis.vlines([*_STARTS, _DAYS], *axis.get_ylim(), color=_RULE, lw=0.8, zorder=0)
-    counts = {y: f"{y}\n{selection.size} of {selection.size + len(selection.rejected[y])}" for y in floors}
-    axis.set_yticks([floor + _SKY / 2 for floor in floors.values()], list(counts.values()), linespacing=1.5)
+    axis.set_yticks([floor + _SKY * 0.6 for floor in floors.values()], [str(year) for year in floors], weight="bold")
     axis.tick_params(length=0, labelsize=10, labelcolor=_INK)
     axis.spines[:].set_visible(False)
-    for floor in floors.values():
+    for year, floor in floors.items():
+        count = f"{selection.size} of {selection.size + len(selection.rejected[year])} "
+        axis.text(-2, floor + _SKY * 0.25, count, ha="right", va="center", fontsize=8, color=_MUTED)
         axis.fill_between([0, _DAYS], floor, floor + _SKY, color="#f3f6f9", lw=0, zorder=-1)
         axis.hlines(floor, 0, _DAYS, color=_MUTED, lw=0.8, zorder=1)
         for share in (0.0, 0.5, 1.0):
@@ -139,14 +140,14 @@ def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> 
     for above, below in pairwise(selection.years):
         for j in range(selection.size):
             ends = [(marks[year][0][j], marks[year][1][j]) for year in (above, below)]
-            axis.plot(*zip(*ends, strict=True), color=_CHOSEN, lw=1.0, alpha=0.35, zorder=2)
+            axis.plot(*zip(*ends, strict=True), color=_CHOSEN, lw=1.0, alpha=0.35, zorder=1.5)
     for i, (year, (days, heights)) in enumerate(marks.items()):
         label = f"chosen ({selection.size} a year)" if i == 0 else None
         axis.vlines(days, floors[year], heights, color=_CHOSEN, lw=2.2, zorder=3)
         axis.plot(days, heights, "o", ms=8, color=_CHOSEN, mec="white", mew=0.8, zorder=4, label=label)
         for number, place in enumerate(_apart(days, _NUMBER_DAYS, _DAYS), start=1):
             axis.text(place, floors[year] - 0.1, str(number), ha="center", va="center", fontsize=8, weight="bold",
-                      color=_CHOSEN, zorder=5)  # fmt: skip
+                      color=_CHOSEN, bbox={"color": "white", "pad": 0.6}, zorder=2)  # fmt: skip
 
 
 def calendar_text(selection: Selection, width: int) -> Group:
@@ -162,7 +163,9 @@ def calendar_text(selection: Selection, width: int) -> Group:
     for start, name in zip(_STARTS, names, strict=True):
         ruler[start // step : start // step + len(name)] = name
     lines = [Text.assemble(f"{year}".ljust(margin), *_cells(selection, year, step)) for year in selection.years]
-    note = f"One column is {step} days; where several fall together, the chosen one is shown."
+    for line in lines:
+        line.rstrip()
+    note = f"Digit: last of the pair's number. Column: {step} days, of which the best is shown."
     return Group(
         Text(" " * margin + "".join(ruler).rstrip(), "bold"), *lines, Text(note, "dim"), "", _counts(selection)
     )
