@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlc_dask.acquisitions import Selection, Surveyed
-from mlc_dask.kernels.pairing_rules import ALONE, CLOUDY, OUTSCORED, PARTIAL, season_day
+from mlc_dask.kernels.pairing_rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
 
 _DAYS = 365
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -51,7 +51,7 @@ _LOOKS = (
     _Look(OUTSCORED, "outscored", "+", "#0f8f6f", "D", "none"),
     _Look(ALONE, "no partner", "x", "#b0468a", "x"),
     _Look(PARTIAL, "little area", "/", "#c77700", "o", "left"),
-    _Look("cloud over limit in the metadata", "metadata", "≈", "#8796a8", "s", "none"),
+    _Look(HOPELESS, "metadata", "≈", "#8796a8", "s", "none"),
     _Look(CLOUDY, "cloud", "~", "#8796a8", "o"),
     _Look("another reason", "other", "?", "#c0392b", "*"),
 )
@@ -195,5 +195,5 @@ def _counts(selection: Selection) -> Table:
     for look in looks:
         table.add_column(Text(f"{look.glyph} {look.short}", look.colour), justify="right")
     for year, found in by_year.items():
-        table.add_row(str(year), str(selection.size), *(str(len(found[look]) or "·") for look in looks))
+        table.add_row(str(year), str(selection.size), *(str(len(found[look]) or "–") for look in looks))
     return table

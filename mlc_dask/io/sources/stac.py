@@ -184,12 +184,20 @@ def _items_of_file(place: str) -> list[pystac.Item]:
         raise InputError(f"{place} cannot be read as STAC ({error}); set source.catalogue to a STAC file") from None
     try:
         if kind.get("type") == "FeatureCollection":
-            return list(pystac.ItemCollection.from_dict(kind).items)
+            return [_placed(item, place) for item in pystac.ItemCollection.from_dict(kind).items]
         if kind.get("type") == "Feature":
             return [pystac.Item.from_file(place)]
         return list(pystac.Catalog.from_file(place).get_items(recursive=True))
     except (KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as error:
         raise InputError(f"{place} is not a STAC catalogue, item collection or item ({error}); correct it") from None
+
+
+def _placed(item: pystac.Item, collection: str) -> pystac.Item:
+    """Return an item that says where it is: without a word of its own, where the file that holds it lies."""
+    if item.get_self_href() is None:
+        folder = collection.rpartition("/")[0]
+        item.set_self_href(f"{folder}/{item.id}.json")
+    return item
 
 
 def _bare_item(granule: Granule, name: str, href: str, grid: Grid) -> pystac.Item:
