@@ -30,7 +30,7 @@ _INK, _MUTED, _RULE = "#1d2733", "#5a6a7c", "#dde3ea"
 _CHOSEN = "#0b5394"
 _SKY = 0.62
 """Height of a cloud share of 1, where the rows of two years are 1 apart; what is left holds the numbers."""
-_NUMBER_DAYS = 4.6
+_NUMBER_DAYS = 5.2
 """Days that a number of two digits takes on paper: closer ones are moved apart."""
 
 
