@@ -40,6 +40,8 @@ per_year = {per_year}
 max_cloud = 1.0
 min_valid_area = 0.0
 max_days_apart = 30
+[gaps]
+min_valid = 1
 [execution]
 dashboard = "127.0.0.1:0"
 workers = 1

@@ -188,7 +188,7 @@ def test_message_for_partial_swaths():
     with pytest.raises(
         Infeasible, match=r"min_valid_area=0.5 binds \(0.3 would allow 3\).* lower min_valid_area to 0.3$"
     ) as caught:
-        pair(candidates, PairingRules(size=3))
+        pair(candidates, PairingRules(size=3, min_valid_area=0.5))
     assert caught.value.binding == "min_valid_area"
     assert pair(candidates, PairingRules(size=3, min_valid_area=0.3)).index.shape == (3, 2)
 
