@@ -105,7 +105,8 @@ def given_source(config: Config) -> Given:
     """Source as an input of the run, known by its settings and by its files' sizes and times."""
     source = source_of(config)
     files = [Path(f) for f in source.files()]
-    root = Path(config.source.get("folder", ""))
+    place = config.source.get("folder") or config.source.get("catalogue") or ""
+    root = Path(place) if "://" not in place else Path()
     identity = {"settings": source.provenance(), "files": files_fingerprint(files, root)}
     return Given("source", sha256(canonical(identity)), source)
 

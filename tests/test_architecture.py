@@ -57,7 +57,7 @@ ROOMS = {
     "io": room(
         DATA,
         "numpy xarray zarr rasterio rioxarray affine pydantic dask "
-        "odc pystac pystac_client requests tenacity defusedxml",
+        "odc pystac pystac_client requests urllib3 tenacity defusedxml",
     ),
     "worlds": room("errors legend", "numpy scipy cv2 rasterio affine"),
     "clusters": room("errors config", "dask distributed psutil"),

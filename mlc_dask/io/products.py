@@ -14,7 +14,7 @@ from rasterio.warp import calculate_default_transform
 
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
-from mlc_dask.io.rasters import open_raster
+from mlc_dask.io.rasters import EXACT, open_raster
 from mlc_dask.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.schema import X, Y
 
@@ -48,7 +48,7 @@ def open_product(
     Raises
     ------
     InputError
-        When the file cannot be read, does not cover the grid, or holds codes that the crosswalk does not know.
+        When the file cannot be read, has nothing of the legend on the grid, or holds codes that the crosswalk lacks.
     """
     table = read_crosswalk(crosswalk, legend or legend_of_crosswalk(str(crosswalk)))
     grid = Grid.of_raster(like)
@@ -102,7 +102,7 @@ def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArra
             raise InputError(f"{path} holds {source.dtypes[0]}, not integer class codes; convert it to uint8 or uint16")
         with WarpedVRT(
             source, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
-            resampling=Resampling.nearest, src_nodata=source.nodata, add_alpha=True,
+            resampling=Resampling.nearest, src_nodata=source.nodata, add_alpha=True, tolerance=EXACT,
         ) as warped:  # fmt: skip
             codes, valid = warped.read(1), warped.read(warped.count) != 0
         if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:

@@ -19,7 +19,7 @@ from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.schema import DN_OFFSET, SCALE
 
-_EXACT = 1e-6
+EXACT = 1e-6
 """Fraction of a pixel by which the transformation to another lattice may be off."""
 
 Method = Literal["nearest", "bilinear", "cubic", "average"]
@@ -73,7 +73,7 @@ def read_on(
         with WarpedVRT(
             file, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
             resampling=Resampling[method], src_nodata=nodata, nodata=nodata,
-            tolerance=_EXACT, XSCALE=scale, YSCALE=scale,
+            tolerance=EXACT, XSCALE=scale, YSCALE=scale,
         ) as warped:  # fmt: skip
             values: npt.NDArray[Any] = warped.read(index)
             return values

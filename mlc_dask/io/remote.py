@@ -74,17 +74,18 @@ def options(patience: Patience | None = None) -> dict[str, str]:
 
 
 @contextmanager
-def environment(href: str, patience: Patience | None = None) -> Iterator[None]:
+def environment(href: str, patience: Patience | None = None) -> Iterator[rasterio.io.DatasetReader]:
     """Apply :func:`options` to the reads of this thread, once `href` is seen to be GeoTIFF (JPEG 2000 by its name).
 
     Whoever opens `href` in the block gets the header that was seen, since GDAL keeps it; after it, nothing is kept.
+    Yields the file.
     """
     driver = "JP2OpenJPEG" if urlsplit(href).path.lower().endswith((".jp2", ".j2k")) else "GTiff"
     with rasterio.Env(**options(patience)):
         with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/"):
             held = rasterio.open(href, driver=driver, sharing=False)
         with held:
-            yield
+            yield held
 
 
 def retried(function: Callable[[], T], what: str, patience: Patience | None = None) -> T:

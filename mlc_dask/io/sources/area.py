@@ -81,10 +81,10 @@ class AreaSource(GranuleSource):
         own = [g for g in granules if self.tile is None or g.tile == self.tile]
         if not own:
             raise InputError(f"{where}: no product of tile {self.tile}; it has tiles {tiles}; set source.tile")
-        wanted = [g for g in own if years is None or g.time.year in years]
-        grid = self._lattice(wanted or own, where)
-        inside = [g for g in wanted if g.grid is None or _overlap(g.grid, grid)]
-        return Catalogue(grid, tuple(overpasses(inside)))
+        grid = self._lattice([g for g in own if years is None or g.time.year in years] or own, where)
+        inside = overpasses([g for g in own if g.grid is None or _overlap(g.grid, grid)])
+        # By overpass, not by granule: at some longitudes the year turns in the middle of one.
+        return Catalogue(grid, tuple(a for a in inside if years is None or a.time.year in years))
 
     def _lattice(self, granules: Sequence[Granule], where: str) -> Grid:
         grids = [g.grid for g in granules if g.grid is not None]

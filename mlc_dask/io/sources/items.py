@@ -106,9 +106,8 @@ def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple
     if mask:
         return 1.0, 0.0, nodata
     shifted = tuple(int(p) for p in baseline.split(".")) >= _SHIFTED_SINCE if baseline else None
-    applied = item.properties.get("earthsearch:boa_offset_applied")
-    if applied is not None and shifted is not None:
-        offset = _SHIFT if shifted and not applied else 0.0
+    if item.properties.get("earthsearch:boa_offset_applied"):
+        offset = 0.0
     elif shifted is not None:
         offset = _SHIFT if shifted else 0.0
     elif "offset" in raster:

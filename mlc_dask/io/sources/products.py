@@ -102,7 +102,7 @@ class ProductSource(AreaSource):
         raise NotImplementedError
 
     def _products(self) -> Iterator[Product]:
-        for place, folders, files in os.walk(required(self.folder, "source.folder")):
+        for place, folders, files in os.walk(required(self.folder, "source.folder"), onerror=_tell, followlinks=True):
             for name in sorted(filter(self._name.fullmatch, folders)):
                 folders.remove(name)
                 path = Path(place, name)
@@ -134,6 +134,11 @@ class ProductSource(AreaSource):
             outside = m.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", m.filename)
             if dense or large or outside or stat.S_ISLNK(m.external_attr >> 16):
                 raise InputError(f"{path}: {m.filename!r} is nothing that a product holds; {FIX} from its publisher")
+
+
+def _tell(error: OSError) -> None:
+    """Refuse what `os.walk` would pass over in silence."""
+    raise InputError(f"{error.filename} cannot be read ({error.strerror}); grant access to it, or move it away")
 
 
 def told(root: Element, tag: str) -> str:

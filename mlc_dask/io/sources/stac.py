@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,17 +16,15 @@ import odc.stac
 import pystac
 from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
-from pystac_client import Client
-from pystac_client.exceptions import APIError
-from rasterio.warp import transform_geom
-from requests.exceptions import RequestException
+from rasterio.warp import transform
 
 from mlc_dask.acquisitions import Acquisition, Catalogue, Granule
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
-from mlc_dask.io.rasters import Method
-from mlc_dask.io.remote import FetchError, check_href, environment, retried
+from mlc_dask.io.rasters import Method, read_on
+from mlc_dask.io.remote import check_href, environment, retried
 from mlc_dask.io.sources.area import AreaSource
+from mlc_dask.io.sources.catalogues import found_by_search, items_of_file
 from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.items import granule_of
 from mlc_dask.io.sources.signing import signed
@@ -109,23 +106,13 @@ class Stac(AreaSource):
 
     def _items(self, years: Sequence[int] | None) -> Iterable[pystac.Item]:
         if not self._is_api:
-            return [i for i in _items_of_file(self.catalogue_url) if self.collection in (None, i.collection_id)]
+            return [i for i in items_of_file(self.catalogue_url) if self.collection in (None, i.collection_id)]
         if years is None:
             raise InputError("a search needs years; set acquisitions.years")
         query: dict[str, Any] | None = None
         if self.bbox is None:
             query = {str(self.tile_property): {"eq": self.tile_value.format(tile=self.tile)}}
-        try:
-            search = Client.open(self.catalogue_url).search(
-                collections=[self.collection] if self.collection else None,
-                bbox=self.bbox,
-                datetime=f"{min(years)}-01-01T00:00:00Z/{max(years)}-12-31T23:59:59Z",
-                query=query,
-                limit=100,
-            )
-            return [i for i in search.items() if i.datetime is None or i.datetime.year in years]
-        except (APIError, RequestException, json.JSONDecodeError) as error:
-            raise FetchError(f"search of {self.catalogue_url}", error) from error
+        return found_by_search(self.catalogue_url, self.collection, years, self.bbox, query)
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`InputError` when an asset that lies on this machine is missing."""
@@ -142,7 +129,11 @@ class Stac(AreaSource):
         def load() -> npt.NDArray[Any]:
             href = signed(place, self.tokens, self.collection)
             item = _bare_item(granule, name, href, grid)
-            with environment(href):
+            with environment(href) as file:
+                own = Grid.of(file)
+                _refuse_elsewhere(granule, name, own)
+                if not _fits(own, grid, name):
+                    return read_on(href, grid, nodata=asset.nodata, method=method)
                 found = odc.stac.load(
                     [item], bands=[name], geobox=box, resampling=method, dtype="uint8" if name == MASK else "uint16",
                     nodata=asset.nodata, fail_on_error=True, stac_cfg=_QUIET,
@@ -166,46 +157,37 @@ class Stac(AreaSource):
         """Files of a catalogue on this machine, and its assets that are."""
         if "://" in self.catalogue_url:
             return []
-        assets = {a.href for g in self._granules(None) for a in g.assets.values() if "://" not in a.href}
-        return sorted({self.catalogue_url, *assets})
+        assets = {a.href for g in self._granules(None) for a in g.assets.values()}
+        items = {str(item.get_self_href()) for item in self._items(None)}
+        return sorted(f for f in {self.catalogue_url, *assets, *items} if Path(f).is_file())
 
 
 _QUIET = {"*": {"warnings": "ignore"}}
 
 
-def _items_of_file(place: str) -> list[pystac.Item]:
-    """Items of a static catalogue, an item collection or a single item."""
-    try:
-        text = pystac.StacIO.default().read_text(place)
-        kind = json.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"{place} does not exist; set source.catalogue to a STAC file or the URL of an API") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{place} cannot be read as STAC ({error}); set source.catalogue to a STAC file") from None
-    try:
-        if kind.get("type") == "FeatureCollection":
-            return [_placed(item, place) for item in pystac.ItemCollection.from_dict(kind).items]
-        if kind.get("type") == "Feature":
-            return [pystac.Item.from_file(place)]
-        return list(pystac.Catalog.from_file(place).get_items(recursive=True))
-    except (KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as error:
-        raise InputError(f"{place} is not a STAC catalogue, item collection or item ({error}); correct it") from None
+def _fits(own: Grid, grid: Grid, name: str) -> bool:
+    """Whether odc-stac shows a file on `grid` as it is: pixel by pixel, or as a band only looked at in the large.
+
+    Its warps depend on the window, and its coarse reads take overviews, which make up classes of a mask.
+    """
+    coarse = name != MASK and own.same_crs(grid) and grid.pixel > own.pixel
+    return coarse or own.steps_to(grid) is not None
 
 
-def _placed(item: pystac.Item, collection: str) -> pystac.Item:
-    """Return an item that says where it is: without a word of its own, where the file that holds it lies."""
-    if item.get_self_href() is None:
-        folder = collection.rpartition("/")[0]
-        item.set_self_href(f"{folder}/{item.id}.json")
-    return item
+def _refuse_elsewhere(granule: Granule, name: str, own: Grid) -> None:
+    """Refuse an image that is not where its item says: all of it would pass for no data."""
+    told = granule.grid
+    if told is None or not own.same_crs(told):
+        return
+    if max(abs(a - b) for a, b in zip(own.bounds, told.bounds, strict=True)) > 2 * max(own.pixel, told.pixel):
+        raise InputError(f"{granule.id}, {name}: the image is {own.label}, but its item says {told.label}; correct it")
 
 
 def _bare_item(granule: Granule, name: str, href: str, grid: Grid) -> pystac.Item:
-    """Item with the one asset that is to be loaded; its footprint is what is asked for, so that none is skipped."""
+    """Item with the one asset that is to be loaded; its footprint is what is asked for, so that it is never skipped."""
     left, bottom, right, top = grid.bounds
-    ring = [[left, bottom], [right, bottom], [right, top], [left, top], [left, bottom]]
-    footprint = transform_geom(grid.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]})
-    xs, ys = zip(*footprint["coordinates"][0], strict=True)
+    xs, ys = transform(grid.crs, "EPSG:4326", [left, right, right, left, left], [bottom, bottom, top, top, bottom])
+    footprint = {"type": "Polygon", "coordinates": [[*map(list, zip(xs, ys, strict=True))]]}
     item = pystac.Item(granule.id, footprint, [min(xs), min(ys), max(xs), max(ys)], granule.time, {})
     item.add_asset(name, pystac.Asset(str(Path(href)) if "://" not in href else href, roles=["data"]))
     return item

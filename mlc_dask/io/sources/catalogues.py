@@ -1,0 +1,105 @@
+"""STAC catalogues: items found by a search of an API, or read from files, with faults that name what was asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pystac
+from pystac_client import Client
+from pystac_client.errors import ClientTypeError
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from pystac_client.warnings import DoesNotConformTo
+from requests.exceptions import RequestException
+from urllib3.util import Retry
+
+from mlc_dask.errors import InputError
+from mlc_dask.io import remote
+from mlc_dask.io.remote import FetchError
+
+_SECONDS = 60
+"""A catalogue that says nothing for so long has failed."""
+
+_NOT_STAC = (
+    ValueError, KeyError, TypeError, AttributeError, OSError, pystac.STACError, pystac.STACTypeError, ClientTypeError,
+    DoesNotConformTo,
+)  # fmt: skip
+"""What the STAC libraries raise for documents that are something else."""
+
+
+def _patient() -> StacApiIO:
+    """Return a reader of documents over HTTP that repeats what a busy host refuses, and gives up a silent one."""
+    patience = remote.PATIENCE
+    again = Retry(
+        patience.requests, backoff_factor=patience.delay / 4, status_forcelist=(408, 429, 500, 502, 503, 504),
+        allowed_methods=None,
+    )  # fmt: skip
+    return StacApiIO(timeout=(patience.connect, _SECONDS), max_retries=again)
+
+
+def _answer(error: Exception) -> str:
+    """Say in one line, and not a long one, what a catalogue answered."""
+    status = getattr(error, "status_code", None)
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    return f"HTTP status {status}: {text}" if status else text
+
+
+def items_of_file(place: str) -> list[pystac.Item]:
+    """Items of a static catalogue, an item collection or a single item."""
+    reader = _patient() if place.startswith(("http://", "https://")) else pystac.StacIO.default()
+    try:
+        kind = json.loads(reader.read_text(place))
+    except APIError as error:
+        raise FetchError(f"catalogue {place}", _answer(error)) from error
+    except FileNotFoundError:
+        raise InputError(f"{place} does not exist; set source.catalogue to a STAC file or the URL of an API") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{place} cannot be read as STAC ({error}); set source.catalogue to a STAC file") from None
+    try:
+        if kind.get("type") == "FeatureCollection":
+            return [_placed(item, place) for item in pystac.ItemCollection.from_dict(kind).items]
+        if kind.get("type") == "Feature":
+            return [pystac.Item.from_file(place, stac_io=reader)]
+        return list(pystac.Catalog.from_file(place, stac_io=reader).get_items(recursive=True))
+    except APIError as error:
+        raise FetchError(f"catalogue {place}", _answer(error)) from error
+    except _NOT_STAC as error:
+        raise InputError(
+            f"{place} is not a STAC catalogue, item collection or item ({_answer(error)}); correct it"
+        ) from None
+
+
+def _placed(item: pystac.Item, collection: str) -> pystac.Item:
+    """Return an item that says where it is: without a word of its own, where the file that holds it lies."""
+    if item.get_self_href() is None:
+        folder = collection.rpartition("/")[0]
+        item.set_self_href(f"{folder}/{item.id}.json")
+    return item
+
+
+def found_by_search(
+    url: str,
+    collection: str | None,
+    years: Sequence[int],
+    bbox: tuple[float, float, float, float] | None,
+    query: Mapping[str, Any] | None,
+) -> list[pystac.Item]:
+    """Items of `years` that an API finds, and of a day on either side: an overpass may span the turn of the year."""
+    try:
+        search = Client.open(url, stac_io=_patient()).search(
+            collections=[collection] if collection else None,
+            bbox=bbox,
+            datetime=f"{min(years) - 1}-12-31T00:00:00Z/{max(years) + 1}-01-01T23:59:59Z",
+            query=dict(query) if query else None,
+            limit=100,
+        )
+        return list(search.items())
+    except (APIError, RequestException) as error:
+        raise FetchError(f"search of {url}", _answer(error)) from error
+    except _NOT_STAC as error:
+        raise InputError(
+            f"{url} does not answer as a STAC API does ({_answer(error)}); set source.catalogue to the URL of one, or "
+            "to a STAC file (.json)"
+        ) from error
