@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlc_dask.errors import InputError
+from mlc_dask.kernels import pairing_search
 from mlc_dask.kernels.pairing import Candidate, Infeasible, PairingRules, pair, season_day
 
 OPEN = PairingRules(size=1, max_days_apart=364, max_cloud=1, min_valid_area=0)
@@ -29,7 +30,8 @@ def every_series(candidates, rules, size):
             i for i, c in enumerate(year) if c.cloud <= rules.max_cloud and 1 - c.missing >= rules.min_valid_area - 1e-9
         ]
         usable.sort(key=lambda i: year[i].order)
-        per_year.append(list(combinations(usable, size)))
+        rows = combinations(usable, size)
+        per_year.append([r for r in rows if all(year[a].day < year[b].day for a, b in pairwise(r))])
     for picks in product(*per_year):
         series = tuple(zip(*picks, strict=True))
         if all(np.ptp([candidates[y][i].day for y, i in enumerate(p)]) <= rules.max_days_apart for p in series):
@@ -106,7 +108,7 @@ def test_pair_costs_what_the_best_of_all_series_costs(world):
     assert price(series, candidates, rules) == pytest.approx(result.cost, abs=1e-9)
     assert series in set(every_series(candidates, rules, rules.size))
     for y, year in enumerate(candidates):
-        assert np.all(np.diff([year[i].order for i in result.index[:, y]]) > 0)
+        assert np.all(np.diff([year[i].day for i in result.index[:, y]]) > 0)
     spreads = [np.ptp([candidates[y][i].day for y, i in enumerate(p)]) for p in series]
     assert result.spreads.tolist() == spreads
 
@@ -154,7 +156,7 @@ def test_infeasible_figures_are_honest(world):
         # The step before the mildest sufficient value is not enough.
         step = {"max_days_apart": -1, "max_cloud": -0.01, "min_valid_area": 0.01}[r.setting]
         assert most(candidates, replace(rules, **{r.setting: round(r.value + step, 2)})) < min(r.allows, 4)
-    short = [y for y, c in zip((2018, 2019, 2020), candidates, strict=False) if len(c) < 4]
+    short = [y for y, row in zip((2018, 2019, 2020), candidates, strict=False) if len({c.day for c in row}) < 4]
     if short:
         assert told.binding in {f"too few acquisitions in {y}" for y in short}
     elif told.relaxations:
@@ -195,7 +197,9 @@ def test_message_for_partial_swaths():
 
 def test_message_for_a_short_year_names_the_year():
     candidates = [clear(0, 30, 60), clear(0, 30)]
-    with pytest.raises(Infeasible, match=r"only 2 of 3 .* too few acquisitions in 2019 \(2 in all\)") as caught:
+    with pytest.raises(
+        Infeasible, match=r"only 2 of 3 .* too few acquisitions in 2019 \(2 in all, one a day\)"
+    ) as caught:
         pair(candidates, PairingRules(size=3), years=[2018, 2019])
     assert caught.value.binding == "too few acquisitions in 2019"
 
@@ -274,12 +278,23 @@ def test_season_day_has_no_leap_day():
             season_day(month, day)
 
 
-def test_leap_day_pairs_with_the_28th_and_both_may_serve():
-    leap = [Candidate(season_day(2, 28), 0, 0, 0), Candidate(season_day(2, 29), 1, 0, 0)]
+def test_leap_day_pairs_with_the_28th_and_one_of_the_two_serves():
+    leap = [Candidate(season_day(2, 28), 0, 0.1, 0), Candidate(season_day(2, 29), 1, 0, 0)]
     common = [Candidate(season_day(2, 28), 0, 0, 0), Candidate(season_day(3, 1), 1, 0, 0)]
-    result = pair([leap, common], PairingRules(size=2, max_days_apart=1))
-    assert result.index.tolist() == [[0, 0], [1, 1]]
-    assert result.spreads.tolist() == [0, 1]
+    assert pair([leap, common], PairingRules(size=1, max_days_apart=1)).index.tolist() == [[1, 0]]
+    with pytest.raises(Infeasible, match=r"only 1 of 2 .* too few acquisitions in 1 \(1 in all, one a day\)"):
+        pair([leap, common], PairingRules(size=2, max_days_apart=1))
+
+
+def test_one_acquisition_a_day_and_year():
+    """Two files of one overpass, an hour apart, are no two dates: the clearer one serves, once."""
+    twice = [Candidate(100, 0.0, 0.2, 0), Candidate(100, 0.04, 0.1, 0), Candidate(103, 3.0, 0.3, 0)]
+    other = clear(100, 101, 102)
+    result = pair([twice, other], PairingRules(size=2))
+    assert result.index[:, 0].tolist() == [1, 2]
+    assert result.reasons[0] == ("outscored", "chosen", "chosen")
+    with pytest.raises(Infeasible, match="only 2 of 3"):
+        pair([twice, other], PairingRules(size=3))
 
 
 @pytest.mark.parametrize(
@@ -306,9 +321,66 @@ def test_values_out_of_range_are_refused():
         pair([clear(1)], OPEN, years=[2018, 2019])
 
 
-def test_limits_too_wide_to_search_are_refused_in_words():
-    with pytest.raises(InputError, match="lower max_days_apart"):
-        pair([clear(*range(0, 300, 4))] * 3, replace(OPEN, max_days_apart=364))
+def test_limits_too_wide_to_search_are_refused_in_words(monkeypatch):
+    with pytest.raises(InputError, match=r"more than 1,000,000 combinations .*; lower max_days_apart or max_cloud, or"):
+        pair([clear(*range(0, 300, 2))] * 3, replace(OPEN, max_days_apart=364))
+    monkeypatch.setattr(pairing_search, "_FIRST", 10)
+    monkeypatch.setattr(pairing_search, "_MOST", 10)
+    with pytest.raises(InputError, match=r"of 125 combinations .* could belong to the best .*; lower max_days_apart"):
+        pair([clear(*range(0, 50, 10))] * 3, replace(OPEN, size=3, cloud_weight=0, spread_weight=0))
+
+
+def crowded(k, seed, n=40):
+    """Years with an acquisition every other day, some twice a day, of clouds and orbits that matter."""
+    rng = np.random.default_rng(seed)
+    return [
+        [
+            Candidate(
+                int(d), float(i), float(rng.uniform(0, 0.5)), float(rng.choice([0, 0.3])), int(rng.choice([22, 65]))
+            )
+            for i, d in enumerate(np.sort(rng.choice(80, n)))
+        ]
+        for _ in range(k)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_never_cost_the_best_series(seed, monkeypatch):
+    """Searching the promising pairs first finds the very series that searching all of them finds."""
+    years, rules = crowded(1 + seed % 3, seed), PairingRules(size=5 + seed % 4, gap_weight=(0.05, 1.0)[seed % 2])
+    searched = []
+    search = pairing_search._search
+    monkeypatch.setattr(
+        pairing_search, "_search", lambda days, *rest: searched.append(len(days)) or search(days, *rest)
+    )
+    monkeypatch.setattr(pairing_search, "_FIRST", 10**9)
+    whole = pair(years, rules)
+    monkeypatch.setattr(pairing_search, "_FIRST", 1)
+    few = pair(years, rules)
+    assert (few.index.tolist(), few.cost) == (whole.index.tolist(), whole.cost)
+    assert searched[1] == 1 and searched == [searched[0], *sorted(searched[1:])] and searched[-1] <= searched[0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds())
+def test_bounds_keep_the_minimum_of_all_series(world):
+    candidates, rules = world
+    costs = [price(s, candidates, rules) for s in every_series(candidates, rules, rules.size)]
+    assume(costs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairing_search, "_FIRST", 1)
+        assert pair(candidates, rules).cost == pytest.approx(min(costs), abs=1e-9)
+
+
+def test_six_years_of_two_satellites_without_a_cloud():
+    """What was refused once: 146 acquisitions a year, a hundred thousand pairs."""
+    rng = np.random.default_rng(0)
+    days = [d for d in range(365) if d % 5 in (0, 2)]
+    years = [[Candidate(d, d, rng.uniform(0, 0.4), 0, 22 + d % 5) for d in days] for _ in range(6)]
+    start = time.perf_counter()
+    result = pair(years, PairingRules(size=20))
+    assert time.perf_counter() - start < 30
+    assert (np.diff(result.index, axis=0) > 0).all() and result.spreads.max() <= 6
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from mlc_dask.errors import InputError
 from mlc_dask.kernels.pairing_limits import Infeasible, Relaxation, require_feasible
 from mlc_dask.kernels.pairing_rules import ALONE, CHOSEN, OUTSCORED, Candidate, PairingRules, season_day
+from mlc_dask.kernels.pairing_search import Spacing, cheapest_series
 
 __all__ = ["Candidate", "Infeasible", "Pairing", "PairingRules", "Relaxation", "pair", "season_day"]
 
-# The search is quadratic in the combinations; this many take tens of seconds.
-_MOST_COMBINATIONS = 40_000
+# A few hundred bytes each.
+_MOST_COMBINATIONS = 1_000_000
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
@@ -59,7 +60,7 @@ def pair(
     Parameters
     ----------
     candidates
-        Acquisitions of every year, in any order; one per datatake and day.
+        Acquisitions of every year, in any order.
     rules
         Limits and weights.
     years
@@ -68,7 +69,7 @@ def pair(
     Returns
     -------
     Pairing
-        Pairs strictly increasing in time in every year.
+        Every pair is of a later season day than the one before, in every year.
 
     Raises
     ------
@@ -83,9 +84,11 @@ def pair(
     usable = [_usable(year, rules) for year in candidates]
     kept = [[year[i] for i in positions] for year, positions in zip(candidates, usable, strict=True)]
     combined = _combinations(kept, rules)
-    cost, middle, spread = _costs(combined, kept, rules)
-    days = [c.day for year in candidates for c in year]
-    chosen, total = _cheapest_chain(combined, cost, middle, (min(days), max(days)), rules)
+    days, cost, spread = _costs(combined, kept, rules)
+    season = [c.day for year in candidates for c in year]
+    first, last = min(season), max(season)
+    spacing = Spacing(first, last, max((last - first) / (rules.size + 1), 1.0), rules.gap_weight)
+    chosen, total = cheapest_series(days, cost, spacing, rules.size)
     index = np.stack([positions[combined[:, i]] for i, positions in enumerate(usable)], axis=1)
     reasons = tuple(_reasons(year, rules, index[:, i], index[chosen, i]) for i, year in enumerate(candidates))
     return Pairing(index[chosen], spread[chosen], total, reasons)
@@ -119,22 +122,23 @@ def _combinations(years: Sequence[Sequence[Candidate]], rules: PairingRules) -> 
     found = np.arange(days[0].size)[:, None]
     low = high = days[0]
     for day in days[1:]:
-        near = np.maximum.outer(high, day) - np.minimum.outer(low, day) <= rules.max_days_apart
-        row, column = np.nonzero(near)
-        if row.size > _MOST_COMBINATIONS:
+        # In time order, what is near enough is one run.
+        begin = np.searchsorted(day, high - rules.max_days_apart, side="left")
+        number = np.searchsorted(day, low + rules.max_days_apart, side="right") - begin
+        if number.sum() > _MOST_COMBINATIONS:
             raise InputError(
-                f"max_days_apart={rules.max_days_apart} leaves {row.size} combinations of acquisitions, too many to "
-                f"compare; lower max_days_apart or max_cloud"
+                f"max_days_apart={rules.max_days_apart} leaves more than {_MOST_COMBINATIONS:,} combinations of "
+                f"acquisitions, too many to compare; lower max_days_apart or max_cloud, or map fewer years"
             )
+        row = np.repeat(np.arange(len(found)), number)
+        column = np.arange(len(row)) - np.repeat(np.cumsum(number) - number - begin, number)
         found = np.column_stack([found[row], column])
         low, high = np.minimum(low[row], day[column]), np.maximum(high[row], day[column])
     return found
 
 
-def _costs(
-    combined: _Ints, years: Sequence[Sequence[Candidate]], rules: PairingRules
-) -> tuple[_Floats, _Floats, _Ints]:
-    """Cost (n,), mean season day (n,) and spread (n,) of every combination."""
+def _costs(combined: _Ints, years: Sequence[Sequence[Candidate]], rules: PairingRules) -> tuple[_Ints, _Floats, _Ints]:
+    """Season days (n, k), cost (n,) and spread (n,) of every combination."""
 
     def table(value: Callable[[Candidate], float]) -> _Floats:
         columns = [np.array([value(c) for c in year], dtype=np.float64) for year in years]
@@ -150,41 +154,7 @@ def _costs(
         + rules.spread_weight * spread
         + rules.orbit_weight * further
     )
-    return cost, day.mean(axis=1), spread.astype(np.int64)
-
-
-def _cheapest_chain(
-    combined: _Ints, cost: _Floats, middle: _Floats, season: tuple[int, int], rules: PairingRules
-) -> tuple[_Ints, float]:
-    """Rows of `combined` (q,) that form the cheapest strictly increasing series, and its cost.
-
-    ``total[t, j]`` is the least cost of a series of j + 1 pairs that ends in t. Whatever can precede t has an earlier
-    acquisition in the first year, so one pass in sorted order settles all lengths at once. Ties: the earliest wins.
-    """
-    count, size = len(cost), rules.size
-    even = max((season[1] - season[0]) / (size + 1), 1.0)
-
-    def gap(days: _Floats) -> _Floats:
-        return rules.gap_weight * np.maximum(days / even - 1, 0) ** 2
-
-    total = np.full((count, size), np.inf)
-    parent = np.full((count, size), -1)
-    total[:, 0] = cost + gap(middle - season[0])
-    later = np.searchsorted(combined[:, 0], combined[:, 0], side="left")
-    columns = np.arange(size - 1)
-    for t in range(count):
-        before = np.flatnonzero((combined[: later[t], 1:] < combined[t, 1:]).all(axis=1))
-        if before.size:
-            reached = total[before, :-1] + gap(middle[t] - middle[before])[:, None]
-            best = reached.argmin(axis=0)
-            total[t, 1:] = reached[best, columns] + cost[t]
-            parent[t, 1:] = before[best]
-    ended = total[:, -1] + gap(season[1] - middle)
-    series = [int(ended.argmin())]
-    assert np.isfinite(ended[series[0]]), "the longest series was found long enough"
-    for j in range(size - 1, 0, -1):
-        series.append(int(parent[series[-1], j]))
-    return np.array(series[::-1]), float(ended.min())
+    return day.astype(np.int64), cost, spread.astype(np.int64)
 
 
 def _reasons(year: Sequence[Candidate], rules: PairingRules, partnered: _Ints, chosen: _Ints) -> tuple[str, ...]:

@@ -75,9 +75,10 @@ def longest(candidates: Sequence[Sequence[Candidate]], rules: PairingRules) -> i
     Notes
     -----
     Two pairs merged into their earlier acquisitions year by year still keep a limit on differences of days, so one
-    feasible pair is the earliest in every year at once. Taking it again and again gives the longest series.
+    feasible pair is the earliest in every year at once. Taking it again and again, with its days, gives the longest
+    series.
     """
-    days = [[c.day for c in sorted(year, key=lambda c: c.order) if not rules.refuses(c)] for year in candidates]
+    days = [sorted({c.day for c in year if not rules.refuses(c)}) for year in candidates]
     position, pairs = [0] * len(days), 0
     while all(p < len(year) for p, year in zip(position, days, strict=True)):
         now = [year[p] for p, year in zip(position, days, strict=True)]
@@ -106,10 +107,10 @@ def require_feasible(candidates: Sequence[Sequence[Candidate]], rules: PairingRu
     if largest >= rules.size:
         return
     eased = _relaxations(candidates, rules, largest)
-    count, shortest = min(((len(c), i) for i, c in enumerate(candidates)), key=lambda pair: pair[0])
+    count, shortest = min((len({c.day for c in year}), i) for i, year in enumerate(candidates))
     if count < rules.size:
         binding = f"too few acquisitions in {years[shortest]}"
-        why, fixes = f"{binding} ({count} in all)", [f"add acquisitions to {years[shortest]}"]
+        why, fixes = f"{binding} ({count} in all, one a day)", [f"add acquisitions to {years[shortest]}"]
     elif not eased:
         binding, fixes = "several", ["relax max_days_apart, max_cloud and min_valid_area together"]
         why = "no single limit binds, they do together"
