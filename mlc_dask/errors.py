@@ -1,4 +1,4 @@
-"""The one exception that means "your input, and how to mend it"."""
+"""The exceptions that mean "your input, and how to mend it"."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the line and exits with code 2; a notebook sees an ordinary ``ValueError``.
     """
+
+
+class UnreadableError(InputError):
+    """A file that is no whole image: bad input on this machine, a fault that may pass where it is fetched."""

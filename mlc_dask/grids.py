@@ -13,7 +13,7 @@ import xarray as xr
 from affine import Affine
 from rasterio.crs import CRS
 
-from mlc_dask.errors import InputError
+from mlc_dask.errors import InputError, UnreadableError
 from mlc_dask.schema import X, Y
 
 _LATTICE_TOLERANCE = 1e-3
@@ -40,7 +40,7 @@ class Grid:
     def of(cls, source: rasterio.io.DatasetReader) -> Grid:
         """Lattice of an open file; refuses rotated, non-square and unreferenced rasters."""
         if source.crs is None:
-            raise InputError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
+            raise UnreadableError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         return cls.at(source.crs.to_wkt(), source.transform, source.shape, source.name)
 
     @classmethod

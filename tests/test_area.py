@@ -140,6 +140,22 @@ def test_other_overpasses_stay_apart() -> None:
     assert len(overpasses([granule(), later, next_orbit])) == 3
 
 
+def test_an_orbit_that_only_one_half_tells_is_that_of_both() -> None:
+    """And of two makings of one datastrip one counts, though only one of them tells the orbit."""
+    south = granule("south", time=START + timedelta(seconds=25), strip="20200501T101055", orbit=None)
+    (one,) = overpasses([granule(), south, granule("old", orbit=None, baseline="02.14")])
+    assert [g.id for g in one.granules] == ["south", "a"] and one.orbit == 22
+
+
+def test_an_overpass_at_the_turn_of_the_year_stays_whole() -> None:
+    last = datetime(2019, 12, 31, 23, 59, 50)
+    north = granule(time=last, strip="x")
+    south = granule("south", time=last + timedelta(seconds=25), strip="y")
+    (one,) = catalogue([north, south], [2019]).acquisitions
+    assert len(one.granules) == 2 and one.time == last
+    assert not catalogue([north, south], [2020]).acquisitions
+
+
 def test_what_may_be_half_a_datastrip_is_not_dropped() -> None:
     """Where nothing tells datastrips apart, two products of one tile and time may be its two halves."""
     a, b = (granule(name, strip="") for name in "ab")

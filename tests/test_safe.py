@@ -174,11 +174,15 @@ def pixels(source: Safe, catalogue: Catalogue, index: int = 0) -> tuple[Array, A
     return source.read(catalogue.acquisitions[index], catalogue.grid, slice(0, height), slice(0, width))
 
 
-def zipped(product: Path, archive: Path, compression: int = zipfile.ZIP_STORED) -> None:
+def zipped(product: Path, archive: Path, compression: int = zipfile.ZIP_STORED, below: str = "") -> None:
     with zipfile.ZipFile(archive, "w", compression) as target:
         for path in sorted(product.rglob("*")):
-            target.write(path, path.relative_to(product.parent))
+            target.writestr(f"{below}{path.relative_to(product.parent)}" + "/" * path.is_dir(), content(path))
     shutil.rmtree(product)
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def test_pixels_mask_and_metadata(tmp_path: Path) -> None:
@@ -204,6 +208,14 @@ def test_before_baseline_4_there_is_no_offset(tmp_path: Path) -> None:
     OLD.write(tmp_path)
     dn, _ = pixels(*opened(tmp_path))
     assert (dn[0] == 1500).all()
+
+
+@pytest.mark.parametrize("below", ["./", "2022/", f"{NEW.name}.SAFE.part/"])
+def test_products_at_any_depth_of_an_archive(below: str, tmp_path: Path) -> None:
+    zipped(NEW.write(tmp_path / "made"), tmp_path / "all.zip", below=below)
+    source, catalogue = opened(tmp_path)
+    source.check(catalogue.acquisitions[0], catalogue.grid)
+    assert (pixels(source, catalogue)[0][0] == 1500).all()
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -1,148 +1,246 @@
-"""A real STAC API on loopback: searched, read over HTTP, recorded, and no longer needed afterwards."""
+"""Searches of a real STAC API on loopback, and what is no API or not there."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import os
 import socket
-import subprocess
-import sysconfig
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
 import pytest
+import xarray as xr
+from pystac_client import Client
 
 from mlc_dask.config import load_config
 from mlc_dask.errors import InputError
 from mlc_dask.io.remote import FetchError
-from mlc_dask.io.sources import GeoTiff, Stac
+from mlc_dask.io.sources import Stac
 from mlc_dask.kinds import kinds
 from mlc_dask.pipeline import annual_cube
-from mlc_dask.plan import dry_run, known_catalogue
 from mlc_dask.run import Run
-from mlc_dask.worlds import World, write_world
-from mlc_dask.worlds.writing import write_products
-from tests.faulty_server import FaultyServer, serve
+from mlc_dask.worlds import write_world
+from mlc_dask.worlds.scenes import LEFT, TOP, Scene
+from tests.faulty_server import FaultyServer
+from tests.stac_api import (
+    BBOX,
+    COLLECTION,
+    SIDE,
+    WORLD,
+    answering,
+    collected,
+    configured,
+    one_line,
+    stac_api,
+    told,
+    whole,
+)
 
-WORLD = World(size=64, years=(2018, 2019), seed=3, acquisitions_per_year=6)
-BBOX = (10.80, 46.38, 10.86, 46.42)
-RUSTAC = Path(sysconfig.get_path("scripts")) / "rustac"
+
+def check_search(url: str, rendered: list[Scene]) -> None:
+    """What a search of the world must find, whatever API it is, and the pixels that its items lead to."""
+
+    def dates(**changed: Any) -> list[date]:
+        settings = {"catalogue": url, "collection": COLLECTION, "bbox": BBOX, **changed}
+        return [a.time.date() for a in Stac(**settings).catalogue(years).acquisitions]
+
+    for years in ([2018], [2019], [2018, 2019]):
+        assert dates() == [s.overpass.time.date() for s in rendered if s.overpass.time.year in years]
+    for nothing in ({"bbox": (11.5, 46.2, 11.6, 46.3)}, {"collection": "landsat-c2-l2"}):
+        with pytest.raises(InputError, match="it has no L2A products"):
+            dates(**nothing)
+    source = Stac(catalogue=url, collection=COLLECTION, bbox=BBOX)
+    with pytest.raises(InputError, match=r"a search needs years; set acquisitions\.years"):
+        source.catalogue()
+    found = source.catalogue([2019])
+    dn, _ = whole(source, found.acquisitions[0], found)
+    row, column = round(found.grid.top - TOP) // 10, round(LEFT - found.grid.left) // 10
+    own = next(s for s in rendered if s.overpass.time.year == 2019).dn["B02"].astype(int)
+    part = dn[0, row : row + WORLD.size, column : column + WORLD.size]
+    np.testing.assert_array_equal(part, np.where(own > 0, own + 1000, 0))
+
+
+def test_a_search_of_a_real_api(features: list[dict[str, Any]], rendered: list[Scene], tmp_path: Path) -> None:
+    with stac_api(collected(tmp_path / "items.json", features)) as url:
+        check_search(url, rendered)
+
+
+def on_day(feature: dict[str, Any], number: int, collection: str) -> dict[str, Any]:
+    """The item, sensed on another day of 2018."""
+    day = datetime(2018, 1, 1, 10, tzinfo=UTC) + timedelta(days=number)
+    own = {"datetime": day.isoformat(), "s2:datastrip_id": f"S2A_S{day:%Y%m%dT%H%M%S}"}
+    properties = feature["properties"] | own
+    return feature | {"id": f"{collection}-{number}", "collection": collection, "properties": properties}
+
+
+def test_all_pages_and_only_the_collection(features: list[dict[str, Any]], tmp_path: Path) -> None:
+    rows = [on_day(features[0], n, COLLECTION) for n in range(220)]
+    others = [on_day(features[0], n, "another") for n in range(230, 240)]
+    with stac_api(collected(tmp_path / "items.json", rows + others)) as url:
+        pages = Client.open(url).search(collections=[COLLECTION], limit=100).pages()
+        assert len(list(pages)) >= 3, "the API does not page: the test tests nothing"
+        found = Stac(catalogue=url, collection=COLLECTION, bbox=BBOX).catalogue([2018])
+        both = Stac(catalogue=url, bbox=BBOX).catalogue([2018])
+    ids = {g.id for a in found.acquisitions for g in a.granules}
+    assert ids == {row["id"] for row in rows} and len(both.acquisitions) == 230
+
+
+def made_cube(config: Path) -> xr.Dataset:
+    settings = load_config(config)
+    with dask.config.set(scheduler="threads", num_workers=2), Run(settings.output, kinds(512)) as run:
+        cube: xr.Dataset = annual_cube(run, settings).cube.open().load()
+    return cube
+
+
+def test_the_cube_over_http_is_that_of_the_files(
+    files: FaultyServer, features: list[dict[str, Any]], tmp_path: Path, quick: None
+) -> None:
+    """And once it is made, neither the API nor the files are needed for it."""
+    world = tmp_path / "world"
+    write_world(world, WORLD)
+    product = world / "product" / "corine.tif"
+    local = configured(tmp_path, "local", product, kind="geotiff", folder=str(world / "acquisitions"))
+    with stac_api(collected(tmp_path / "items.json", features)) as url:
+        afar = configured(tmp_path, "afar", product, kind="stac", catalogue=url, collection=COLLECTION, bbox=BBOX)
+        cube = made_cube(afar)
+    expected = made_cube(local)
+    part = cube.sel(x=expected.x, y=expected.y)
+    for layer in ("reflectance", "usable"):
+        np.testing.assert_array_equal(part[layer].values, expected[layer].values)
+    assert (part.time.dt.date.values == expected.time.dt.date.values).all()
+    assert not cube.usable.sel(x=cube.x[cube.x > LEFT + SIDE]).any()
+
+    files.stop()
+    try:
+        assert xr.Dataset.identical(made_cube(afar), cube)
+        code, output = told("plan", afar)
+        assert code == 0, output
+        states = {line.split()[0]: line.split()[1] for line in output.splitlines() if len(line.split()) > 1}
+        assert {states[s] for s in ("catalogue", "acquisitions", "radiometry", "cube")} == {"reuse"}
+        code, output = told("status", afar)
+        assert code == 0 and "done" in next(line for line in output.splitlines() if line.split()[:1] == ["cube"])
+    finally:
+        files.start()
+
+
+def root(url: str, *, search: bool) -> dict[str, Any]:
+    """Landing page of an API."""
+    core = ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"]
+    links = [{"rel": "root", "href": url}, {"rel": "search", "href": f"{url}/search", "method": "POST"}]
+    page = {"type": "Catalog", "id": "a", "stac_version": "1.0.0", "description": "an API"}
+    return page | ({"conformsTo": core, "links": links} if search else {"links": links[:1]})
 
 
 @contextmanager
-def stac_api(items: Path) -> Iterator[str]:
-    """Serve an item collection by rustac; yields the URL of the API."""
-    if not RUSTAC.exists():
-        pytest.skip("rustac is not installed; it is in the extra 'dev'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    server = subprocess.Popen(
-        [RUSTAC, "serve", "--addr", address, items], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(200):
-            assert server.poll() is None, "the API ended"
-            try:
-                urllib.request.urlopen(f"http://{address}", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield f"http://{address}"
-    finally:
-        server.kill()
-        server.wait()
+def landing(page: tuple[int, Any] | None, found: tuple[int, Any] = (404, {}), *, search: bool = True) -> Iterator[str]:
+    """API that answers `page`, or a good page, and what it `found` to a search."""
+    with answering() as server:
+        good = (200, root(server.url, search=search))
+        server.answer = lambda path: found if "search" in path else page or good
+        yield server.url
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
-    folder = tmp_path_factory.mktemp("served")
-    with serve(folder) as server:
-        write_products(folder, WORLD, format="stac", flavour="planetary-computer", base_url=server.url("acquisitions"))
-        yield server
+FEATURE = {"type": "Feature", "stac_version": "1.0.0", "id": "i", "geometry": None, "links": [], "assets": {}}
 
 
-@pytest.fixture(scope="module")
-def items(files: FaultyServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Item collection of the world, and one of its items moved to another continent."""
-    made = Path(str(tmp_path_factory.mktemp("items"))) / "items.json"
-    with urllib.request.urlopen(files.url("acquisitions/items.json")) as answer:
-        document = json.load(answer)
-    elsewhere = json.loads(json.dumps(document["features"][0]))
-    elsewhere |= {"id": "elsewhere", "bbox": [100, -10, 101, -9]}
-    elsewhere["geometry"] = {
-        "type": "Polygon", "coordinates": [[[100, -10], [101, -10], [101, -9], [100, -9], [100, -10]]]
-    }  # fmt: skip
-    document["features"].append(elsewhere)
-    made.write_text(json.dumps(document), encoding="utf-8")
-    return made
+@pytest.mark.parametrize("page", [b"<html>hello</html>", b"", b"[]", b"3", b"null", {}, FEATURE], ids=str)
+def test_what_is_no_api_is_bad_input(page: Any, tmp_path: Path) -> None:
+    with landing((200, page)) as url:
+        config = configured(tmp_path, "out", tmp_path, kind="stac", catalogue=url, bbox=BBOX)
+        code, line = one_line("plan", config)
+        assert code == 2 and line.startswith(f"error: {url} does not answer as a STAC API does (")
+        with pytest.raises(InputError, match=rf"^{url}/items.json .* STAC .*; (set|correct)"):
+            Stac(catalogue=f"{url}/items.json").catalogue([2019])
 
 
-def test_a_search_finds_what_it_asks_for(items: Path, tmp_path: Path) -> None:
-    write_world(tmp_path / "geotiff", WORLD)
-    same = GeoTiff(folder=tmp_path / "geotiff" / "acquisitions")
-    expected = same.catalogue([2019])
-    with stac_api(items) as url:
-        source = Stac(catalogue=url, collection="sentinel-2-l2a", bbox=BBOX, tile="T32TPS")
-        found = source.catalogue([2019])
-        assert [a.time.date() for a in found.acquisitions] == [a.time.date() for a in expected.acquisitions]
-        assert len(source.catalogue([2018, 2019]).acquisitions) == len(same.catalogue().acquisitions)
-        with pytest.raises(InputError, match=r"it has no L2A products"):
-            source.catalogue([2031])
-        with pytest.raises(InputError, match=r"a search needs years; set acquisitions\.years"):
-            source.catalogue()
-    # The API is gone: pixels come from where the items say.
-    grid = expected.grid
-    steps = grid.steps_to(found.grid)
-    assert steps is not None and steps[0] == 1
-    rows, columns = (slice(s, s + 64) for s in steps[1:])
-    for ours, theirs in zip(found.acquisitions[:2], expected.acquisitions[:2], strict=True):
-        dn, usable = source.read(ours, found.grid, rows, columns)
-        wanted, clear = same.read(theirs, grid, slice(0, 64), slice(0, 64))
-        np.testing.assert_array_equal(dn, wanted)
-        np.testing.assert_array_equal(usable, clear)
+def test_a_catalogue_without_search_is_bad_input() -> None:
+    with landing(None, search=False) as url, pytest.raises(InputError, match="does not conform to ITEM_SEARCH"):
+        Stac(catalogue=url, bbox=BBOX).catalogue([2019])
 
 
-CONFIG = """
-output = "out"
-[source]
-kind = "stac"
-catalogue = "{url}"
-collection = "sentinel-2-l2a"
-bbox = [10.822, 46.394, 10.828, 46.398]
-[acquisitions]
-years = [2018, 2019]
-per_year = 2
-max_cloud = 1.0
-max_days_apart = 30
-min_valid_area = 0.0
-[gaps]
-min_valid = 2
-"""
+@pytest.mark.parametrize("own", [{}, {"datetime": "yesterday"}], ids=str)
+def test_broken_items_are_bad_input(own: dict[str, Any], tmp_path: Path) -> None:
+    broken = [FEATURE | {"properties": own}]
+    answer = (200, {"type": "FeatureCollection", "features": broken})
+    with landing(None, answer) as url, pytest.raises(InputError, match="does not answer as a STAC API does"):
+        Stac(catalogue=url, bbox=BBOX).catalogue([2019])
+    with pytest.raises(InputError, match="is not a STAC catalogue, item collection or item"):
+        Stac(catalogue=str(collected(tmp_path / "items.json", broken))).catalogue([2019])
 
 
-def test_the_search_is_made_once(items: Path, tmp_path: Path) -> None:
-    config_file = tmp_path / "mlc.toml"
-    with stac_api(items) as url:
-        config_file.write_text(CONFIG.format(url=url), encoding="utf-8")
-        config = load_config(config_file)
-        with dask.config.set(scheduler="threads", num_workers=2), Run(config.output, kinds(512)) as run:
-            annual_cube(run, config)
-    assert {e.state for e in dry_run(config, annual_cube).steps} == {"reused"}
-    assert len(known_catalogue(config).acquisitions) >= 4
-    with Run(config.output, kinds(512)) as again:
-        made = annual_cube(again, config)
-    assert {e.state for e in again.steps} == {"reused"} and made.cube.open().sizes["acquisition"] == 2
-    shutil.rmtree(config.output)
-    with pytest.raises(FetchError, match=r"search of http://127.0.0.1:\d+.*; run again"):
-        known_catalogue(config)
+@pytest.mark.parametrize("status", [401, 404, 503])
+@pytest.mark.parametrize("landed", [False, True], ids=["at once", "search"])
+def test_an_api_that_refuses_is_named(status: int, landed: bool, tmp_path: Path, quick: None) -> None:
+    answer = (status, b"Sorry,\nnot today")
+    with landing(None if landed else answer, answer) as url:
+        config = configured(tmp_path, "out", tmp_path, kind="stac", catalogue=url, bbox=BBOX)
+        code, line = one_line("plan", config)
+    assert code == 1 and line.startswith(f"error: search of {url}: ") and str(status) in line
 
 
-def test_what_is_no_api_is_told_of(files: FaultyServer) -> None:
-    with pytest.raises(FetchError, match="search of "):
-        Stac(catalogue=files.url("nothing"), bbox=BBOX).catalogue([2019])
+@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_file_of_items_that_is_refused_is_named(status: int, quick: None) -> None:
+    with landing((status, b"Sorry,\nnot today")) as url, pytest.raises(FetchError) as caught:
+        Stac(catalogue=f"{url}/items.json").catalogue([2019])
+    assert str(caught.value).startswith(f"catalogue {url}/items.json: ") and str(status) in str(caught.value)
+
+
+def test_an_api_that_is_busy_is_asked_again(quick: None) -> None:
+    with answering() as server:
+        empty = {"type": "FeatureCollection", "features": []}
+
+        def answer(path: str) -> tuple[int, Any]:
+            if server.asked.count(path) == 1:
+                return 503, b"busy"
+            return 200, empty if "search" in path else root(server.url, search=True)
+
+        server.answer = answer
+        with pytest.raises(InputError, match="it has no L2A products"):
+            Stac(catalogue=server.url, bbox=BBOX).catalogue([2019])
+        assert server.asked == ["/", "/", "/search", "/search"]
+
+
+def test_an_api_that_is_down(tmp_path: Path, quick: None) -> None:
+    with answering() as server:
+        url = server.url
+    config = configured(tmp_path, "out", tmp_path, kind="stac", catalogue=url, bbox=BBOX)
+    code, line = one_line("plan", config)
+    assert code == 1 and line.startswith(f"error: search of {url}: ") and "refused" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_host_that_nobody_knows(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    config = configured(tmp_path, "out", tmp_path, kind="stac", catalogue="https://stac.example.com", bbox=BBOX)
+    code, line = one_line("plan", config)
+    assert code == 1 and "search of https://stac.example.com: " in line and "Name or service not known" in line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("MLC_PGSTAC_URL" not in os.environ, reason="MLC_PGSTAC_URL names no STAC API that holds the world")
+def test_a_search_of_pgstac(rendered: list[Scene]) -> None:
+    """The same search of stac-fastapi-pgstac, which can also be asked for a tile.
+
+    With PostgreSQL and PostGIS running, an empty database `pgstac`, and PGHOST, PGUSER, PGPASSWORD, PGDATABASE set:
+
+        pip install 'stac-fastapi-pgstac[server]' 'pypgstac[psycopg]'
+        python -m tests.stac_api /tmp/pgstac-world
+        pypgstac migrate
+        pypgstac load collections /tmp/pgstac-world/collections.ndjson --method upsert
+        pypgstac load items /tmp/pgstac-world/items.ndjson --method upsert
+        uvicorn --factory stac_fastapi.pgstac.app:create_app --port 8082
+        MLC_PGSTAC_URL=http://127.0.0.1:8082 pytest tests/test_stac.py -k pgstac
+    """
+    url = os.environ["MLC_PGSTAC_URL"]
+    check_search(url, rendered)
+    asked = Stac(catalogue=url, collection=COLLECTION, tile="T32TPS", tile_property="s2:mgrs_tile")
+    assert len(asked.catalogue([2018]).acquisitions) == len([s for s in rendered if s.overpass.time.year == 2018])
+    with pytest.raises(InputError, match="it has no L2A products"):
+        asked.model_copy(update={"tile": "31UDS"}).catalogue([2018])

@@ -15,7 +15,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from mlc_dask.errors import InputError
+from mlc_dask.errors import InputError, UnreadableError
 from mlc_dask.grids import Grid
 from mlc_dask.schema import DN_OFFSET, SCALE
 
@@ -38,7 +38,7 @@ def open_raster(path: Path | str) -> Iterator[rasterio.io.DatasetReader]:
             yield file
     except RasterioIOError as error:
         reason = str(error).replace("\n", " ")
-        raise InputError(
+        raise UnreadableError(
             f"{path} cannot be read as a GeoTIFF or JPEG 2000 file ({reason}); fetch it again, or convert it with "
             "gdal_translate"
         ) from error

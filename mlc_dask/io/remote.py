@@ -19,11 +19,11 @@ from rasterio.errors import RasterioError
 from requests.exceptions import RequestException
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from mlc_dask.errors import InputError
+from mlc_dask.errors import InputError, UnreadableError
 
 T = TypeVar("T")
 
-_FAULTS: Final = (RasterioError, CPLE_BaseError, RequestException, ConnectionError, TimeoutError)
+_FAULTS: Final = (UnreadableError, RasterioError, CPLE_BaseError, RequestException, ConnectionError, TimeoutError)
 _STATUS: Final = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
 _BUSY: Final = {408, 425, 429}  # the statuses of the 400s that pass
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ SURVEYED = 2_048
 """Pixels along each side at most of the lattice on which clouds are counted."""
 
 _ONE_OVERPASS = 600
-"""Seconds by which granules of one overpass follow each other at most."""
+"""Seconds by which granules of one overpass follow each other at most; a satellite's next one is 100 minutes later."""
 
 DN = npt.NDArray[np.uint16]
 Usable = npt.NDArray[np.bool_]
@@ -169,15 +170,16 @@ def overpasses(granules: Sequence[Granule]) -> list[Acquisition]:
     """
     kept: dict[tuple[str, ...], Granule] = {}
     for granule in sorted(granules, key=lambda g: (_version(g.baseline), g.processed, g.id)):
-        kept[granule.tile, granule.platform, str(granule.orbit), granule.strip or granule.id] = granule
-    rows = sorted(kept.values(), key=lambda g: (g.platform, str(g.orbit), g.time))
+        kept[granule.tile, granule.platform, granule.strip or granule.id] = granule
+    rows = sorted(kept.values(), key=lambda g: (g.platform, g.time))
     found = []
-    for _, group in groupby(rows, key=lambda g: (g.platform, g.orbit)):
+    for platform, group in groupby(rows, key=lambda g: g.platform):
         for parts in _passes(list(group)):
             top = sorted(parts, key=lambda g: g.id)
             top.sort(key=lambda g: (_version(g.baseline), g.processed), reverse=True)
             time = min(g.time for g in parts)
-            found.append(Acquisition(_name(time, top[0]), time, top[0].orbit, tuple(top)))
+            orbit = next((g.orbit for g in top if g.orbit is not None), None)
+            found.append(Acquisition(_name(time, platform, orbit), time, orbit, tuple(top)))
     return sorted(found, key=lambda a: (a.time, a.id))
 
 
@@ -191,9 +193,9 @@ def _passes(rows: list[Granule]) -> Iterator[list[Granule]]:
     yield part
 
 
-def _name(time: Any, granule: Granule) -> str:
-    orbit = f"R{granule.orbit:03d}" if granule.orbit is not None else ""
-    return "_".join(p for p in (f"{time:%Y%m%dT%H%M%S}", granule.platform, orbit) if p)
+def _name(time: datetime, platform: str, orbit: int | None) -> str:
+    parts = (f"{time:%Y%m%dT%H%M%S}", platform, f"R{orbit:03d}" if orbit is not None else "")
+    return "_".join(p for p in parts if p)
 
 
 def _version(baseline: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, ParseError
 
@@ -34,17 +34,18 @@ _LARGEST, _LARGEST_XML, _SMALL, _DENSEST = 2**30, 2**26, 2**20, 200
 
 @dataclass(frozen=True)
 class Product:
-    """A product in a folder or an archive, its `files`, and what stands before them in an asset's href."""
+    """A product in a folder or, at `root`, an archive; its `files`, and what stands before them in an asset's href."""
 
     name: str
     place: Path
+    root: str
     prefix: str
     files: tuple[str, ...]
 
     def xml(self, file: str) -> Element:
         """Parse a document of the product; what is no XML, or defines entities, is bad input."""
         try:
-            folder = self.place if self.place.is_dir() else zipfile.Path(self.place, f"{self.name}/")
+            folder = self.place if self.place.is_dir() else zipfile.Path(self.place, self.root)
             root: Element = fromstring((folder / file).read_bytes(), forbid_dtd=True)
         except _UNREADABLE as error:
             raise InputError(f"{self.place}: {file} cannot be read as XML ({error!r}); {FIX}") from None
@@ -52,7 +53,7 @@ class Product:
 
 
 class ProductSource(AreaSource):
-    """A source whose `folder` holds products, as folders or in zip archives, at any depth."""
+    """A source whose `folder` holds products, as folders or in zip archives, at any depth of both."""
 
     folder: Path
     _name: ClassVar[re.Pattern[str]]
@@ -107,7 +108,7 @@ class ProductSource(AreaSource):
                 folders.remove(name)
                 path = Path(place, name)
                 inside = sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())
-                yield Product(name, path, f"{path.relative_to(self.folder).as_posix()}/", tuple(inside))
+                yield Product(name, path, "", f"{path.relative_to(self.folder).as_posix()}/", tuple(inside))
             for name in sorted(f for f in files if f.lower().endswith(".zip")):
                 yield from self._archived(Path(place, name))
 
@@ -119,13 +120,15 @@ class ProductSource(AreaSource):
             raise InputError(f"{path} is not a whole zip archive ({error}); {FIX}") from None
         inside: dict[str, list[str]] = {}
         for member in members:
-            name, _, file = member.filename.partition("/")
-            if self._name.fullmatch(name) and file:
-                inside.setdefault(name, []).append(file)
-        for name, files in sorted(inside.items()):
+            *folders, file = member.filename.split("/")
+            at = next((i for i, folder in enumerate(folders, 1) if self._name.fullmatch(folder)), None)
+            if at is not None and file:
+                root, rest = ("/".join(folders[part]) for part in (slice(at), slice(at, None)))
+                inside.setdefault(f"{root}/", []).append(f"{rest}/{file}" if rest else file)
+        for root, files in sorted(inside.items()):
             self._refuse(path, members)
-            prefix = f"{{{path.relative_to(self.folder).as_posix()}}}/{name}/"
-            yield Product(name, path, prefix, tuple(sorted(files)))
+            prefix = f"{{{path.relative_to(self.folder).as_posix()}}}/{root.removeprefix('./')}"
+            yield Product(PurePosixPath(root).name, path, root, prefix, tuple(sorted(files)))
 
     def _refuse(self, path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
         for m in members:

@@ -111,7 +111,9 @@ class Stac(AreaSource):
             raise InputError("a search needs years; set acquisitions.years")
         query: dict[str, Any] | None = None
         if self.bbox is None:
-            query = {str(self.tile_property): {"eq": self.tile_value.format(tile=self.tile)}}
+            # Some catalogues write zone 5 as 05, others as 5.
+            names = dict.fromkeys((str(self.tile), str(self.tile).lstrip("0")))
+            query = {str(self.tile_property): {"in": [self.tile_value.format(tile=name) for name in names]}}
         return found_by_search(self.catalogue_url, self.collection, years, self.bbox, query)
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:

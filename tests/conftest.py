@@ -1,0 +1,79 @@
+"""Fixtures that several files of tests share."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlc_dask.io import remote
+from mlc_dask.io.sources import signing
+from mlc_dask.worlds.landscape import make_landscape
+from mlc_dask.worlds.scenes import Scene, scenes
+from mlc_dask.worlds.spectra import Ground
+from mlc_dask.worlds.writing import write_products
+from tests.faulty_server import FaultyServer, serve
+from tests.stac_api import LIFE, QUICK, VRT, WORLD, Answering, answering
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
+    """The world over HTTP."""
+    folder = tmp_path_factory.mktemp("served")
+    with serve(folder) as server:
+        place = server.url("acquisitions")
+        write_products(folder, WORLD, format="stac", flavour="planetary-computer", base_url=place)
+        (folder / "acquisitions" / "vrt.tif").write_text(VRT.format(folder / "none.tif"), encoding="utf-8")
+        yield server
+
+
+@pytest.fixture
+def files(running: FaultyServer) -> FaultyServer:
+    running.heal()
+    return running
+
+
+@pytest.fixture
+def features(files: FaultyServer) -> list[dict[str, Any]]:
+    """Items of the world."""
+    with urllib.request.urlopen(files.url("acquisitions/items.json")) as answer:
+        found: list[dict[str, Any]] = json.load(answer)["features"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def rendered() -> list[Scene]:
+    ground = Ground(WORLD, make_landscape(WORLD))
+    return [scene for year in range(len(WORLD.years)) for scene in scenes(WORLD, year, ground)]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PATIENCE", QUICK)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that tokens are judged by; no token is known yet."""
+    now = [1_600_000_000.0]
+    monkeypatch.setattr(signing, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(signing, "_known", {})
+    return now
+
+
+@pytest.fixture
+def tokens(clock: list[float]) -> Iterator[Answering]:
+    """Endpoint whose tokens are numbered and live an hour."""
+    with answering() as server:
+
+        def answer(path: str) -> tuple[int, Any]:
+            end = datetime.fromtimestamp(clock[0] + LIFE, UTC)
+            return 200, {"msft:expiry": f"{end:%Y-%m-%dT%H:%M:%SZ}", "token": f"sig={len(server.asked)}"}
+
+        server.answer = answer
+        yield server

@@ -1,0 +1,58 @@
+"""The radiometric check on real series."""
+
+from __future__ import annotations
+
+import dask
+import pandas as pd
+import pytest
+
+from mlc_dask.acquisitions import Acquisition, Catalogue, Selection, Surveyed, Weather
+from mlc_dask.io.sources import GeoTiff
+from mlc_dask.kernels import radiometry
+from mlc_dask.stages.time_series import check_radiometry
+from tests.cubes import SHARED
+
+SITES = {
+    "flanders_a_2017_2018": {},
+    "meuse_fr_2016_2018": {
+        "bands": ("B02", "B03", "B04", "B8A", "B11", "B12"),
+        "nodata": -10000,
+        "mask": {"file": "MASK.tif", "unusable": [1, 2], "cloud": [1], "nodata": [2]},
+    },
+}
+UNSEEN = {("20180923T105020", radiometry.TWICE)}
+"""Overcast, though its mask says clear: so bright that 1000 less is still not dark."""
+
+
+def real_site(site: str, offset: float) -> GeoTiff:
+    folder = SHARED / "sites" / site / "acquisitions"
+    if not folder.is_dir():
+        pytest.skip("the real sites are not beside this checkout")
+    date = {"date": r"(\d{8}T\d{6})", "date_format": "%Y%m%dT%H%M%S"}
+    return GeoTiff(folder=folder, offset=offset, **date, **SITES[site])
+
+
+def judged(source: GeoTiff, found: Catalogue, chosen: list[Acquisition]) -> pd.DataFrame:
+    """Table of the check, by acquisition."""
+    selection = Selection({0: tuple(Surveyed(a, Weather(0, 1)) for a in chosen)}, {0: ()}, 0.0)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        return check_radiometry(source, selection, found, accept=source.offset != 0).set_index("id")
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_real_series_are_judged_rightly(site: str) -> None:
+    """All is well as the products are; the darkest and the brightest with 1000 more or less are told of."""
+    source = real_site(site, 0.0)
+    found = source.catalogue()
+    clear = [a for a in found.acquisitions if (w := source.weather(a, found.grid)).cloud < 0.2 and w.valid > 0.5]
+    right = judged(source, found, clear)
+    assert len(right) >= 30 and set(right["verdict"]) <= {radiometry.FINE, radiometry.UNKNOWN}
+    order = right["dark"].dropna().sort_values().index
+    extremes, usual = {*order[:4], *order[-4:]}, right["dark"].median()
+    for offset, verdict in ((0.1, radiometry.MISSED), (-0.1, radiometry.TWICE)):
+        other = real_site(site, offset)
+        again = other.catalogue()
+        falsified = judged(other, again, [a for a in again.acquisitions if a.id in extremes])["dark"]
+        assert len(falsified) == 8
+        wrong = {(i, verdict) for i, dark in falsified.items() if radiometry.verdict(dark, usual) != verdict}
+        assert wrong <= UNSEEN

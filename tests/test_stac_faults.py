@@ -1,0 +1,197 @@
+"""Faults and places of assets, as the STAC source meets them."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlc_dask.acquisitions import Acquisition, Catalogue
+from mlc_dask.errors import InputError
+from mlc_dask.io import remote
+from mlc_dask.io.remote import FetchError
+from mlc_dask.io.sources import Stac, stac
+from mlc_dask.worlds import World
+from mlc_dask.worlds.formats import FORMATS
+from mlc_dask.worlds.formats.stac import write_catalogue
+from mlc_dask.worlds.landscape import make_landscape
+from mlc_dask.worlds.scenes import Scene, scenes
+from mlc_dask.worlds.spectra import Ground
+from tests.cubes import Array
+from tests.faulty_server import Fault, FaultyServer, serve
+from tests.stac_api import (
+    COLLECTION,
+    VRT,
+    Answering,
+    collected,
+    whole,
+)
+
+HEADER = 65536
+"""Bytes that are read of a file first."""
+
+
+@pytest.fixture
+def few(features: list[dict[str, Any]], tmp_path: Path) -> Callable[..., tuple[Stac, Acquisition, Catalogue]]:
+    """Source of the first acquisition alone, `band` of it somewhere else."""
+
+    def made(elsewhere: str | None = None, band: str = "B04", **settings: Any) -> tuple[Stac, Acquisition, Catalogue]:
+        one = json.loads(json.dumps(min(features, key=lambda f: str(f["properties"]["datetime"]))))
+        if elsewhere is not None:
+            one["assets"][band]["href"] = elsewhere
+        source = Stac(catalogue=str(collected(tmp_path / "one.json", [one])), **settings)
+        found = source.catalogue()
+        return source, found.acquisitions[0], found
+
+    return made
+
+
+Few = Callable[..., tuple[Stac, Acquisition, Catalogue]]
+
+
+def expected(scene: Scene) -> Array:
+    """Band B04 in the cube's convention."""
+    values = scene.dn["B04"].astype(int)
+    return np.where(values > 0, values + 1000, 0)
+
+
+def test_the_token_is_part_of_the_place(
+    few: Few, tokens: Answering, rendered: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    @contextmanager
+    def watched(href: str) -> Iterator[Any]:
+        opened.append(href)
+        with remote.environment(href) as file:
+            yield file
+
+    monkeypatch.setattr(stac, "environment", watched)
+    source, one, found = few(tokens=f"{tokens.url}/{{collection}}", collection=COLLECTION)
+    np.testing.assert_array_equal(whole(source, one, found)[0][2], expected(rendered[0]))
+    assert len(opened) == 11 and all(href.endswith(".tif?sig=1") for href in opened)
+    assert tokens.asked == [f"/{COLLECTION}"]
+
+
+@pytest.mark.parametrize("layer", ["B04", "SCL"])
+@pytest.mark.parametrize(
+    "fault", [Fault("status", 503), Fault("cut"), Fault("reset"), Fault("garbage")], ids=lambda f: f.kind
+)
+def test_passing_faults_end_in_the_right_pixels(
+    few: Few, files: FaultyServer, rendered: list[Scene], layer: str, fault: Fault, quick: None
+) -> None:
+    source, one, found = few()
+    right = whole(source, one, found)
+    np.testing.assert_array_equal(right[0][2], expected(rendered[0]))
+    files.fail(replace(fault, times=2, method="GET"), f"*{layer}*")
+    for values, wanted in zip(whole(source, one, found), right, strict=True):
+        np.testing.assert_array_equal(values, wanted)
+    assert len(files.requests(f"*{layer}*")) > 2, "nothing failed: the test tests nothing"
+
+
+@pytest.mark.parametrize("layer", ["B04", "SCL"])
+@pytest.mark.parametrize(
+    "fault", [Fault("status", 503), Fault("status", 404), Fault("cut"), Fault("reset"), Fault("garbage")], ids=str
+)
+def test_lasting_faults_name_item_and_band(
+    few: Few, files: FaultyServer, layer: str, fault: Fault, quick: None
+) -> None:
+    source, one, found = few()
+    files.heal()
+    files.fail(fault, f"*{layer}*")
+    name = "mask" if layer == "SCL" else layer
+    with pytest.raises(FetchError) as caught:
+        whole(source, one, found)
+    line = str(caught.value)
+    assert line.startswith(f"{one.granules[0].id}, {name} (http://127.0.0.1:") and "\n" not in line
+    lasting = fault.kind == "status" and fault.status == 404
+    assert ("(3 attempts)" in line) != lasting
+    if lasting:
+        assert len(files.requests(f"*{layer}*")) <= 2
+
+
+@pytest.mark.parametrize("fault", [Fault("status", 404), Fault("cut")], ids=lambda f: f.kind)
+def test_weather_is_never_guessed(few: Few, files: FaultyServer, fault: Fault, quick: None) -> None:
+    source, one, found = few()
+    files.fail(fault, "*SCL*")
+    with pytest.raises(FetchError, match=f"^{one.granules[0].id}, mask "):
+        source.weather(one, found.grid)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
+    """One item whose files are larger than what is read of them first."""
+    folder = tmp_path_factory.mktemp("large")
+    world = World(size=320, years=(2018,), seed=3, acquisitions_per_year=2)
+    scene = next(scenes(world, 0, Ground(world, make_landscape(world))))
+    with serve(folder) as server:
+        place = FORMATS["stac"](folder, scene, flavour="planetary-computer", base_url=server.url(""))
+        write_catalogue(folder, [place])
+        assert next(folder.rglob("*B04*")).stat().st_size > 2 * HEADER
+        yield server
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0], ids=["as it is", "warped"])
+@pytest.mark.parametrize("pixel", [10, 30])
+@pytest.mark.parametrize("fault", [Fault("status", 503), Fault("cut"), Fault("reset")], ids=lambda f: f.kind)
+def test_faults_beyond_the_header(
+    large: FaultyServer, shift: float, pixel: int, fault: Fault, quick: None, tmp_path: Path
+) -> None:
+    large.heal()
+    with urllib.request.urlopen(large.url("items.json")) as answer:
+        place = collected(tmp_path / "items.json", json.load(answer)["features"])
+    source = Stac(catalogue=str(place), resolution=pixel)
+    found = source.catalogue()
+    one, found = found.acquisitions[0], replace(found, grid=replace(found.grid, left=found.grid.left + shift))
+    right = whole(source, one, found)
+    assert (right[0] > 0).mean() > 0.5
+    large.fail(replace(fault, times=2, from_byte=HEADER), "*B04*")
+    for values, wanted in zip(whole(source, one, found), right, strict=True):
+        np.testing.assert_array_equal(values, wanted)
+    large.heal()
+    large.fail(replace(fault, from_byte=HEADER), "*B04*")
+    try:
+        again = whole(source, one, found)
+    except FetchError as error:
+        assert re.match(rf"{one.granules[0].id}, B04 .*\(3 attempts\)", str(error)), error
+    else:
+        assert fault.kind == "cut", "GDAL can get along with half an answer at a time"
+        np.testing.assert_array_equal(again[0], right[0])
+
+
+@pytest.mark.parametrize(
+    ("href", "message"),
+    [
+        ("http://example.com/B04.tif", r"'http://example.com/B04.tif' is not fetched: its scheme is http; use https"),
+        ("file:///etc/passwd", r"'file:///etc/passwd' is no plain URL; correct it in the catalogue"),
+        ("/vsicurl/http://127.0.0.1/B04.tif", r"is no plain URL"),
+        ("/vsizip//etc/a.zip/B04.tif", r"is no path of a file; use a path, or a URL of https or s3"),
+        ("vrt:///etc/a.tif", r"is no plain URL"),
+        ("https://elsewhere.org/B04.tif", r"'elsewhere.org' is none of the allowed hosts; add it to source.hosts"),
+        ("https://127.0.0.1@elsewhere.org/B04.tif", r"is no plain URL"),
+        ("s3://bucket/B04.tif", r"'bucket' is none of the allowed hosts"),
+    ],
+)
+def test_places_that_are_refused(few: Few, href: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        few(href, hosts=("example.com", "127.0.0.1"))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_images(few: Few, files: FaultyServer, tmp_path: Path, quick: None) -> None:
+    """A VRT could name any file, and passwords are none: neither is opened as what it is."""
+    disguised = tmp_path / "B04.tif"
+    disguised.write_text(VRT.format("/etc/passwd"), encoding="utf-8")
+    for href in (files.url("acquisitions/vrt.tif"), str(disguised), "/etc/passwd"):
+        source, one, found = few(href)
+        source.check(one, found.grid)
+        with pytest.raises(FetchError, match=rf"^{one.granules[0].id}, B04 \({href}\): .*not recognized"):
+            whole(source, one, found)
