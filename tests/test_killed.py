@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -34,10 +35,8 @@ def records(output: Path) -> dict[str, str]:
     return {p.parent.name: json.loads(p.read_bytes())["finished"] for p in (output / "artifacts").glob("*/record.json")}
 
 
-def test_killed_runs_end_with_the_same_maps_and_repeat_nothing(
-    tmp_path: Path,
-) -> None:
-    """SIGKILL to the whole process group as soon as a step has begun, one step after the other."""
+def test_killed_runs_end_with_the_same_maps_and_repeat_nothing(tmp_path: Path) -> None:
+    """SIGKILL to the whole process group at a random moment after a step began, one step after the other."""
     world, output = small_world(tmp_path / "world"), tmp_path / "out"
     undisturbed = write_config(tmp_path / "undisturbed.toml", world, tmp_path / "undisturbed")
     with dask.config.set(scheduler="threads", num_workers=2):
@@ -48,6 +47,7 @@ def test_killed_runs_end_with_the_same_maps_and_repeat_nothing(
         steps = [s for s in steps if s in SOME_STEPS]
     command = [sys.executable, "-m", "mlc_dask", "run", str(config)]
     done: dict[str, str] = {}
+    moments = random.Random(3)
     for step in steps:
         process = subprocess.Popen(
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -55,6 +55,8 @@ def test_killed_runs_end_with_the_same_maps_and_repeat_nothing(
         deadline = time.monotonic() + 240
         while step not in started(output) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
+        assert step in started(output), f"{step} did not begin: the kill tests nothing"
+        time.sleep(moments.uniform(0, 0.5))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         now = records(output)
