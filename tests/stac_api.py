@@ -1,6 +1,6 @@
 """Servers on loopback for tests: a real STAC API, and one that answers what a test tells it to.
 
-As a program it writes the world of test_stac.py for a STAC API that runs elsewhere:
+As a program it writes the world of test_search.py for a STAC API that runs elsewhere, and serves its files:
 
     python -m tests.stac_api FOLDER
 """
@@ -34,6 +34,7 @@ from mlc_dask.worlds import World
 from mlc_dask.worlds.scenes import CRS, LEFT, TOP
 from mlc_dask.worlds.writing import write_products
 from tests.cubes import Array
+from tests.faulty_server import serve
 
 WORLD = World(size=64, years=(2018, 2019), seed=3, acquisitions_per_year=6)
 COLLECTION = "sentinel-2-l2a"
@@ -174,10 +175,10 @@ def whole(source: Stac, acquisition: Acquisition, found: Catalogue) -> tuple[Arr
     return source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
 
 
-def write_for_api(folder: Path) -> None:
-    """Write the world, its items naming their files by full paths, and what pypgstac loads of it."""
-    place = folder.resolve() / "acquisitions"
-    write_products(folder, WORLD, format="stac", flavour="planetary-computer", base_url=str(place))
+def write_for_api(folder: Path, url: str) -> None:
+    """Write the world, which is served at `url`, and what pypgstac loads of it."""
+    place = folder / "acquisitions"
+    write_products(folder, WORLD, format="stac", flavour="planetary-computer", base_url=f"{url}acquisitions")
     features = json.loads((place / "items.json").read_bytes())["features"]
     lines = "\n".join(json.dumps(feature) for feature in features)
     (folder / "items.ndjson").write_text(lines, encoding="utf-8")
@@ -186,4 +187,6 @@ def write_for_api(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_for_api(Path(sys.argv[1]))
+    with serve(Path(sys.argv[1])) as files:
+        write_for_api(Path(sys.argv[1]), files.url(""))
+        input(f"serving {files.url('')}, press Enter to end")

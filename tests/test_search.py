@@ -19,7 +19,7 @@ from pystac_client import Client
 from mlc_dask.config import load_config
 from mlc_dask.errors import InputError
 from mlc_dask.io.remote import FetchError
-from mlc_dask.io.sources import Stac
+from mlc_dask.io.sources import Stac, stac
 from mlc_dask.kinds import kinds
 from mlc_dask.pipeline import annual_cube
 from mlc_dask.run import Run
@@ -189,6 +189,15 @@ def test_a_file_of_items_that_is_refused_is_named(status: int, quick: None) -> N
     assert str(caught.value).startswith(f"catalogue {url}/items.json: ") and str(status) in str(caught.value)
 
 
+def test_a_zone_of_one_digit_is_asked_for_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(stac, "found_by_search", lambda *query: asked.append(query[-1]) or [])
+    for tile in ("T05QKB", "T32TPS"):
+        with pytest.raises(InputError, match="it has no L2A products"):
+            Stac(preset="earth-search-c1", tile=tile).catalogue([2019])
+    assert [q["grid:code"]["eq"] for q in asked] == ["MGRS-05QKB", "MGRS-5QKB", "MGRS-32TPS"]
+
+
 def test_an_api_that_is_busy_is_asked_again(quick: None) -> None:
     with answering() as server:
         empty = {"type": "FeatureCollection", "features": []}
@@ -231,7 +240,7 @@ def test_a_search_of_pgstac(rendered: list[Scene]) -> None:
     With PostgreSQL and PostGIS running, an empty database `pgstac`, and PGHOST, PGUSER, PGPASSWORD, PGDATABASE set:
 
         pip install 'stac-fastapi-pgstac[server]' 'pypgstac[psycopg]'
-        python -m tests.stac_api /tmp/pgstac-world
+        python -m tests.stac_api /tmp/pgstac-world  # goes on serving; the rest in another terminal
         pypgstac migrate
         pypgstac load collections /tmp/pgstac-world/collections.ndjson --method upsert
         pypgstac load items /tmp/pgstac-world/items.ndjson --method upsert

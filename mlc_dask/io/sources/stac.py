@@ -109,12 +109,13 @@ class Stac(AreaSource):
             return [i for i in items_of_file(self.catalogue_url) if self.collection in (None, i.collection_id)]
         if years is None:
             raise InputError("a search needs years; set acquisitions.years")
-        query: dict[str, Any] | None = None
+        asked: list[dict[str, Any] | None] = [None]
         if self.bbox is None:
             # Some catalogues write zone 5 as 05, others as 5.
             names = dict.fromkeys((str(self.tile), str(self.tile).lstrip("0")))
-            query = {str(self.tile_property): {"in": [self.tile_value.format(tile=name) for name in names]}}
-        return found_by_search(self.catalogue_url, self.collection, years, self.bbox, query)
+            asked = [{str(self.tile_property): {"eq": self.tile_value.format(tile=name)}} for name in names]
+        found = [found_by_search(self.catalogue_url, self.collection, years, self.bbox, query) for query in asked]
+        return [item for items in found for item in items]
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`InputError` when an asset that lies on this machine is missing."""
