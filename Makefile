@@ -1,6 +1,7 @@
 # Each target sets up .venv in the checkout by itself; PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
+NATIVE := CMakeLists.txt $(wildcard mlc_dask/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint notebooks real-sites clean
@@ -25,11 +26,11 @@ real-sites: .venv/dev
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/demo: pyproject.toml constraints.txt | .venv/bin/python
+.venv/demo: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/python
 	$(PIP) --editable ".[cli]"
 	touch $@
 
-.venv/dev: pyproject.toml constraints.txt | .venv/bin/python
+.venv/dev: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/python
 	$(PIP) --editable ".[dev]"
 	touch $@ .venv/demo
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+Series = npt.NDArray[np.uint16]
 
 # Part of the result: kernels are chosen by the shape of a batch, and another kernel may differ in the last bit.
 BATCH: Final = 256
@@ -36,28 +38,48 @@ def to_percent(probability: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
     return percent
 
 
+class Engine(Protocol):
+    """Runs one trained network. A pixel's answer is the same whatever pixels come with it."""
+
+    @property
+    def name(self) -> str:
+        """What it runs on, for people and records."""
+
+    def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """Return the best class's position (P,) and its probability (P,) for `dn` (T, B, P) uint16."""
+
+
 class TorchEngine:
-    """Runs a network of log-probabilities (batch, T, B) float32 → (batch, K) in plain PyTorch."""
+    """Runs a network of log-probabilities (batch, T, B) float32 → (batch, K) in plain PyTorch: the reference."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self._device = device()
         self._network = network.to(self._device).eval()
+        self.name = f"torch-{self._device.type}"
 
-    def classify(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint8]]:
-        """Return the best class's position (P,) and percent (P,) uint8 for `dn` (T, B, P) uint16.
+    def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """See :class:`Engine`."""
+        position = np.empty(dn.shape[2], np.intp)
+        probability = np.empty(dn.shape[2], np.float32)
+        for part, scores in self._batches(dn):
+            best = scores.max(dim=1)
+            position[part] = best.indices.cpu().numpy()
+            probability[part] = best.values.exp().cpu().numpy()
+        return position, probability
 
-        Only one batch at a time is float32. The last is filled up with zeros, which no other pixel sees.
-        """
+    def probabilities(self, dn: Series) -> npt.NDArray[np.float32]:
+        """Return those of all classes, (P, K)."""
+        found: list[npt.NDArray[np.float32]] = [scores.exp().cpu().numpy() for _, scores in self._batches(dn)]
+        return np.concatenate(found)
+
+    def _batches(self, dn: Series) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Scores (n, K) of so many pixels at a time; only they are float32. The last batch is filled up with zeros."""
         pixels = dn.shape[2]
-        position = np.empty(pixels, np.intp)
-        probability = np.empty(pixels, np.float32)
         batch = np.empty((BATCH, *dn.shape[:2]), np.float32)
         with single_thread(), torch.inference_mode():
             for start in range(0, pixels, BATCH):
                 stop = min(start + BATCH, pixels)
                 batch[: stop - start] = dn[:, :, start:stop].transpose(2, 0, 1)
                 batch[stop - start :] = 0
-                best = self._network(torch.from_numpy(batch).to(self._device)).max(dim=1)
-                position[start:stop] = best.indices[: stop - start].cpu().numpy()
-                probability[start:stop] = best.values[: stop - start].exp().cpu().numpy()
-        return position, to_percent(probability)
+                scores = self._network(torch.from_numpy(batch).to(self._device))
+                yield slice(start, stop), scores[: stop - start]

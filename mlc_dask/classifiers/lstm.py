@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mlc_dask.classifiers.engines import TorchEngine
+from mlc_dask.classifiers.compiled import engine_of
+from mlc_dask.classifiers.engines import Engine, to_percent
 from mlc_dask.classifiers.network import LSTMNetwork
 from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
 from mlc_dask.classifiers.stored import StoredModel
@@ -29,13 +30,13 @@ class LSTMModel(StoredModel["LSTM"]):
         return LSTM(**values)
 
     @cached_property
-    def _engine(self) -> TorchEngine:
+    def _engine(self) -> Engine:
         # On the meta device the initial weights are never drawn, which leaves the caller's random state alone.
         with torch.device("meta"):
             network = self.settings.network(len(self.context.bands), len(self.classes))
         state = {name: torch.tensor(array, dtype=torch.float32) for name, array in self.arrays.items()}
         network.load_state_dict(state, assign=True)
-        return TorchEngine(network)
+        return engine_of(network, len(self.context.days))
 
     def check(self) -> None:
         """Raise `RuntimeError` if the arrays are not those of a network of these settings."""
@@ -47,8 +48,13 @@ class LSTMModel(StoredModel["LSTM"]):
         The same bits whatever pixels come with it and however many threads there are, on one kind of device.
         """
         self.context.check_series(dn)
-        position, percent = self._engine.classify(dn)
-        return self.classes[position], percent
+        position, probability = self._engine.classify(dn)
+        return self.classes[position], to_percent(probability)
+
+    @property
+    def engine(self) -> str:
+        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
+        return self._engine.name
 
 
 @dataclass(frozen=True)

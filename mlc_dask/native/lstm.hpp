@@ -1,0 +1,40 @@
+// The recurrent network of the paper, from digital numbers to classes (METHOD section 7).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace mlc {
+
+constexpr float LOG2E = 1.44269504088896340736f;
+constexpr float EPSILON = 1e-5f;  // of PyTorch's LayerNorm
+
+struct Shape {
+    int steps, bands, layers, hidden, directions, classes;
+
+    int inputs(int layer) const { return layer ? hidden * directions : bands; }
+    int states() const { return layers * directions * hidden; }
+};
+
+// A network as PyTorch holds it, row-major float32. Gates stand in the order input, forget, cell, output.
+struct Network : Shape {
+    const float *mean, *std;               // (bands) of the digital numbers
+    const float *norm_gain, *norm_bias;    // (bands) of the LayerNorm before the first layer
+    const float* const* input_weights;     // per layer and direction (4 hidden, inputs)
+    const float* const* hidden_weights;    // per layer and direction (4 hidden, hidden)
+    const float *state_gain, *state_bias;  // (states) of the LayerNorm over all cell states
+    const float *head, *head_bias;         // (classes, states), (classes)
+};
+
+// A network laid out for one kind of processor. Calls from several threads at once are safe.
+struct Engine {
+    virtual ~Engine() = default;
+    // Position of the best class (pixels), the first one at a tie, and its probability (pixels).
+    // dn: (steps, bands, pixels). A pixel's answer does not depend on the pixels beside it.
+    virtual void classify(const uint16_t* dn, size_t pixels, uint8_t* position, float* probability) const = 0;
+};
+
+// Each module has one.
+std::unique_ptr<Engine> make_engine(const Network& network);
+
+}  // namespace mlc

@@ -1,0 +1,89 @@
+// The Python face of the kernels. One source makes a module for every instruction set: _baseline, _avx2, _avx512.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "cpu.hpp"
+#include "lstm.hpp"
+
+namespace nb = nanobind;
+
+namespace {
+
+using Floats1 = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats2 = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Series = nb::ndarray<const uint16_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Codes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Shares = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+class Lstm {
+public:
+    Lstm(int steps, int layers, bool bidirectional, Floats1 mean, Floats1 std, Floats1 norm_gain, Floats1 norm_bias,
+         std::vector<Floats2> input_weights, std::vector<Floats2> hidden_weights, Floats1 state_gain,
+         Floats1 state_bias, Floats2 head, Floats1 head_bias) {
+        const int directions = bidirectional ? 2 : 1;
+        require(steps > 0 && layers > 0, "a network has steps and layers");
+        require(int(input_weights.size()) == layers * directions && hidden_weights.size() == input_weights.size(),
+                "weights are one for every layer and direction");
+        mlc::Network n{};
+        n.steps = steps, n.layers = layers, n.directions = directions;
+        n.bands = int(mean.shape(0)), n.hidden = int(hidden_weights[0].shape(1)), n.classes = int(head.shape(0));
+        require(n.bands > 0 && n.hidden > 0 && n.classes > 0 && n.classes < 256, "bands, units and classes exist");
+        for (const auto& vector : {std, norm_gain, norm_bias})
+            require(int(vector.shape(0)) == n.bands, "the input's vectors have a value for every band");
+        require(int(state_gain.shape(0)) == n.states() && int(state_bias.shape(0)) == n.states(),
+                "the states' vectors have a value for every state");
+        require(int(head.shape(1)) == n.states() && int(head_bias.shape(0)) == n.classes, "the head fits the states");
+        std::vector<const float*> in, hidden;
+        for (size_t i = 0; i < input_weights.size(); i++) {
+            const auto &a = input_weights[i], &b = hidden_weights[i];
+            const int inputs = n.inputs(int(i) / directions);
+            require(int(a.shape(0)) == 4 * n.hidden && int(a.shape(1)) == inputs && int(b.shape(0)) == 4 * n.hidden &&
+                        int(b.shape(1)) == n.hidden,
+                    "weights have four gates a unit, and a column for every input");
+            in.push_back(a.data()), hidden.push_back(b.data());
+        }
+        n.mean = mean.data(), n.std = std.data(), n.norm_gain = norm_gain.data(), n.norm_bias = norm_bias.data();
+        n.input_weights = in.data(), n.hidden_weights = hidden.data();
+        n.state_gain = state_gain.data(), n.state_bias = state_bias.data();
+        n.head = head.data(), n.head_bias = head_bias.data();
+        shape_ = n;
+        engine_ = mlc::make_engine(n);
+    }
+
+    void classify(Series dn, Codes position, Shares probability) const {
+        const size_t pixels = dn.shape(2);
+        require(int(dn.shape(0)) == shape_.steps && int(dn.shape(1)) == shape_.bands,
+                "the series have other steps or bands than the network");
+        require(position.shape(0) == pixels && probability.shape(0) == pixels, "the outputs have a place a pixel");
+        nb::gil_scoped_release released;
+        engine_->classify(dn.data(), pixels, position.data(), probability.data());
+    }
+
+private:
+    mlc::Shape shape_;
+    std::unique_ptr<mlc::Engine> engine_;
+};
+
+}  // namespace
+
+NB_MODULE(MLC_MODULE, m) {
+    m.def("features", &mlc::features, "Instruction sets of this processor for which there are modules.");
+    nb::class_<Lstm>(m, "Lstm")
+        .def(nb::init<int, int, bool, Floats1, Floats1, Floats1, Floats1, std::vector<Floats2>, std::vector<Floats2>,
+                      Floats1, Floats1, Floats2, Floats1>(),
+             nb::kw_only(), nb::arg("steps"), nb::arg("layers"), nb::arg("bidirectional"), nb::arg("mean"),
+             nb::arg("std"), nb::arg("norm_gain"), nb::arg("norm_bias"), nb::arg("input_weights"),
+             nb::arg("hidden_weights"), nb::arg("state_gain"), nb::arg("state_bias"), nb::arg("head"),
+             nb::arg("head_bias"))
+        .def("classify", &Lstm::classify, nb::arg("dn"), nb::arg("position"), nb::arg("probability"));
+}

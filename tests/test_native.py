@@ -1,0 +1,213 @@
+"""Compiled kernels: equal to PyTorch on every instruction set of this machine, and chosen rightly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from itertools import pairwise
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlc_dask import native
+from mlc_dask.classifiers.compiled import GatedEngine, NativeEngine, engine_of
+from mlc_dask.classifiers.engines import TorchEngine
+from mlc_dask.classifiers.network import LSTMNetwork
+from mlc_dask.errors import InputError
+from tests.cubes import Array
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="the compiled kernels were not built")
+
+SHAPES = [
+    # steps, bands, layers, hidden, bidirectional, classes
+    (20, 10, 4, 128, True, 10),
+    (20, 10, 4, 128, False, 10),
+    (7, 3, 1, 5, True, 4),
+    (12, 10, 2, 33, True, 11),
+    (1, 2, 3, 2, False, 2),
+    (5, 40, 2, 16, True, 1),
+]
+
+
+@pytest.fixture(params=native.available())
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    return import_module(f"mlc_dask.native._{request.param}")
+
+
+def network(shape: tuple[int, int, int, int, bool, int], seed: int = 0) -> LSTMNetwork:
+    """Network with weights large enough for gates to open and close, and normalisations that matter."""
+    _, bands, layers, hidden, bidirectional, classes = shape
+    torch.manual_seed(seed)
+    made = LSTMNetwork(bands, classes, layers=layers, hidden=hidden, bidirectional=bidirectional, dropout=0.0)
+    for parameter in made.parameters():
+        parameter.data.mul_(3).add_(0.1 * torch.randn_like(parameter))
+    return made.eval()
+
+
+def series(shape: tuple[int, ...], pixels: int, seed: int = 1) -> Array:
+    return np.random.default_rng(seed).integers(0, 12_000, (shape[0], shape[1], pixels)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType) -> None:
+    net, dn = network(shape), series(shape, 500)
+    net.standardise(dn.transpose(2, 0, 1))
+    position, probability = NativeEngine(net, shape[0], module).classify(dn)
+    expected = TorchEngine(net).probabilities(dn)
+    # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability.
+    np.testing.assert_allclose(probability, expected.max(axis=1), atol=2e-5)
+    apart = expected.max(axis=1) - expected[np.arange(500), position]
+    assert apart.max() <= 2e-5 and (position == expected.argmax(axis=1)).mean() >= 0.999
+    assert shape[-1] == 1 or len(np.unique(position)) > 1
+
+
+def test_saturated_gates_and_far_values(module: ModuleType) -> None:
+    shape = (9, 4, 2, 16, True, 5)
+    net = network(shape)
+    for weight in net.lstm.parameters():
+        weight.data.mul_(200)
+    dn = series(shape, 300)
+    dn[:, :, 100:] = dn[:, :, 100:] // 6_000 * 65_535
+    net.standardise(dn.transpose(2, 0, 1))
+    _, found = NativeEngine(net, 9, module).classify(dn)
+    plain = TorchEngine(net).probabilities(dn).max(axis=1)
+    with torch.inference_mode():
+        exact = net.double()(torch.from_numpy(dn.transpose(2, 0, 1).astype(float))).exp().max(dim=1).values.numpy()
+    # Such a network blows up the last bit: float32 can be no nearer to float64 than PyTorch's own is, about.
+    assert np.isfinite(found).all() and np.abs(found - exact).mean() <= 3 * np.abs(plain - exact).mean()
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.lists(st.integers(0, 200), max_size=4))
+def test_a_pixel_does_not_depend_on_its_neighbours(cuts: list[int]) -> None:
+    shape = SHAPES[2]
+    dn = series(shape, 200)
+    for name in native.available():
+        engine = NativeEngine(network(shape), shape[0], import_module(f"mlc_dask.native._{name}"))
+        whole = engine.classify(dn)
+        edges = [0, *sorted(cuts), 200]
+        parts = [engine.classify(dn[:, :, a:b]) for a, b in pairwise(edges)]
+        for i in (0, 1):
+            assert np.concatenate([p[i] for p in parts]).tobytes() == whole[i].tobytes()
+
+
+def test_threads_at_once(module: ModuleType) -> None:
+    shape = SHAPES[3]
+    engine, dn = NativeEngine(network(shape), shape[0], module), series(shape, 2_000)
+    expected = engine.classify(dn)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: engine.classify(dn), range(8)):
+            assert all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True))
+
+
+def test_what_does_not_fit_is_refused(module: ModuleType) -> None:
+    shape = SHAPES[2]
+    made = NativeEngine(network(shape), shape[0], module)
+    for wrong in ((8, 3, 10), (7, 4, 10)):
+        with pytest.raises(ValueError, match="other steps or bands"):
+            made.classify(np.ones(wrong, np.uint16))
+    short = network(shape)
+    short.state_norm = torch.nn.LayerNorm(3)
+    with pytest.raises(ValueError, match="a value for every state"):
+        NativeEngine(short, 7, module)
+
+
+# Which engine runs
+
+
+def choice(level: str) -> subprocess.CompletedProcess[str]:
+    code = "from mlc_dask import native; found = native.best(); print(found.__name__ if found else None)"
+    environment = {**os.environ, "MLC_DASK_NATIVE": level}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_the_environment_chooses() -> None:
+    assert choice("").stdout.strip() == f"mlc_dask.native._{native.available()[0]}"
+    assert choice("off").stdout.strip() == "None"
+    assert choice("baseline").stdout.strip() == "mlc_dask.native._baseline"
+    assert "MLC_DASK_NATIVE='fast' is unknown; set it to avx512, avx2, baseline or off" in choice("fast").stderr
+
+
+def test_a_level_that_this_processor_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "available", lambda: ["baseline"])
+    monkeypatch.setenv("MLC_DASK_NATIVE", "avx512")
+    native.best.cache_clear()
+    with pytest.raises(InputError, match="MLC_DASK_NATIVE=avx512 was not built or does not run on this processor"):
+        native.best()
+    monkeypatch.undo()
+    native.best.cache_clear()
+
+
+def test_without_the_extension_torch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
+    assert native.available() == []
+    native.best.cache_clear()
+    assert engine_of(network(SHAPES[2]), 7).name.startswith("torch-")
+    monkeypatch.undo()
+    native.best.cache_clear()
+
+
+# The gate
+
+
+class Altered:
+    """The reference, but for some pixels."""
+
+    name = "altered"
+
+    def __init__(self, reference: TorchEngine, wrong: int) -> None:
+        self.reference, self.wrong, self.calls = reference, wrong, 0
+
+    def classify(self, dn: Array) -> tuple[Array, Array]:
+        self.calls += 1
+        position, probability = self.reference.classify(dn)
+        if self.wrong:
+            position[: self.wrong] = self.reference.probabilities(dn).argmin(axis=1)[: self.wrong]
+        return position, probability
+
+
+@pytest.fixture
+def reference() -> TorchEngine:
+    return TorchEngine(network(SHAPES[2]))
+
+
+def test_an_engine_that_errs_is_not_used(reference: TorchEngine, caplog: pytest.LogCaptureFixture) -> None:
+    dn = series(SHAPES[2], 3_000)
+    for wrong in (1, 2, 1_000):
+        caplog.clear()
+        gated = GatedEngine(Altered(reference, wrong), reference)
+        found = gated.classify(dn)
+        assert np.array_equal(found[0], reference.classify(dn)[0]) and gated.name == reference.name
+        (line,) = caplog.messages
+        assert line.startswith("altered gives ") and line.endswith(f"; {reference.name} is used")
+
+
+def test_an_engine_is_tried_once(reference: TorchEngine) -> None:
+    fast = Altered(reference, 0)
+    gated = GatedEngine(fast, reference)
+    assert gated.classify(series(SHAPES[2], 0))[0].size == 0 and fast.calls == 1, "nothing to try it on"
+    for _ in range(3):
+        gated.classify(series(SHAPES[2], 50))
+    assert gated.name == "altered" and fast.calls == 1 + 1 + 3
+
+
+def test_a_tie_may_fall_either_way(reference: TorchEngine) -> None:
+    """One label in a thousand may differ where the reference itself is undecided."""
+    dn = series(SHAPES[2], 1_024)
+    scores = np.tile([0.4, 0.3, 0.2, 0.1], (1_024, 1)).astype(np.float32)
+    scores[7] = [0.35, 0.345, 0.2, 0.105]
+    other = np.zeros(1_024, np.intp)
+    other[7] = 1
+    settled = SimpleNamespace(name="torch-cpu", probabilities=lambda _: scores, classify=None)
+    fast = SimpleNamespace(name="fast", classify=lambda part: (other[: part.shape[2]], scores.max(axis=1)))
+    assert GatedEngine(fast, settled)._tried(dn) is fast
+    scores[7] = [0.4, 0.3, 0.2, 0.1]
+    assert GatedEngine(fast, settled)._tried(dn) is settled
