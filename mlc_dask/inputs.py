@@ -69,7 +69,7 @@ def check_output(config: Config) -> None:
     output, folder = config.output, config.source.get("folder")
     if output.exists() and not output.is_dir():
         raise InputError(f"output = {output} is a file; name a folder")
-    if folder and Path(folder).resolve() in (output.resolve(), *output.resolve().parents):
+    if isinstance(folder, str) and Path(folder).resolve() in (output.resolve(), *output.resolve().parents):
         raise InputError(f"output = {output} lies in source.folder; results must not stand among the acquisitions")
     ours = (output / "artifacts").is_dir()
     theirs = [name for name in ("report.html", "evaluation") if (output / name).exists()]
@@ -85,9 +85,10 @@ def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) ->
     found = Counter(a.time.year for a in catalogue.acquisitions)
     for year in config.acquisitions.years or sorted(found):
         if found[year] < wanted:
+            lower = f"lower it to {found[year]}, or " if found[year] > 1 else ""
             raise InputError(
-                f"{year} has {found[year]} acquisitions, acquisitions.per_year = {wanted}; lower it to {found[year]}, "
-                "or leave the year out of acquisitions.years"
+                f"{year} has {found[year]} acquisitions, acquisitions.per_year = {wanted}; {lower}leave the year out "
+                "of acquisitions.years, or widen the source"
             )
 
 
@@ -95,7 +96,7 @@ def source_of(config: Config) -> Source:
     """Source of acquisitions that the configuration describes."""
     settings = dict(config.source)
     kind = settings.pop("kind", None)
-    if kind not in SOURCES:
+    if not isinstance(kind, str) or kind not in SOURCES:
         raise InputError(f"source.kind = {kind!r} is unknown; use {', '.join(SOURCES)}")
     source: Source = validated(SOURCES[kind], settings, "source")
     return source

@@ -22,7 +22,8 @@ from mlc_dask.sampling import Gaps
 from mlc_dask.stages.annual_training import select_reliable_samples
 from mlc_dask.stages.classification import MULTI_YEAR, classify, fit_multi_and_single_year, fit_per_year
 from mlc_dask.stages.multiyear_training import sample_unchanged
-from mlc_dask.stages.time_series import check_radiometry, choose_acquisitions
+from mlc_dask.stages.radiometry import check_radiometry
+from mlc_dask.stages.time_series import choose_acquisitions
 from mlc_dask.steps import (
     count_changes,
     draw_quicklooks,

@@ -20,7 +20,7 @@ from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.products import open_product
 from mlc_dask.kinds import kinds
 from mlc_dask.pipeline import annual_cube, annual_maps
-from mlc_dask.records import published
+from mlc_dask.records import RECORD, published
 from mlc_dask.run import Event, Run
 from mlc_dask.stages.time_series import choose_acquisitions
 
@@ -73,7 +73,10 @@ def find_cube(place: Path) -> xr.Dataset:
             raise InputError(f"{place} has no cube yet; make it with: mlc-dask cube {place}")
         cube: xr.Dataset = made
         return cube
+    made = sorted(place.glob(f"artifacts/cube-*/{RECORD}"), key=lambda record: record.stat().st_mtime)
     current = published(place)
+    if "cube" not in current and made:
+        return open_cube(made[-1].parent)
     return open_cube(place / str(current["cube"]["folder"]) if "cube" in current else place)
 
 

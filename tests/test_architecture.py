@@ -33,7 +33,7 @@ def room(own: str = "", packages: str = "", *, apart: bool = False) -> Room:
 
 
 FOUNDATION = "errors legend sensors schema grids acquisitions"
-LOW = f"{FOUNDATION} kernels classifiers lazy sampling"
+LOW = f"{FOUNDATION} kernels classifiers lazy sampling scratch"
 RECORDS = "errors files records artifacts"
 DATA = f"{FOUNDATION} lazy files classifiers"
 # From the ground up: a room stands after every room that it may import.
@@ -46,6 +46,7 @@ ROOMS = {
     "acquisitions": room("errors grids", "numpy pydantic"),
     "kernels": room("errors legend", "numpy scipy sklearn cv2 threadpoolctl"),
     "files": room("errors", "pydantic"),
+    "scratch": room(),
     "records": room("errors files", "pydantic"),
     "artifacts": room("errors files records", "pydantic"),
     "run": room(RECORDS, "pydantic"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
 
 import dask
 import numpy as np
@@ -206,3 +208,46 @@ def test_metadata_decides_before_any_mask_is_read() -> None:
         assert [(s.acquisition.time.month, s.reason, s.weather.cloud) for s in row] == [
             (7, "cloud over limit in the metadata", 0.95)
         ]
+
+
+def test_a_box_that_no_product_covers_is_told_of() -> None:
+    with pytest.raises(InputError, match=r"no product covers source\.bbox = \(7.0, 46.0, .*\); it has tiles 32TPS"):
+        catalogue([granule()], bbox=(7.0, 46.0, 7.2, 46.2))
+
+
+class Watched(Memory):
+    """Notes whose weather is asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
+        self.asked.append(acquisition.id)
+        if len(self.asked) == 3:
+            raise ConnectionError("the network is down")
+        return Weather(0.1, 1.0)
+
+
+def test_an_interrupted_survey_is_not_begun_again(tmp_path: Path) -> None:
+    rows = [granule(str(i), time=START + timedelta(days=5 * i), strip=str(i)) for i in range(6)]
+    source, Watched.asked[:] = Watched(), []
+    found = source._catalogue(rows, None, "the archive")
+    choose = partial(choose_acquisitions, source, found, rules=PairingRules(size=3), scratch=tmp_path)
+    with dask.config.set(scheduler="synchronous"):
+        with pytest.raises(ConnectionError):
+            choose()
+        chosen = choose()
+    assert len(chosen.chosen[2020]) == 3 and len(Watched.asked) == 6 + 1
+    assert {p.suffix for p in tmp_path.iterdir()} == {".json"}
+
+
+def test_what_metadata_left_out_is_told_where_too_few_remain() -> None:
+    rows = [
+        granule(str(i), time=START + timedelta(days=5 * i), strip=str(i), cloud=0.9 * (i > 2), grid=grid(size=60))
+        for i in range(1, 7)
+    ]
+    rows = [replace(row, assets={"B02": Asset(row.id)}) for row in rows]
+    source = Memory()
+    found = source._catalogue(rows, None, "the archive")
+    left_out = r"only 2 of 3 .*; besides, acquisitions.max_tile_cloud = 0.8 left out 4 of 6 in 2020: raise it$"
+    with dask.config.set(scheduler="synchronous"), pytest.raises(InputError, match=left_out):
+        choose_acquisitions(source, found, rules=PairingRules(size=3), max_tile_cloud=0.8)

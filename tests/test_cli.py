@@ -121,6 +121,9 @@ def test_bad_files_are_told_of_before_any_work(spoil: Callable[[Path], str], wor
         ("per_year", "9\nper_yaer = 3", "did you mean 'per_year'"),
         ("size", "4", "size"),
         ("kind", '"floppy"', "geotiff"),
+        ("kind", '["stac"]', "source.kind = ['stac'] is unknown; use"),
+        ("kind", '"stac"\npreset = ["a"]', "there is no preset ['a']; use"),
+        ("folder", "3", "folder = 3"),
     ],
 )
 def test_bad_settings_are_told_of(key: str, value: str, told: str, world: Path, tmp_path: Path) -> None:
@@ -196,7 +199,7 @@ def test_cube_alone_and_what_it_holds(world: Path, tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     (cube,) = (tmp_path / "out" / "artifacts").glob("cube-*")
     assert f"mlc_dask.open_cube('{cube}')" in made.output.replace("\n", "")
-    for place in (without, cube):
+    for place in (without, cube, tmp_path / "out"):
         told = runner.invoke(app, ["cube", str(place), "--info"])
         assert told.exit_code == 0, told.output
         assert "2018, 2019" in told.output and len(re.findall(r"_T32TPS", told.output)) == 12

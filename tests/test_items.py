@@ -18,7 +18,7 @@ import rasterio
 from mlc_dask.acquisitions import Catalogue, Selection, Surveyed, Weather
 from mlc_dask.errors import InputError
 from mlc_dask.io.sources import Stac, items, stac
-from mlc_dask.stages.time_series import check_radiometry
+from mlc_dask.stages.radiometry import check_radiometry
 from mlc_dask.worlds import World
 from mlc_dask.worlds.formats import FORMATS
 from mlc_dask.worlds.formats.stac import write_catalogue
@@ -212,3 +212,32 @@ def _put_the_offset_back(folder: Path) -> None:
         assert values[values > 0].min() < 1000
         with rasterio.open(raster, "w", **(profile | {"driver": "GTiff"})) as file:
             file.write(np.where(values > 0, values + np.uint16(1000), 0).astype(np.uint16), 1)
+
+
+@pytest.mark.parametrize(
+    ("properties", "asset"),
+    [
+        ({"eo:cloud_cover": "n/a"}, {}),
+        ({"sat:relative_orbit": "R065"}, {}),
+        ({"proj:epsg": 999_999, "proj:shape": [4, 4], "proj:transform": [10, 0, 0, 0, -10, 0]}, {}),
+        ({"proj:code": "here", "proj:shape": [4, 4], "proj:transform": [10, 0, 0, 0, -10, 0]}, {}),
+        ({"proj:epsg": 32632, "proj:shape": ["a", "b"], "proj:transform": [10, 0, 0, 0, -10, 0]}, {}),
+        ({"proj:epsg": 32632, "proj:shape": [4, 4], "proj:transform": [10, None, 0, 0, -10, 0]}, {}),
+        ({"proj:epsg": 32632, "proj:shape": [4, 4], "proj:transform": [10, 0]}, {}),
+        ({}, {"raster:bands": {"nodata": 0}}),
+        ({}, {"raster:bands": [None]}),
+        ({}, {"raster:bands": [{"nodata": "none"}]}),
+    ],
+    ids=str,
+)
+def test_metadata_of_unfit_types_names_the_item(properties: dict[str, Any], asset: dict[str, Any]) -> None:
+    made = pystac.Item("an-item", None, None, datetime(2021, 6, 1), {PB: "05.00", **properties})
+    made.add_asset("B02", pystac.Asset("/data/B02.tif", extra_fields=asset))
+    with pytest.raises(InputError, match=r"^an-item: its metadata is unfit \(.*\); correct the item, or leave it out$"):
+        items.granule_of(made, ["B02"], {})
+
+
+def test_metadata_that_is_only_empty_is_read() -> None:
+    made = item({PB: "05.00", "statistics": None, "eo:cloud_cover": None}, {"nodata": "nan"})
+    granule = items.granule_of(made, ["B02"], {})
+    assert granule.cloud is granule.missing is None and granule.assets["B02"].nodata == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlc_dask.kernels.radiometry import FINE, MISSED, TWICE, UNKNOWN, dark_level, verdict
+from mlc_dask.kernels.radiometry import BRIGHT, FINE, MISSED, TWICE, UNKNOWN, base_level, dark_level, verdict
 from tests.cubes import Array
 
 
@@ -65,4 +65,33 @@ def test_without_dark_pixels_the_step_between_acquisitions_tells(usual: float) -
 
 @given(st.floats(-1000, 8000), st.floats(-1000, 8000) | st.just(float("nan")))
 def test_every_level_has_one_verdict(level: float, usual: float) -> None:
-    assert verdict(level, usual) in (FINE, MISSED, TWICE) and verdict(float("nan"), usual) == UNKNOWN
+    assert verdict(level, usual) in (FINE, MISSED, TWICE, BRIGHT) and verdict(float("nan"), usual) == UNKNOWN
+
+
+@pytest.mark.parametrize("missed", [1, 10, 20, 35])
+def test_where_nothing_is_quite_dark_the_dark_group_is_the_measure(missed: int) -> None:
+    """Of 40 acquisitions with true levels of 300 to 500 up to nine tenths carry the offset that they should not."""
+    levels = np.random.default_rng(missed).uniform(300, 500, 40)
+    levels[:missed] += 1000
+    base = base_level(levels)
+    assert [verdict(level, base) for level in levels] == [MISSED] * missed + [FINE] * (40 - missed)
+
+
+def test_one_that_was_applied_twice_does_not_accuse_the_others() -> None:
+    levels = [400.0, 420, 380, -600, 350]
+    assert [verdict(level, base_level(levels)) for level in levels] == [FINE, FINE, FINE, TWICE, FINE]
+
+
+def test_where_all_is_bright_nothing_is_called_fine() -> None:
+    """A desert, or a whole catalogue whose offsets were missed: the pixels cannot tell which."""
+    levels = [1300.0, 1400, 1500, 1350]
+    assert {verdict(level, base_level(levels)) for level in levels} == {BRIGHT}
+    assert verdict(1400) == BRIGHT and verdict(1000) == MISSED
+
+
+def test_clouds_that_the_mask_missed_are_no_offset() -> None:
+    assert verdict(1800, 150) == BRIGHT
+
+
+def test_without_a_level_there_is_no_base() -> None:
+    assert np.isnan(base_level([float("nan"), -900]))

@@ -12,6 +12,7 @@ import rasterio
 import xarray as xr
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
 from mlc_dask.errors import InputError
@@ -213,3 +214,28 @@ def test_raster_without_a_crs_cannot_be_the_grid(tmp_path: Path) -> None:
     path = on_utm(tmp_path, np.full((6, 8), 12, np.uint8))
     with pytest.raises(InputError, match=r"has no CRS; set one with \.rio\.write_crs"):
         open_product(path, like=like(grid_of()).drop_vars("spatial_ref"))
+
+
+def test_an_alpha_band_is_the_products_own_mask(tmp_path: Path) -> None:
+    codes, alpha = np.full((6, 8), 23, np.uint8), np.full((6, 8), 255, np.uint8)
+    alpha[:3] = 0
+    path = tmp_path / "old.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=2, height=6, width=8, dtype="uint8", crs=UTM, alpha="YES",
+        transform=Affine(100, 0, 600_000, 0, -100, 5_200_000),
+    ) as file:  # fmt: skip
+        file.write(np.stack([codes, alpha]))
+        file.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+    found = open_product(path, crosswalk="corine", like=like(grid_of()))
+    assert not (found.values[:30] != 0).any() and (found.values[30:] != 0).all()
+
+
+def test_the_cell_is_that_of_the_place_not_of_the_file(tmp_path: Path) -> None:
+    """CORINE covers a continent, over which a cell's size in UTM differs."""
+    codes = np.full((460, 650), 23, np.uint8)
+    whole = write(tmp_path / "whole.tif", codes, transform_=Affine(10_000, 0, 900_000, 0, -10_000, 5_500_000), crs=LAEA)
+    (x,), (y,) = transform(UTM, LAEA, [600_400], [5_199_700])
+    corner = Affine(10_000, 0, (x - 900_000) // 10_000 * 10_000 + 890_000, 0, -10_000, y // 10_000 * 10_000 + 20_000)
+    clipped = write(tmp_path / "clipped.tif", codes[:3, :3], crs=LAEA, transform_=corner)
+    cells = [open_product(p, crosswalk="corine", like=like(grid_of())).attrs["cell"] for p in (whole, clipped)]
+    assert cells[0] == cells[1] == pytest.approx(10_000, rel=0.01)

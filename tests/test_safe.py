@@ -15,7 +15,7 @@ from affine import Affine
 
 from mlc_dask.acquisitions import Catalogue
 from mlc_dask.errors import InputError
-from mlc_dask.io.sources.safe import Safe
+from mlc_dask.io.sources.safe import Safe, _finest
 from tests.cubes import SHARED, Array
 
 BANDS = ("B02", "B8A")
@@ -352,6 +352,13 @@ def test_old_names_and_several_granules(tmp_path: Path) -> None:
     assert (pixels(source, catalogue)[0][0] == 1800).all() and catalogue.grid.left == 600240
     ((first,),) = (a.granules for a in Safe(folder=tmp_path, bands=BANDS, tile="32TPS").catalogue().acquisitions)
     assert first.tile == "32TPS" and first.time == datetime(2016, 4, 18, 10, 17, 47, 500000)
+
+
+def test_the_classification_of_2016_has_a_name_of_its_own() -> None:
+    folder = "GRANULE/S2A_USER_MSI_L2A_TL_SGS__20160418T153341_A004287_T32TPS_N02.01/IMG_DATA"
+    paths = [f"{folder}/S2A_USER_SCL_L2A_TL_SGS__20160418T153341_A004287_T32TPS_{m}0m.jp2" for m in (2, 6)]
+    bands = [f"{folder}/R20m/S2A_USER_MSI_L2A_TL_SGS__20160418T153341_A004287_T32TPS_B8A_20m.jp2"]
+    assert _finest([*paths, *bands]) == {"SCL": paths[0], "B8A": bands[0]}
 
 
 def test_of_two_makings_the_higher_baseline_is_kept(tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ def test_every_source_gives_the_same_cube(case: Case, written: Callable[[Case], 
         assert not (usable & (wanted_dn == 0).any(axis=1)).any() and usable.mean() > 0.3
 
 
+@pytest.mark.parametrize("method", ["bilinear", "cubic", "average"])
+@each
+def test_on_their_own_lattice_bands_are_never_resampled(
+    case: Case, method: str, written: Callable[[Case], Path], rendered: list[Scene]
+) -> None:
+    source = case.source(written(case)).model_copy(update={"resampling": method})
+    np.testing.assert_array_equal(read(source, source.catalogue())[0], expected(rendered)[0])
+
+
 @each
 def test_catalogues_are_plain_data(case: Case, written: Callable[[Case], Path]) -> None:
     source = case.source(written(case))

@@ -82,6 +82,8 @@ FLAG = "earthsearch:boa_offset_applied"
         ({PB: "03.01", FLAG: False}, 0.0),
         ({PB: "05.10"}, -0.1),
         ({PB: "03.01"}, 0.0),
+        ({"sentinel:boa_offset_applied": True, "sentinel:processing_baseline": "04.00"}, 0.0),
+        ({"sentinel:boa_offset_applied": False, "sentinel:processing_baseline": "04.00"}, -0.1),
         ({FLAG: True}, 0.0),
         ({FLAG: False}, None),
         ({}, None),

@@ -7,10 +7,11 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
+import rasterio
 import xarray as xr
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform
+from rasterio.warp import calculate_default_transform, transform_bounds
 
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
@@ -96,17 +97,29 @@ def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArra
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the path of a GeoTIFF of class codes")
     with open_raster(path) as source:
+        opaque = ColorInterp.alpha not in source.colorinterp
         if source.crs is None:
             raise InputError(f"{path} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         if np.dtype(source.dtypes[0]).kind not in "iu":
             raise InputError(f"{path} holds {source.dtypes[0]}, not integer class codes; convert it to uint8 or uint16")
         with WarpedVRT(
             source, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
-            resampling=Resampling.nearest, src_nodata=source.nodata, add_alpha=True, tolerance=EXACT,
+            resampling=Resampling.nearest, src_nodata=source.nodata, add_alpha=opaque, tolerance=EXACT,
         ) as warped:  # fmt: skip
             codes, valid = warped.read(1), warped.read(warped.count) != 0
         if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:
             low, high = int(codes[valid].min()), int(codes[valid].max())
             raise InputError(f"{path}: codes from {low} to {high} do not fit into 0..65535; recode the product")
-        transform, _, _ = calculate_default_transform(source.crs, grid.crs, source.width, source.height, *source.bounds)
-        return np.where(valid, codes, 0).astype(np.uint16), valid, float(round(transform.a, 3))
+        return np.where(valid, codes, 0).astype(np.uint16), valid, _cell(source, grid)
+
+
+def _cell(source: rasterio.io.DatasetReader, grid: Grid) -> float:
+    """Edge of the product's cells in units of `grid`, as it is there: projections stretch other places more."""
+    left, bottom, right, top = transform_bounds(grid.crs, source.crs, *grid.bounds, densify_pts=21)
+    wide, high = (right - left) / abs(source.transform.a), (top - bottom) / abs(source.transform.e)
+    columns, rows = max(1, round(wide)), max(1, round(high))
+    transform, _, _ = calculate_default_transform(
+        source.crs, grid.crs, columns, rows, left, bottom, left + columns * abs(source.transform.a),
+        bottom + rows * abs(source.transform.e),
+    )  # fmt: skip
+    return float(round(transform.a, 3))

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu.hpp"
+#include "forest.hpp"
 #include "lstm.hpp"
 
 namespace nb = nanobind;
@@ -18,8 +19,12 @@ namespace {
 using Floats1 = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats2 = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Series = nb::ndarray<const uint16_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Features = nb::ndarray<const uint16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Codes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Shares = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Means = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Column = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
@@ -74,6 +79,26 @@ private:
     std::unique_ptr<mlc::Engine> engine_;
 };
 
+// The caller has seen that every path ends in a leaf: mlc_dask.classifiers.trees.check_trees.
+class Forest {
+public:
+    Forest(size_t features, Column<int64_t> first_node, Column<uint16_t> feature, Column<uint16_t> threshold,
+           Column<int32_t> left, Column<int32_t> right, Floats2 shares)
+        : forest_(mlc::Trees{first_node.shape(0) - 1, features, shares.shape(1), first_node.data(), feature.data(),
+                             threshold.data(), left.data(), right.data(), shares.data()}) {}
+
+    void classify(Features dn, Codes position, Means share) const {
+        const size_t pixels = dn.shape(1);
+        require(dn.shape(0) == forest_.features, "the series have another number of features than the forest");
+        require(position.shape(0) == pixels && share.shape(0) == pixels, "the outputs have a place a pixel");
+        nb::gil_scoped_release released;
+        forest_.classify(dn.data(), pixels, position.data(), share.data());
+    }
+
+private:
+    mlc::Forest forest_;
+};
+
 }  // namespace
 
 NB_MODULE(MLC_MODULE, m) {
@@ -86,4 +111,10 @@ NB_MODULE(MLC_MODULE, m) {
              nb::arg("hidden_weights"), nb::arg("state_gain"), nb::arg("state_bias"), nb::arg("head"),
              nb::arg("head_bias"))
         .def("classify", &Lstm::classify, nb::arg("dn"), nb::arg("position"), nb::arg("probability"));
+    nb::class_<Forest>(m, "Forest")
+        .def(nb::init<size_t, Column<int64_t>, Column<uint16_t>, Column<uint16_t>, Column<int32_t>, Column<int32_t>,
+                      Floats2>(),
+             nb::kw_only(), nb::arg("features"), nb::arg("first_node"), nb::arg("feature"), nb::arg("threshold"),
+             nb::arg("left"), nb::arg("right"), nb::arg("shares"))
+        .def("classify", &Forest::classify, nb::arg("dn"), nb::arg("position"), nb::arg("share"));
 }

@@ -1,28 +1,25 @@
-"""Paired acquisitions, their radiometry, and the cube (paper sections 2.1 and 3)."""
+"""Paired acquisitions, and the cube (paper sections 2.1 and 3)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.acquisitions import Acquisition, Catalogue, Selection, Source, Surveyed, Weather
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
-from mlc_dask.kernels import radiometry
-from mlc_dask.kernels.pairing import Candidate, Pairing, PairingRules, pair, season_day
+from mlc_dask.kernels.pairing import Candidate, Infeasible, Pairing, PairingRules, pair, season_day
 from mlc_dask.kernels.pairing_rules import HOPELESS
-from mlc_dask.schema import ACQUISITION, BAND, CUBE_DIMS, DN_OFFSET, OFFSET, SCALE, YEAR, X, Y
-
-_LOOKED_AT = 1_000
-"""Pixels along each side at most of the lattice on which radiometry is judged."""
+from mlc_dask.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y
+from mlc_dask.scratch import remembered
 
 
 def choose_acquisitions(
@@ -32,11 +29,17 @@ def choose_acquisitions(
     years: Sequence[int] | None = None,
     rules: PairingRules,
     max_tile_cloud: float = 1.0,
+    scratch: Path | None = None,
 ) -> Selection:
     """Choose the paired acquisitions of `years` (all years of the source by default).
 
     Metadata decides first: what is cloudier than `max_tile_cloud` over the whole product is not looked at. Of all
     others the mask is read over the area, on the workers; the choice itself is exact (METHOD section 2).
+
+    Parameters
+    ----------
+    scratch
+        Folder, reachable by the workers, where an interrupted survey finds what it knew.
 
     Raises
     ------
@@ -54,14 +57,34 @@ def choose_acquisitions(
     hopeful = {y: [a for a in row if (a.cloud or 0) <= max_tile_cloud] for y, row in by_year.items()}
     weather = lazy.compute(
         {
-            y: [lazy.call(source.weather, a, catalogue.grid, name=f"survey-{y}") for a in row]
+            y: [lazy.call(_weather, source, a, catalogue.grid, scratch, name=f"survey-{y}") for a in row]
             for y, row in hopeful.items()
         }
     )
-    surveyed = {y: [Surveyed(a, w) for a, w in zip(row, weather[y], strict=True)] for y, row in hopeful.items()}
-    pairing = pair([[_candidate(s) for s in row] for row in surveyed.values()], rules, years=years)
+    surveyed = {
+        y: [Surveyed(a, Weather(*w)) for a, w in zip(row, weather[y], strict=True)] for y, row in hopeful.items()
+    }
+    try:
+        pairing = pair([[_candidate(s) for s in row] for row in surveyed.values()], rules, years=years)
+    except Infeasible as error:
+        raise _explained(error, by_year, hopeful, max_tile_cloud) from None
     hopeless = {y: tuple(_unseen(a) for a in row if a not in hopeful[y]) for y, row in by_year.items()}
     return _selection(surveyed, pairing, hopeless)
+
+
+def _explained(
+    error: Infeasible,
+    found: Mapping[int, Sequence[Acquisition]],
+    hopeful: Mapping[int, Sequence[Acquisition]],
+    max_tile_cloud: float,
+) -> InputError:
+    """Add to what pairing says the acquisitions that it never saw."""
+    unseen = [f"{len(row) - len(hopeful[y])} of {len(row)} in {y}" for y, row in found.items() if row != hopeful[y]]
+    if not unseen:
+        return error
+    return InputError(
+        f"{error}; besides, acquisitions.max_tile_cloud = {max_tile_cloud} left out {', '.join(unseen)}: raise it"
+    )
 
 
 def _unseen(acquisition: Acquisition) -> Surveyed:
@@ -94,49 +117,14 @@ def _selection(
     return Selection(chosen, rejected, float(pairing.cost))
 
 
-def check_radiometry(
-    source: Source, selection: Selection, catalogue: Catalogue, *, accept: bool = False
-) -> pd.DataFrame:
-    """Judge by its dark pixels whether every chosen acquisition carries the offset that its metadata says.
+def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float]:
+    """Cloud and valid share."""
 
-    Parameters
-    ----------
-    accept
-        Record what looks wrong instead of refusing it.
+    def looked() -> list[float]:
+        weather = source.weather(acquisition, grid)
+        return [weather.cloud, weather.valid]
 
-    Returns
-    -------
-    Table with columns ``year, id, dark`` (ten-thousandths of reflectance) and ``verdict``.
-
-    Raises
-    ------
-    InputError
-        Naming the acquisitions whose offset was missed or applied twice.
-    """
-    coarse = catalogue.grid.coarsened(_LOOKED_AT)
-    chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
-    levels = lazy.compute([lazy.call(_dark_level, source, a, coarse, name=f"radiometry-{y}") for y, a in chosen])
-    known = [level for level in levels if not np.isnan(level)]
-    usual = float(np.median(known)) if known else float("nan")
-    table = pd.DataFrame(
-        [
-            {"year": y, "id": a.id, "dark": level, "verdict": radiometry.verdict(level, usual)}
-            for (y, a), level in zip(chosen, levels, strict=True)
-        ]
-    )
-    wrong = table[table["verdict"].isin([radiometry.MISSED, radiometry.TWICE])]
-    if len(wrong) and not accept:
-        listed = ", ".join(f"{r.id} ({r.verdict}, darkest {r.dark:.0f})" for r in wrong.itertuples())
-        raise InputError(
-            f"{len(wrong)} of {len(table)} acquisitions contradict their metadata: {listed}; leave them out, correct "
-            "their offset, or, where clouds that the mask missed or bright ground explain it, use --accept-radiometry"
-        )
-    return table
-
-
-def _dark_level(source: Source, acquisition: Acquisition, grid: Grid) -> float:
-    dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
-    return radiometry.dark_level(dn, usable) - DN_OFFSET
+    return remembered(scratch, acquisition.id, looked)
 
 
 def stack(source: Source, selection: Selection, *, grid: Grid, chunk: int) -> xr.Dataset:

@@ -83,6 +83,8 @@ class AreaSource(GranuleSource):
             raise InputError(f"{where}: no product of tile {self.tile}; it has tiles {tiles}; set source.tile")
         grid = self._lattice([g for g in own if years is None or g.time.year in years] or own, where)
         inside = overpasses([g for g in own if g.grid is None or _overlap(g.grid, grid)])
+        if not inside:
+            raise InputError(f"{where}: no product covers source.bbox = {self.bbox}; it has tiles {tiles}; correct it")
         # By overpass, not by granule: at some longitudes the year turns in the middle of one.
         return Catalogue(grid, tuple(a for a in inside if years is None or a.time.year in years))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import pystac
 from affine import Affine
+from rasterio.errors import CRSError
 
 from mlc_dask.acquisitions import Asset, Granule, utc
 from mlc_dask.errors import InputError
@@ -42,8 +44,17 @@ def granule_of(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Se
     Raises
     ------
     InputError
-        For Level-1C, for missing assets, and where nothing tells the radiometric offset.
+        For Level-1C, for missing assets, for metadata of unfit types, and where nothing tells the radiometric offset.
     """
+    try:
+        return _granule(item, bands, aliases)
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, CRSError) as error:
+        raise InputError(f"{item.id}: its metadata is unfit ({error!r}); correct the item, or leave it out") from error
+
+
+def _granule(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> Granule:
     own, name = item.properties, _product_name(item)
     parts = _PRODUCT.search(name)
     told = parts.groupdict() if parts else {}
@@ -102,11 +113,12 @@ def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple
     offset although it was applied; then the processing baseline decides, never the date.
     """
     raster = _raster_metadata(item.assets[key])
-    nodata = int(raster.get("nodata") or 0)
+    empty = float(raster.get("nodata") or 0)
+    nodata = 0 if math.isnan(empty) else int(empty)
     if mask:
         return 1.0, 0.0, nodata
     shifted = tuple(int(p) for p in baseline.split(".")) >= _SHIFTED_SINCE if baseline else None
-    if item.properties.get("earthsearch:boa_offset_applied"):
+    if _of(item.properties, "earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
         offset = 0.0
     elif shifted is not None:
         offset = _SHIFT if shifted else 0.0
@@ -142,7 +154,7 @@ def _time(item: pystac.Item) -> datetime:
 
 
 def _baseline(own: Properties, told: Mapping[str, str | None]) -> str:
-    for name in ("s2:processing_baseline", "processing:version"):
+    for name in ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version"):
         found = re.fullmatch(r"(\d{2})\.(\d{2})", str(own.get(name, "")))
         if found:
             return found.group()
@@ -167,7 +179,7 @@ def _tile(own: Properties, told: Mapping[str, str | None], name: str) -> str:
 
 
 def _missing(own: Properties) -> float | None:
-    empty = own.get("s2:nodata_pixel_percentage", own.get("statistics", {}).get("nodata"))
+    empty = own.get("s2:nodata_pixel_percentage", (own.get("statistics") or {}).get("nodata"))
     if empty is None and own.get("data_coverage") is not None:
         empty = 100 - float(own["data_coverage"])
     return _share(empty)

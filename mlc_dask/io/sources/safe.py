@@ -14,7 +14,8 @@ from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.products import FIX, Product, ProductSource, lattice, share, told
 
 _BANDS_BY_ID = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
-_IMAGE = re.compile(r"(?!.*\.\.).*_(B\d[\dA]|SCL)_(\d\d)m(?:\.jp2)?")  # and never out of the product
+# Never out of the product; before 2018 the classification was called S2A_USER_SCL_L2A_TL_…_T32TPS_20m.
+_IMAGE = re.compile(r"(?!.*\.\.).*_(B\d[\dA]|SCL)_(?:L2A_TL_\w+_)?(\d\d)m(?:\.jp2)?")
 _METADATA = re.compile(r"MTD_MSIL2A\.xml|S2\w_USER_MTD_SAFL2A_\w+\.xml")
 _TILE_METADATA = re.compile(r"/\w*MTD_\w*TL\w*\.xml$")
 

@@ -72,7 +72,7 @@ class Stac(AreaSource):
         preset = values.get("preset")
         if preset is None:
             return values
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise ValueError(f"there is no preset {preset!r}; use {', '.join(PRESETS)}")
         return {**PRESETS[preset], **values}
 
@@ -137,8 +137,10 @@ class Stac(AreaSource):
                 _refuse_elsewhere(granule, name, own)
                 if not _fits(own, grid, name):
                     return read_on(href, grid, nodata=asset.nodata, method=method)
+                # Where pixels are whole times larger, no value is made up.
+                how = method if own.steps_to(grid) is None else "nearest"
                 found = odc.stac.load(
-                    [item], bands=[name], geobox=box, resampling=method, dtype="uint8" if name == MASK else "uint16",
+                    [item], bands=[name], geobox=box, resampling=how, dtype="uint8" if name == MASK else "uint16",
                     nodata=asset.nodata, fail_on_error=True, stac_cfg=_QUIET,
                 )  # fmt: skip
             return np.asarray(found[name].values[0])

@@ -1,0 +1,45 @@
+// A Random Forest's votes, bit by bit those of the flat arrays of mlc_dask.classifiers.trees (METHOD section 6).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace mlc {
+
+// Nodes of all trees one after the other, children counted within their tree; left is -1 at a leaf, whose right is its
+// row of shares (leaves, classes).
+struct Trees {
+    size_t trees, features, classes;
+    const int64_t* first_node;  // (trees + 1)
+    const uint16_t *feature, *threshold;
+    const int32_t *left, *right;
+    const float* shares;
+};
+
+class Forest {
+public:
+    explicit Forest(const Trees& trees);
+    // Position of the best class (pixels), the first one at a tie, and its mean share over the trees (pixels).
+    // dn: (features, pixels). Calls from several threads at once are safe.
+    void classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share) const;
+
+    const size_t trees, features, classes;
+
+private:
+    // Siblings stand beside each other, so that a comparison is the step to the next node; a leaf leads to itself.
+    struct Node {
+        uint16_t feature, threshold;
+        uint32_t next;
+    };
+    struct Work;
+
+    void lay_out(const Trees& from, size_t tree);
+    void vote(const uint16_t* series, size_t root, size_t count, Work& work) const;
+
+    std::vector<Node> nodes_;
+    std::vector<uint32_t> roots_, row_;  // row of shares of every node, or at a pure leaf its class
+    std::vector<float> shares_;
+    bool pure_;
+};
+
+}  // namespace mlc

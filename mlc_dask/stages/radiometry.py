@@ -1,0 +1,69 @@
+"""Whether the chosen acquisitions carry the offset that their metadata says (METHOD section 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from mlc_dask import lazy
+from mlc_dask.acquisitions import Acquisition, Catalogue, Selection, Source
+from mlc_dask.errors import InputError
+from mlc_dask.grids import Grid
+from mlc_dask.kernels import radiometry
+from mlc_dask.schema import DN_OFFSET
+from mlc_dask.scratch import remembered
+
+_LOOKED_AT = 1_000
+"""Pixels along each side at most of the lattice that is judged."""
+
+
+def check_radiometry(
+    source: Source, selection: Selection, catalogue: Catalogue, *, accept: bool = False, scratch: Path | None = None
+) -> pd.DataFrame:
+    """Judge by its dark pixels whether every chosen acquisition carries the offset that its metadata says.
+
+    Parameters
+    ----------
+    accept
+        Record what looks wrong instead of refusing it.
+    scratch
+        Folder, reachable by the workers, where an interrupted check finds what it knew.
+
+    Returns
+    -------
+    Table with columns ``year, id, dark`` (ten-thousandths of reflectance) and ``verdict``.
+
+    Raises
+    ------
+    InputError
+        Naming the acquisitions whose offset was missed or applied twice.
+    """
+    coarse = catalogue.grid.coarsened(_LOOKED_AT)
+    chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
+    levels = lazy.compute(
+        [lazy.call(_dark_level, source, a, coarse, scratch, name=f"radiometry-{y}") for y, a in chosen]
+    )
+    base = radiometry.base_level(levels)
+    table = pd.DataFrame(
+        [
+            {"year": y, "id": a.id, "dark": level, "verdict": radiometry.verdict(level, base)}
+            for (y, a), level in zip(chosen, levels, strict=True)
+        ]
+    )
+    wrong = table[table["verdict"].isin([radiometry.MISSED, radiometry.TWICE])]
+    if len(wrong) and not accept:
+        listed = ", ".join(f"{r.id} ({r.verdict}, darkest {r.dark:.0f})" for r in wrong.itertuples())
+        raise InputError(
+            f"{len(wrong)} of {len(table)} acquisitions contradict their metadata: {listed}; leave them out, correct "
+            "their offset, or, where clouds that the mask missed or bright ground explain it, use --accept-radiometry"
+        )
+    return table
+
+
+def _dark_level(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> float:
+    def looked() -> list[float]:
+        dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
+        return [radiometry.dark_level(dn, usable) - DN_OFFSET]
+
+    return remembered(scratch, acquisition.id, looked)[0]
