@@ -16,11 +16,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask import native
 from mlc_dask.classifiers.compiled import GatedEngine, NativeEngine, engine_of
 from mlc_dask.classifiers.engines import TorchEngine
 from mlc_dask.classifiers.network import LSTMNetwork
+from mlc_dask.classifiers.trees import flatten
+from mlc_dask.classifiers.votes import NativeForest, SklearnForest, forest_engine
 from mlc_dask.errors import InputError
 from tests.cubes import Array
 
@@ -120,6 +123,51 @@ def test_what_does_not_fit_is_refused(module: ModuleType) -> None:
         NativeEngine(short, 7, module)
 
 
+# Forests
+
+
+def grown(seed: int, *, classes: int = 6, **forest: Any) -> tuple[dict[str, Array], int]:
+    """Trees grown on noise, so that they are deep and their votes close; a feature that is 0 or 65535 among them."""
+    random = np.random.default_rng(seed)
+    x = random.integers(0, 65_536, (400, 12)).astype(np.float32)
+    x[:, 3] = random.choice([0, 65_535], 400)
+    y = np.resize(np.arange(classes), 400)
+    fitted = RandomForestClassifier(random_state=seed, **forest).fit(x, y)
+    return flatten([e.tree_ for e in fitted.estimators_]), 12
+
+
+@pytest.mark.parametrize("leaf", [1, 7], ids=["pure leaves", "impure leaves"])
+@pytest.mark.parametrize("trees", [1, 2, 300])
+@pytest.mark.parametrize("classes", [1, 6])
+def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, classes: int, module: ModuleType) -> None:
+    arrays, features = grown(trees, n_estimators=trees, min_samples_leaf=leaf, classes=classes)
+    dn = np.random.default_rng(1).integers(0, 65_536, (features, 4_500)).astype(np.uint16)
+    dn[3] = np.where(dn[3] > 30_000, 65_535, 0)
+    # Values on a threshold go left.
+    split = np.flatnonzero(arrays["left"] >= 0)
+    if split.size:
+        at = np.random.default_rng(2).choice(split, 500)
+        dn[arrays["feature"][at], np.arange(500)] = arrays["threshold"][at]
+    found = NativeForest(arrays, features, module).classify(dn)
+    expected = SklearnForest(arrays, features).classify(dn)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 7, 2_047, 2_049])
+def test_any_number_of_pixels_may_vote(pixels: int, module: ModuleType) -> None:
+    arrays, features = grown(0, n_estimators=5)
+    dn = np.random.default_rng(1).integers(0, 65_536, (features, 2_049)).astype(np.uint16)
+    whole = NativeForest(arrays, features, module).classify(dn)
+    part = NativeForest(arrays, features, module).classify(dn[:, :pixels])
+    assert all(a.tobytes() == b[:pixels].tobytes() for a, b in zip(part, whole, strict=True))
+
+
+def test_series_of_another_length_are_refused(module: ModuleType) -> None:
+    arrays, features = grown(0, n_estimators=1)
+    with pytest.raises(ValueError, match="another number of features"):
+        NativeForest(arrays, features, module).classify(np.ones((features + 1, 4), np.uint16))
+
+
 # Which engine runs
 
 
@@ -151,6 +199,7 @@ def test_without_the_extension_torch_runs(monkeypatch: pytest.MonkeyPatch) -> No
     assert native.available() == []
     native.best.cache_clear()
     assert engine_of(network(SHAPES[2]), 7).name.startswith("torch-")
+    assert forest_engine(*grown(0, n_estimators=1)).name == "scikit-learn"
     monkeypatch.undo()
     native.best.cache_clear()
 

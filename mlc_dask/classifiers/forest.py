@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,9 @@ from sklearn.ensemble import RandomForestClassifier
 from mlc_dask.classifiers.engines import to_percent
 from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
 from mlc_dask.classifiers.stored import StoredModel
-from mlc_dask.classifiers.trees import check_trees, flatten, to_compiled
+from mlc_dask.classifiers.trees import check_trees, flatten
+from mlc_dask.classifiers.votes import ForestEngine, forest_engine
 from mlc_dask.errors import InputError
-
-# Pixels of one float32 batch, 13 MB at 200 features: a tree stays in the cache while all of them walk down it.
-_BATCH: Final = 16384
 
 
 class ForestModel(StoredModel["RandomForest"]):
@@ -35,8 +33,8 @@ class ForestModel(StoredModel["RandomForest"]):
         return len(self.context.days) * len(self.context.bands)
 
     @cached_property
-    def _compiled(self) -> list[tuple[Any, npt.NDArray[np.int32]]]:
-        return to_compiled(self.arrays, self._features)
+    def _engine(self) -> ForestEngine:
+        return forest_engine(self.arrays, self._features)
 
     def check(self) -> None:
         """Raise `ValueError` or `KeyError` if the arrays are no forest of these settings."""
@@ -49,23 +47,13 @@ class ForestModel(StoredModel["RandomForest"]):
         tie the lowest code wins.
         """
         self.context.check_series(dn)
-        pixels = dn.shape[2]
-        features = dn.reshape(self._features, pixels)
-        position = np.empty(pixels, np.intp)
-        share = np.empty(pixels)
-        for start in range(0, pixels, _BATCH):
-            batch = slice(start, start + _BATCH)
-            shares = self._shares(features[:, batch].T.astype(np.float32, order="C"))
-            position[batch] = shares.argmax(axis=1)
-            share[batch] = shares.max(axis=1)
+        position, share = self._engine.classify(dn.reshape(self._features, dn.shape[2]))
         return self.classes[position], to_percent(share)
 
-    def _shares(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        # Always added up in the order of the trees: another order may round to another class.
-        total = np.zeros((len(x), len(self.classes)))
-        for tree, row in self._compiled:
-            total += self.arrays["shares"][row[tree.apply(x)]]
-        return total / len(self._compiled)
+    @property
+    def engine(self) -> str:
+        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
+        return self._engine.name
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 // Digital numbers are integers: x ≤ t and x ≤ floor(t) are the same, and a node takes eight bytes. A block of pixels
-// goes down one tree after the other, LANES of them at a time, whose loads wait for memory together.
+// goes down one tree after the other, so that a tree is fetched once a block, and LANES of them at a time, whose loads
+// wait for memory together.
 #include "forest.hpp"
 
 #include <algorithm>
@@ -7,7 +8,7 @@
 namespace mlc {
 namespace {
 
-constexpr size_t BLOCK = 512, LANES = 8;
+constexpr size_t BLOCK = 2048, LANES = 8;
 
 bool one_hot(const float* shares, size_t rows, size_t classes) {
     return std::all_of(shares, shares + rows * classes, [](float share) { return share == 0 || share == 1; });
