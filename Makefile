@@ -4,7 +4,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt $(wildcard mlc_dask/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint notebooks real-sites clean
+.PHONY: demo test lint bench notebooks real-sites clean
 
 demo: .venv/demo
 	$(BIN)/mlc-dask demo
@@ -16,6 +16,9 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/engines.py
 
 notebooks: .venv/dev
 	$(BIN)/jupytext --to notebook --execute notebooks/quickstart.py

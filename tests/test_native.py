@@ -204,6 +204,14 @@ def test_without_the_extension_torch_runs(monkeypatch: pytest.MonkeyPatch) -> No
     native.best.cache_clear()
 
 
+def test_a_network_runs_on_what_beats_torch(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "best", lambda: module)
+    level = module.__name__.rpartition("_")[2]
+    expected = f"native-{level}" if level != "baseline" and not torch.cuda.is_available() else "torch-"
+    assert engine_of(network(SHAPES[2]), 7).name.startswith(expected)
+    assert forest_engine(*grown(0, n_estimators=1)).name == f"native-{level}"
+
+
 # The gate
 
 

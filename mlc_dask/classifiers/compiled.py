@@ -24,6 +24,9 @@ _EQUAL: Final = 0.999
 _NEAR: Final = 0.02
 """Most by which the reference may prefer its own class where the labels differ."""
 
+_FASTER: Final = ("native-avx512", "native-avx2")
+"""Engines that beat PyTorch; plain 128-bit vectors do not (decision 008)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -104,7 +107,8 @@ def engine_of(network: LSTMNetwork, steps: int) -> Engine:
     module, reference = native.best(), TorchEngine(network)
     if device().type == "cuda" or module is None:
         return reference
-    return GatedEngine(NativeEngine(network, steps, module), reference)
+    fast = NativeEngine(network, steps, module)
+    return GatedEngine(fast, reference) if fast.name in _FASTER else reference
 
 
 def _values(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
