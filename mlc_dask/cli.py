@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from mlc_dask.classifiers.compiled import engine_here
 from mlc_dask.clusters import connect
 from mlc_dask.config import Config, commented, load_config
 from mlc_dask.demo import write_demo
@@ -190,6 +192,8 @@ def _perform(config: Config, pipeline: Pipeline, until: str | None) -> dict[str,
     """Go through a pipeline on the configured cluster; returns the results by step."""
     with connect(config.execution) as client:
         console.print(f"dashboard: {client.dashboard_link}", highlight=False)
+        engines = Counter(client.run(engine_here).values())
+        console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
         with (
             StepProgress(console, client) as progress,
             Run(config.output, kinds(config.execution.patch), listener=progress, until=until) as work,

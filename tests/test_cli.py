@@ -13,6 +13,7 @@ import rasterio
 from affine import Affine
 from typer.testing import CliRunner
 
+from mlc_dask.classifiers.compiled import engine_here
 from mlc_dask.cli import app
 from mlc_dask.demo import write_demo
 from tests.runs import small_world, write_config
@@ -179,6 +180,7 @@ def test_run_until_status_and_explain(world: Path, tmp_path: Path) -> None:
     result = runner.invoke(app, ["run", str(config), "--until", "product", "--workers", "1"])
     assert result.exit_code == 0, result.output
     assert "dashboard: http://127.0.0.1" in result.output and "cube: finished" in result.output
+    assert f"engines: {engine_here()} on " in result.output
     status = runner.invoke(app, ["status", str(config)]).output
     assert re.search(r"product +done", status) and re.search(r"forests +to do", status)
     told = runner.invoke(app, ["explain", str(tmp_path / "out"), "product"])

@@ -111,6 +111,13 @@ def engine_of(network: LSTMNetwork, steps: int) -> Engine:
     return GatedEngine(fast, reference) if fast.name in _FASTER else reference
 
 
+def engine_here() -> str:
+    """Return what networks are first tried on in this process, for people who want to know before a run."""
+    module = native.best()
+    fast = f"native-{module.__name__.rpartition('_')[2]}" if module is not None else ""
+    return fast if fast in _FASTER and device().type == "cpu" else f"torch-{device().type}"
+
+
 def _values(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
     values: npt.NDArray[np.float32] = np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
     return values
