@@ -63,6 +63,11 @@ def naive(network: LSTMNetwork) -> Callable[[Labels], Labels]:
     return classify
 
 
+def labels_of(engine: Any, *, flat: bool = False) -> Callable[[Labels], Labels]:
+    """Return the engine's labels alone; `flat` where it takes features (T * B, pixels)."""
+    return lambda dn: engine.classify(dn.reshape(T * B, -1) if flat else dn)[0]
+
+
 def networks(*, bidirectional: bool) -> Peers:
     """Return the paper's network on every engine, naive PyTorch first."""
     torch.manual_seed(0)
@@ -71,11 +76,11 @@ def networks(*, bidirectional: bool) -> Peers:
     pixels = 2_048 if bidirectional else 6_144
     peers: Peers = {
         "naive PyTorch, batches of 1024": (naive(network), pixels),
-        "engine torch-cpu": (lambda dn: TorchEngine(network).classify(dn)[0], pixels),
+        "engine torch-cpu": (labels_of(TorchEngine(network)), pixels),
     }
     for level in native.available():
         engine = NativeEngine(network, T, import_module(f"mlc_dask.native._{level}"))
-        peers[f"engine {engine.name}"] = (lambda dn, e=engine: e.classify(dn)[0], pixels)  # type: ignore[misc]
+        peers[f"engine {engine.name}"] = (labels_of(engine), pixels)
     return peers
 
 
@@ -89,10 +94,10 @@ def forests() -> Peers:
     )
     arrays = RandomForest(trees=100).fit(data, seed=0).arrays
     plain = SklearnForest(arrays, T * B)
-    peers: Peers = {plain.name: (lambda dn: plain.classify(dn.reshape(T * B, -1))[0], 32_768)}
+    peers: Peers = {plain.name: (labels_of(plain, flat=True), 32_768)}
     for level in native.available():
         engine = NativeForest(arrays, T * B, import_module(f"mlc_dask.native._{level}"))
-        peers[f"engine {engine.name}"] = (lambda dn, e=engine: e.classify(dn.reshape(T * B, -1))[0], 32_768)  # type: ignore[misc]
+        peers[f"engine {engine.name}"] = (labels_of(engine, flat=True), 32_768)
     return peers
 
 

@@ -73,11 +73,11 @@ def find_cube(place: Path) -> xr.Dataset:
             raise InputError(f"{place} has no cube yet; make it with: mlc-dask cube {place}")
         cube: xr.Dataset = made
         return cube
-    made = sorted(place.glob(f"artifacts/cube-*/{RECORD}"), key=lambda record: record.stat().st_mtime)
     current = published(place)
-    if "cube" not in current and made:
-        return open_cube(made[-1].parent)
-    return open_cube(place / str(current["cube"]["folder"]) if "cube" in current else place)
+    if "cube" in current:
+        return open_cube(place / str(current["cube"]["folder"]))
+    finished = sorted(place.glob(f"artifacts/cube-*/{RECORD}"), key=lambda record: record.stat().st_mtime)
+    return open_cube(finished[-1].parent if finished else place)
 
 
 def make_plan(config: Config) -> Plan:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
+
+from mlc_dask.files import atomic_write
 
 
 def remembered(folder: Path | None, name: str, found_out: Callable[[], list[float]]) -> list[float]:
@@ -18,8 +19,6 @@ def remembered(folder: Path | None, name: str, found_out: Callable[[], list[floa
         return found_out()
     known = folder / f"{sha256(name.encode()).hexdigest()[:32]}.json"
     if not known.exists():
-        unfinished = known.with_suffix(f".{uuid4().hex}")
-        unfinished.write_text(json.dumps(found_out()), encoding="utf-8")
-        unfinished.replace(known)
+        atomic_write(known, json.dumps(found_out()).encode())
     numbers: list[float] = json.loads(known.read_bytes())
     return numbers

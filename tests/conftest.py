@@ -33,15 +33,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
 
 
 @pytest.fixture
-def files(running: FaultyServer) -> FaultyServer:
+def server(running: FaultyServer) -> FaultyServer:
     running.heal()
     return running
 
 
 @pytest.fixture
-def features(files: FaultyServer) -> list[dict[str, Any]]:
+def features(server: FaultyServer) -> list[dict[str, Any]]:
     """Items of the world."""
-    with urllib.request.urlopen(files.url("acquisitions/items.json")) as answer:
+    with urllib.request.urlopen(server.url("acquisitions/items.json")) as answer:
         found: list[dict[str, Any]] = json.load(answer)["features"]
     return found
 

@@ -46,7 +46,7 @@ ROOMS = {
     "acquisitions": room("errors grids", "numpy pydantic"),
     "kernels": room("errors legend", "numpy scipy sklearn cv2 threadpoolctl"),
     "files": room("errors", "pydantic"),
-    "scratch": room(),
+    "scratch": room("files"),
     "records": room("errors files", "pydantic"),
     "artifacts": room("errors files records", "pydantic"),
     "run": room(RECORDS, "pydantic"),

@@ -53,12 +53,6 @@ def running(cog: Path) -> Iterator[FaultyServer]:
 
 
 @pytest.fixture
-def server(running: FaultyServer) -> FaultyServer:
-    running.heal()
-    return running
-
-
-@pytest.fixture
 def name(cog: Path) -> str:
     """Path of a file that no test has read before: GDAL knows nothing of it."""
     name = next(NAMES)

@@ -97,7 +97,7 @@ def made_cube(config: Path) -> xr.Dataset:
 
 
 def test_the_cube_over_http_is_that_of_the_files(
-    files: FaultyServer, features: list[dict[str, Any]], tmp_path: Path, quick: None
+    server: FaultyServer, features: list[dict[str, Any]], tmp_path: Path, quick: None
 ) -> None:
     """And once it is made, neither the API nor the files are needed for it."""
     world = tmp_path / "world"
@@ -114,7 +114,7 @@ def test_the_cube_over_http_is_that_of_the_files(
     assert (part.time.dt.date.values == expected.time.dt.date.values).all()
     assert not cube.usable.sel(x=cube.x[cube.x > LEFT + SIDE]).any()
 
-    files.stop()
+    server.stop()
     try:
         assert xr.Dataset.identical(made_cube(afar), cube)
         code, output = told("plan", afar)
@@ -124,7 +124,7 @@ def test_the_cube_over_http_is_that_of_the_files(
         code, output = told("status", afar)
         assert code == 0 and "done" in next(line for line in output.splitlines() if line.split()[:1] == ["cube"])
     finally:
-        files.start()
+        server.start()
 
 
 def root(url: str, *, search: bool) -> dict[str, Any]:

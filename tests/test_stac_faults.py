@@ -86,15 +86,15 @@ def test_the_token_is_part_of_the_place(
     "fault", [Fault("status", 503), Fault("cut"), Fault("reset"), Fault("garbage")], ids=lambda f: f.kind
 )
 def test_passing_faults_end_in_the_right_pixels(
-    few: Few, files: FaultyServer, rendered: list[Scene], layer: str, fault: Fault, quick: None
+    few: Few, server: FaultyServer, rendered: list[Scene], layer: str, fault: Fault, quick: None
 ) -> None:
     source, one, found = few()
     right = whole(source, one, found)
     np.testing.assert_array_equal(right[0][2], expected(rendered[0]))
-    files.fail(replace(fault, times=2, method="GET"), f"*{layer}*")
+    server.fail(replace(fault, times=2, method="GET"), f"*{layer}*")
     for values, wanted in zip(whole(source, one, found), right, strict=True):
         np.testing.assert_array_equal(values, wanted)
-    assert len(files.requests(f"*{layer}*")) > 2, "nothing failed: the test tests nothing"
+    assert len(server.requests(f"*{layer}*")) > 2, "nothing failed: the test tests nothing"
 
 
 @pytest.mark.parametrize("layer", ["B04", "SCL"])
@@ -102,11 +102,11 @@ def test_passing_faults_end_in_the_right_pixels(
     "fault", [Fault("status", 503), Fault("status", 404), Fault("cut"), Fault("reset"), Fault("garbage")], ids=str
 )
 def test_lasting_faults_name_item_and_band(
-    few: Few, files: FaultyServer, layer: str, fault: Fault, quick: None
+    few: Few, server: FaultyServer, layer: str, fault: Fault, quick: None
 ) -> None:
     source, one, found = few()
-    files.heal()
-    files.fail(fault, f"*{layer}*")
+    server.heal()
+    server.fail(fault, f"*{layer}*")
     name = "mask" if layer == "SCL" else layer
     with pytest.raises(FetchError) as caught:
         whole(source, one, found)
@@ -115,13 +115,13 @@ def test_lasting_faults_name_item_and_band(
     lasting = fault.kind == "status" and fault.status == 404
     assert ("(3 attempts)" in line) != lasting
     if lasting:
-        assert len(files.requests(f"*{layer}*")) <= 2
+        assert len(server.requests(f"*{layer}*")) <= 2
 
 
 @pytest.mark.parametrize("fault", [Fault("status", 404), Fault("cut")], ids=lambda f: f.kind)
-def test_weather_is_never_guessed(few: Few, files: FaultyServer, fault: Fault, quick: None) -> None:
+def test_weather_is_never_guessed(few: Few, server: FaultyServer, fault: Fault, quick: None) -> None:
     source, one, found = few()
-    files.fail(fault, "*SCL*")
+    server.fail(fault, "*SCL*")
     with pytest.raises(FetchError, match=f"^{one.granules[0].id}, mask "):
         source.weather(one, found.grid)
 
@@ -186,11 +186,11 @@ def test_places_that_are_refused(few: Few, href: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_no_images(few: Few, files: FaultyServer, tmp_path: Path, quick: None) -> None:
+def test_files_that_are_no_images(few: Few, server: FaultyServer, tmp_path: Path, quick: None) -> None:
     """A VRT could name any file, and passwords are none: neither is opened as what it is."""
     disguised = tmp_path / "B04.tif"
     disguised.write_text(VRT.format("/etc/passwd"), encoding="utf-8")
-    for href in (files.url("acquisitions/vrt.tif"), str(disguised), "/etc/passwd"):
+    for href in (server.url("acquisitions/vrt.tif"), str(disguised), "/etc/passwd"):
         source, one, found = few(href)
         source.check(one, found.grid)
         with pytest.raises(FetchError, match=rf"^{one.granules[0].id}, B04 \({href}\): .*not recognized"):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from mlc_dask import native
-from mlc_dask.classifiers.engines import Engine, Series, TorchEngine, device
+from mlc_dask.classifiers.engines import Engine, Series, TorchEngine, device, torch_name
 from mlc_dask.classifiers.network import LSTMNetwork
 
 _SAMPLE: Final = 1024
@@ -37,8 +37,7 @@ class NativeEngine:
         lstm, state = network.lstm, {n: _values(t) for n, t in network.state_dict().items()}
         directions = ("", "_reverse")[: 2 if lstm.bidirectional else 1]
         parts = [f"l{layer}{direction}" for layer in range(lstm.num_layers) for direction in directions]
-        self.name = f"native-{module.__name__.rpartition('_')[2]}"
-        self._bands = len(state["mean"])
+        self.name = native.engine_name(module)
         self._network = module.Lstm(
             steps=steps,
             layers=lstm.num_layers,
@@ -104,18 +103,20 @@ class GatedEngine:
 
 def engine_of(network: LSTMNetwork, steps: int) -> Engine:
     """Return the fastest engine for `network` on this machine: CUDA, then compiled kernels, then plain PyTorch."""
-    module, reference = native.best(), TorchEngine(network)
-    if device().type == "cuda" or module is None:
-        return reference
-    fast = NativeEngine(network, steps, module)
-    return GatedEngine(fast, reference) if fast.name in _FASTER else reference
+    reference, module = TorchEngine(network), _faster()
+    return reference if module is None else GatedEngine(NativeEngine(network, steps, module), reference)
 
 
 def engine_here() -> str:
     """Return what networks are first tried on in this process, for people who want to know before a run."""
+    module = _faster()
+    return torch_name(device()) if module is None else native.engine_name(module)
+
+
+def _faster() -> ModuleType | None:
+    """Kernels that beat PyTorch here."""
     module = native.best()
-    fast = f"native-{module.__name__.rpartition('_')[2]}" if module is not None else ""
-    return fast if fast in _FASTER and device().type == "cpu" else f"torch-{device().type}"
+    return module if module is not None and device().type == "cpu" and native.engine_name(module) in _FASTER else None
 
 
 def _values(tensor: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -21,6 +21,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def torch_name(on: torch.device) -> str:
+    """Return what PyTorch is called as an engine `on` a device."""
+    return f"torch-{on.type}"
+
+
 @contextmanager
 def single_thread() -> Iterator[None]:
     """Run torch on one thread: sums split over threads round differently, and Dask runs one task a core already."""
@@ -55,7 +60,7 @@ class TorchEngine:
     def __init__(self, network: torch.nn.Module) -> None:
         self._device = device()
         self._network = network.to(self._device).eval()
-        self.name = f"torch-{self._device.type}"
+        self.name = torch_name(self._device)
 
     def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """See :class:`Engine`."""

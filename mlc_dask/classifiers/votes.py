@@ -56,7 +56,7 @@ class NativeForest:
     """Votes counted by the compiled kernels of `module`, on the digital numbers as they are."""
 
     def __init__(self, arrays: Arrays, features: int, module: ModuleType) -> None:
-        self.name = f"native-{module.__name__.rpartition('_')[2]}"
+        self.name = native.engine_name(module)
         self._forest = module.Forest(
             features=features, **{name: np.ascontiguousarray(array) for name, array in arrays.items()}
         )

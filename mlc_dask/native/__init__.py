@@ -46,3 +46,8 @@ def available() -> list[str]:
     except ImportError:
         return []
     return [name for name in LEVELS if name in runs]
+
+
+def engine_name(module: ModuleType) -> str:
+    """Return what engines on `module` are called, e.g. ``native-avx2``."""
+    return f"native-{module.__name__.rpartition('_')[2]}"

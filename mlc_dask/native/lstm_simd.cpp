@@ -7,6 +7,7 @@
 // every weight read once and broadcast, every input one load for four gates. The unit's cell is updated while the sums
 // are still in registers, so that gates never see memory. A block of BLOCK pixels goes through all steps of a layer and
 // direction before the next: a step's inputs stay in the first-level cache, while the weights pass by.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <new>
@@ -25,7 +26,7 @@ struct Free {
 };
 using Buffer = std::unique_ptr<float[], Free>;
 
-static Buffer buffer(size_t count) {
+Buffer buffer(size_t count) {
     Buffer made(new (std::align_val_t{64}) float[count]);
     std::fill_n(made.get(), count, 0.f);
     return made;
@@ -105,14 +106,7 @@ private:
                     rows[b * BLOCK + p] = p < count ? (float(from[p]) - mean_[b]) * over_std_[b] : 0.f;
             }
             for (int p = 0; p < BLOCK; p += WIDTH) {
-                Floats sum{}, squares{};
-                for (int b = 0; b < n_.bands; b++) sum += load(rows + b * BLOCK + p);
-                const Floats mu = sum / float(n_.bands);
-                for (int b = 0; b < n_.bands; b++) {
-                    const Floats off = load(rows + b * BLOCK + p) - mu;
-                    squares += off * off;
-                }
-                const Floats scale = over_root(squares / float(n_.bands) + EPSILON);
+                const auto [mu, scale] = norm(rows + p, n_.bands);
                 for (int b = 0; b < n_.bands; b++) {
                     float* at = rows + b * BLOCK + p;
                     store(at, (load(at) - mu) * scale * gain_[b] + bias_[b]);
@@ -121,9 +115,21 @@ private:
         }
     }
 
-    static Floats over_root(Floats value) {
-        for (int i = 0; i < WIDTH; i++) value[i] = 1 / std::sqrt(value[i]);
-        return value;
+    // LayerNorm over `count` rows of BLOCK: what to take away, and what to multiply by.
+    struct Norm {
+        Floats mu, scale;
+    };
+    static Norm norm(const float* rows, int count) {
+        Floats sum{}, squares{};
+        for (int r = 0; r < count; r++) sum += load(rows + size_t(r) * BLOCK);
+        const Floats mu = sum / float(count);
+        for (int r = 0; r < count; r++) {
+            const Floats off = load(rows + size_t(r) * BLOCK) - mu;
+            squares += off * off;
+        }
+        Floats scale = squares / float(count) + EPSILON;
+        for (int i = 0; i < WIDTH; i++) scale[i] = 1 / std::sqrt(scale[i]);
+        return {mu, scale};
     }
 
     // One layer in one direction over all steps. Outputs of layer l stand in output[l % 2].
@@ -182,14 +188,7 @@ private:
     void answer(const float* cells, int count, uint8_t* position, float* probability) const {
         const int states = n_.states();
         for (int p = 0; p < count; p += WIDTH) {
-            Floats sum{}, squares{};
-            for (int s = 0; s < states; s++) sum += load(cells + size_t(s) * BLOCK + p);
-            const Floats mu = sum / float(states);
-            for (int s = 0; s < states; s++) {
-                const Floats off = load(cells + size_t(s) * BLOCK + p) - mu;
-                squares += off * off;
-            }
-            const Floats scale = over_root(squares / float(states) + EPSILON);
+            const auto [mu, scale] = norm(cells + p, states);
             Floats best = all(-INFINITY), total{};
             Ints winner{};
             for (int c = 0; c < n_.classes; c++) {

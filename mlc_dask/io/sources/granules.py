@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -200,6 +201,17 @@ def _name(time: datetime, platform: str, orbit: int | None) -> str:
 
 def _version(baseline: str) -> tuple[int, ...]:
     return tuple(int(p) for p in baseline.split(".") if p.isdigit())
+
+
+@contextmanager
+def understood(problem: str, fix: str) -> Iterator[None]:
+    """Turn what a parser raises for metadata of the wrong kind into bad input: the `problem`, the cause, the `fix`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{problem} ({error!r}); {fix}") from error
 
 
 def required(folder: Path, setting: str) -> Path:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pystac
 from affine import Affine
-from rasterio.errors import CRSError
 
 from mlc_dask.acquisitions import Asset, Granule, utc
 from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
-from mlc_dask.io.sources.granules import MASK
+from mlc_dask.io.sources.granules import MASK, understood
 
 _PRODUCT = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L\w\w)_\d{8}T\d{6}_(?:N(?P<major>\d\d)(?P<minor>\d\d)_)?"
@@ -46,12 +45,8 @@ def granule_of(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Se
     InputError
         For Level-1C, for missing assets, for metadata of unfit types, and where nothing tells the radiometric offset.
     """
-    try:
+    with understood(f"{item.id}: its metadata is unfit", "correct the item, or leave it out"):
         return _granule(item, bands, aliases)
-    except InputError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError, CRSError) as error:
-        raise InputError(f"{item.id}: its metadata is unfit ({error!r}); correct the item, or leave it out") from error
 
 
 def _granule(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> Granule:

@@ -7,6 +7,7 @@ import re
 import stat
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,7 @@ from mlc_dask.errors import InputError
 from mlc_dask.grids import Grid
 from mlc_dask.io.rasters import open_raster
 from mlc_dask.io.sources.area import AreaSource
-from mlc_dask.io.sources.granules import required
+from mlc_dask.io.sources.granules import required, understood
 
 FIX = "fetch the product again"
 _UNREADABLE = (
@@ -92,15 +93,12 @@ class ProductSource(AreaSource):
                     raise InputError(f"{path} is {own.label}, but its product {granule.grid.label}; {FIX}")
 
     def _understood(self, product: Product) -> list[Granule]:
-        try:
+        with understood(f"{product.place}: metadata is incomplete", FIX):
             return self._granules(product)
-        except InputError:
-            raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{product.place}: metadata is incomplete ({error!r}); {FIX}") from error
 
+    @abstractmethod
     def _granules(self, product: Product) -> list[Granule]:
-        raise NotImplementedError
+        """Granules of one product."""
 
     def _products(self) -> Iterator[Product]:
         for place, folders, files in os.walk(required(self.folder, "source.folder"), onerror=_tell, followlinks=True):

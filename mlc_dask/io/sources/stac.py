@@ -94,11 +94,11 @@ class Stac(AreaSource):
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
         """Acquisitions of the area and the years, by the items' metadata."""
-        return self._catalogue(self._granules(years), years, self.catalogue_url)
+        return self._catalogue(self._granules(self._items(years)), years, self.catalogue_url)
 
-    def _granules(self, years: Sequence[int] | None) -> list[Granule]:
+    def _granules(self, items: Iterable[pystac.Item]) -> list[Granule]:
         names = [*self.bands, *([MASK] if self.mask is not None else [])]
-        found = [granule_of(item, names, self._aliases) for item in self._items(years)]
+        found = [granule_of(item, names, self._aliases) for item in items]
         for granule in found:
             for asset in granule.assets.values():
                 check_href(asset.href, self.hosts)
@@ -135,10 +135,9 @@ class Stac(AreaSource):
             with environment(href) as file:
                 own = Grid.of(file)
                 _refuse_elsewhere(granule, name, own)
-                if not _fits(own, grid, name):
+                how = _loadable(own, grid, name, method)
+                if how is None:
                     return read_on(href, grid, nodata=asset.nodata, method=method)
-                # Where pixels are whole times larger, no value is made up.
-                how = method if own.steps_to(grid) is None else "nearest"
                 found = odc.stac.load(
                     [item], bands=[name], geobox=box, resampling=how, dtype="uint8" if name == MASK else "uint16",
                     nodata=asset.nodata, fail_on_error=True, stac_cfg=_QUIET,
@@ -162,21 +161,24 @@ class Stac(AreaSource):
         """Files of a catalogue on this machine, and its assets that are."""
         if "://" in self.catalogue_url:
             return []
-        assets = {a.href for g in self._granules(None) for a in g.assets.values()}
-        items = {str(item.get_self_href()) for item in self._items(None)}
-        return sorted(f for f in {self.catalogue_url, *assets, *items} if Path(f).is_file())
+        items = list(self._items(None))
+        assets = {a.href for g in self._granules(items) for a in g.assets.values()}
+        places = {str(item.get_self_href()) for item in items}
+        return sorted(f for f in {self.catalogue_url, *assets, *places} if Path(f).is_file())
 
 
 _QUIET = {"*": {"warnings": "ignore"}}
 
 
-def _fits(own: Grid, grid: Grid, name: str) -> bool:
-    """Whether odc-stac shows a file on `grid` as it is: pixel by pixel, or as a band only looked at in the large.
+def _loadable(own: Grid, grid: Grid, name: str, method: Method) -> Method | None:
+    """How odc-stac gets a file onto `grid` rightly, None where it does not.
 
-    Its warps depend on the window, and its coarse reads take overviews, which make up classes of a mask.
+    Pixels that are whole times larger are repeated, so that no value is made up; a band may be looked at in the large.
+    Other warps depend on the window, and coarse reads take overviews, which make up classes of a mask.
     """
-    coarse = name != MASK and own.same_crs(grid) and grid.pixel > own.pixel
-    return coarse or own.steps_to(grid) is not None
+    if own.steps_to(grid) is not None:
+        return "nearest"
+    return method if name != MASK and own.same_crs(grid) and grid.pixel > own.pixel else None
 
 
 def _refuse_elsewhere(granule: Granule, name: str, own: Grid) -> None:
