@@ -27,6 +27,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, Context, RandomForest, TrainingSet, load_model, save_model
 from mlc_dask.classifiers.engines import BATCH, TorchEngine
+from mlc_dask.classifiers.network import LSTMNetwork
 from mlc_dask.errors import InputError
 from mlc_dask.legend import DEFAULT_LEGEND
 
@@ -566,13 +567,13 @@ class TestLSTM:
     def test_the_network_sees_whole_batches_only(self, count: int) -> None:
         seen: list[torch.Tensor] = []
 
-        class Watched(torch.nn.Module):
+        class Watched(LSTMNetwork):
             def forward(self, dn: torch.Tensor) -> torch.Tensor:
                 seen.append(dn.clone())
                 return torch.zeros(len(dn), 2)
 
         dn, _ = pixels(count)
-        TorchEngine(Watched()).classify(dn)
+        TorchEngine(Watched(B, 2, layers=1, hidden=1, bidirectional=False, dropout=0.0)).classify(dn)
         assert {tuple(x.shape) for x in seen} == {(BATCH, T, B)}
         together = torch.cat(seen).numpy()
         assert np.array_equal(together[:count], dn.transpose(2, 0, 1))

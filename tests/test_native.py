@@ -7,7 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from itertools import pairwise
+from itertools import pairwise, product
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -37,6 +37,7 @@ SHAPES = [
     (12, 10, 2, 33, True, 11),
     (1, 2, 3, 2, False, 2),
     (5, 40, 2, 16, True, 1),
+    (3, 12, 2, 32, True, 7),
 ]
 
 
@@ -63,12 +64,15 @@ def series(shape: tuple[int, ...], pixels: int, seed: int = 1) -> Array:
 def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType) -> None:
     net, dn = network(shape), series(shape, 500)
     net.standardise(dn.transpose(2, 0, 1))
-    position, probability = NativeEngine(net, shape[0], module).classify(dn)
+    engine = NativeEngine(net, shape[0], module)
+    position, probability = engine.classify(dn)
     expected = TorchEngine(net).probabilities(dn)
-    # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability.
-    np.testing.assert_allclose(probability, expected.max(axis=1), atol=2e-5)
+    # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability. On tiles
+    # products have 8 bits, and these are large weights; test_tiles is closer.
+    near, equal = (0.05, 0.98) if engine.name == "native-amx" else (2e-5, 0.999)
+    np.testing.assert_allclose(probability, expected.max(axis=1), atol=near)
     apart = expected.max(axis=1) - expected[np.arange(500), position]
-    assert apart.max() <= 2e-5 and (position == expected.argmax(axis=1)).mean() >= 0.999
+    assert apart.max() <= near and (position == expected.argmax(axis=1)).mean() >= equal
     assert shape[-1] == 1 or len(np.unique(position)) > 1
 
 
@@ -91,9 +95,8 @@ def test_saturated_gates_and_far_values(module: ModuleType) -> None:
 @settings(max_examples=30, deadline=None)
 @given(cuts=st.lists(st.integers(0, 200), max_size=4))
 def test_a_pixel_does_not_depend_on_its_neighbours(cuts: list[int]) -> None:
-    shape = SHAPES[2]
-    dn = series(shape, 200)
-    for name in native.available():
+    for shape, name in product((SHAPES[2], SHAPES[-1]), native.available()):
+        dn = series(shape, 200)
         engine = NativeEngine(network(shape), shape[0], import_module(f"mlc_dask.native._{name}"))
         whole = engine.classify(dn)
         edges = [0, *sorted(cuts), 200]
@@ -102,8 +105,8 @@ def test_a_pixel_does_not_depend_on_its_neighbours(cuts: list[int]) -> None:
             assert np.concatenate([p[i] for p in parts]).tobytes() == whole[i].tobytes()
 
 
-def test_threads_at_once(module: ModuleType) -> None:
-    shape = SHAPES[3]
+@pytest.mark.parametrize("shape", [SHAPES[3], SHAPES[-1]], ids=str)
+def test_threads_at_once(shape: Any, module: ModuleType) -> None:
     engine, dn = NativeEngine(network(shape), shape[0], module), series(shape, 2_000)
     expected = engine.classify(dn)
     with ThreadPoolExecutor(4) as pool:
@@ -181,7 +184,7 @@ def test_the_environment_chooses() -> None:
     assert choice("").stdout.strip() == f"mlc_dask.native._{native.available()[0]}"
     assert choice("off").stdout.strip() == "None"
     assert choice("baseline").stdout.strip() == "mlc_dask.native._baseline"
-    assert "MLC_DASK_NATIVE='fast' is unknown; set it to avx512, avx2, baseline or off" in choice("fast").stderr
+    assert "MLC_DASK_NATIVE='fast' is unknown; set it to amx, avx512, avx2, baseline or off" in choice("fast").stderr
 
 
 def test_a_level_that_this_processor_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +213,23 @@ def test_a_network_runs_on_what_beats_torch(module: ModuleType, monkeypatch: pyt
     expected = f"native-{level}" if level != "baseline" and not torch.cuda.is_available() else "torch-"
     assert engine_of(network(SHAPES[2]), 7).name.startswith(expected)
     assert forest_engine(*grown(0, n_estimators=1)).name == f"native-{level}"
+
+
+def test_where_pytorch_has_tiles_it_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(native, "best", lambda: None)
+    shape = (4, 10, 2, 32, True, 6)
+    net, dn = network(shape), series(shape, 300)
+    net.standardise(dn.transpose(2, 0, 1))
+    assert engine_of(net, 4).name == "torch-bf16"
+    low = TorchEngine(net.with_recurrence_in(torch.bfloat16))
+    position, probability = low.classify(dn)
+    expected = TorchEngine(net).probabilities(dn)
+    assert low.name == "torch-bf16" and 0 < np.abs(probability - expected.max(axis=1)).max() <= 0.05
+    assert (position == expected.argmax(axis=1)).mean() >= 0.98
+    monkeypatch.setenv("MLC_DASK_NATIVE", "baseline")
+    assert engine_of(net, 4).name == "torch-cpu", "asked for something else"
 
 
 # The gate

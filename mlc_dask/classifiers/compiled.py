@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from mlc_dask import native
-from mlc_dask.classifiers.engines import Engine, Series, TorchEngine, device, torch_name
+from mlc_dask.classifiers.engines import Engine, Series, TorchEngine, device
 from mlc_dask.classifiers.network import LSTMNetwork
 
 _SAMPLE: Final = 1024
@@ -24,7 +24,7 @@ _EQUAL: Final = 0.999
 _NEAR: Final = 0.02
 """Most by which the reference may prefer its own class where the labels differ."""
 
-_FASTER: Final = ("native-avx512", "native-avx2")
+_FASTER: Final = ("native-amx", "native-avx512", "native-avx2")
 """Engines that beat PyTorch; plain 128-bit vectors do not (decision 008)."""
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ class NativeEngine:
         lstm, state = network.lstm, {n: _values(t) for n, t in network.state_dict().items()}
         directions = ("", "_reverse")[: 2 if lstm.bidirectional else 1]
         parts = [f"l{layer}{direction}" for layer in range(lstm.num_layers) for direction in directions]
-        self.name = native.engine_name(module)
         self._network = module.Lstm(
             steps=steps,
             layers=lstm.num_layers,
@@ -53,6 +52,7 @@ class NativeEngine:
             head=state["head.weight"],
             head_bias=state["head.bias"],
         )
+        self.name = f"native-{self._network.kernel}"
 
     def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """See :class:`~mlc_dask.classifiers.engines.Engine`; other threads run meanwhile."""
@@ -102,21 +102,29 @@ class GatedEngine:
 
 
 def engine_of(network: LSTMNetwork, steps: int) -> Engine:
-    """Return the fastest engine for `network` on this machine: CUDA, then compiled kernels, then plain PyTorch."""
-    reference, module = TorchEngine(network), _faster()
-    return reference if module is None else GatedEngine(NativeEngine(network, steps, module), reference)
+    """Return the fastest engine for `network` on this machine, held to plain PyTorch: see :func:`engine_here`."""
+    reference, name = TorchEngine(network), engine_here()
+    module = native.best()
+    if module is not None and name.startswith("native-"):
+        return GatedEngine(NativeEngine(network, steps, module), reference)
+    if name == "torch-bf16":
+        return GatedEngine(TorchEngine(network.with_recurrence_in(torch.bfloat16)), reference)
+    return reference
 
 
 def engine_here() -> str:
-    """Return what networks are first tried on in this process, for people who want to know before a run."""
-    module = _faster()
-    return torch_name(device()) if module is None else native.engine_name(module)
+    """Return what networks are first tried on in this process.
 
-
-def _faster() -> ModuleType | None:
-    """Kernels that beat PyTorch here."""
+    The fastest by decision 008: CUDA, matrix tiles by compiled kernels, tiles by PyTorch unless other kernels are asked
+    for, compiled vectors, plain PyTorch. A network that does not fit tiles runs on the vectors of the same kernels.
+    """
+    if device().type != "cpu":
+        return f"torch-{device().type}"
     module = native.best()
-    return module if module is not None and device().type == "cpu" and native.engine_name(module) in _FASTER else None
+    name = native.engine_name(module) if module else ""
+    if name != "native-amx" and native.level_asked() in ("", "off") and torch.cpu._is_amx_tile_supported():
+        return "torch-bf16"
+    return name if name in _FASTER else "torch-cpu"
 
 
 def _values(tensor: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mlc_dask.classifiers.network import LSTMNetwork
+
 Series = npt.NDArray[np.uint16]
 
 # Part of the result: kernels are chosen by the shape of a batch, and another kernel may differ in the last bit.
@@ -19,11 +21,6 @@ BATCH: Final = 256
 def device() -> torch.device:
     """Return the CUDA device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def torch_name(on: torch.device) -> str:
-    """Return what PyTorch is called as an engine `on` a device."""
-    return f"torch-{on.type}"
 
 
 @contextmanager
@@ -55,12 +52,15 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """Runs a network of log-probabilities (batch, T, B) float32 → (batch, K) in plain PyTorch: the reference."""
+    """Runs a network of log-probabilities (batch, T, B) float32 → (batch, K) in plain PyTorch.
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    As it is it is the reference; with its recurrence in bfloat16 it is an engine of its own.
+    """
+
+    def __init__(self, network: LSTMNetwork) -> None:
         self._device = device()
         self._network = network.to(self._device).eval()
-        self.name = torch_name(self._device)
+        self.name = f"torch-{self._device.type}" if network.dtype is torch.float32 else "torch-bf16"
 
     def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """See :class:`Engine`."""

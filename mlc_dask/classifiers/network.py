@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -42,9 +44,20 @@ class LSTMNetwork(nn.Module):
     def forward(self, dn: Tensor) -> Tensor:
         """Return log-probabilities (N, K) of series (N, T, D)."""
         x = self.input_norm((dn - self.mean) / self.std)
-        _, (_, cells) = self.lstm(x)
-        states = cells.transpose(0, 1).flatten(1)
+        _, (_, cells) = self.lstm(x.to(self.dtype))
+        states = cells.to(x.dtype).transpose(0, 1).flatten(1)
         return torch.log_softmax(self.head(self.state_norm(states)), dim=1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the recurrent layers compute in."""
+        return next(self.lstm.parameters()).dtype
+
+    def with_recurrence_in(self, dtype: torch.dtype) -> LSTMNetwork:
+        """Return a copy whose recurrent layers alone compute in `dtype`; normalisations and the head stay float32."""
+        made = copy.deepcopy(self)
+        made.lstm.to(dtype)
+        return made
 
     def standardise(self, dn: npt.NDArray[np.uint16]) -> None:
         """Set `mean` and `std` to those of the bands of `dn` (N, T, D) uint16; a constant band keeps std 1."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from mlc_dask.errors import InputError
 
-LEVELS: Final = ("avx512", "avx2", "baseline")
+LEVELS: Final = ("amx", "avx512", "avx2", "baseline")
 """Instruction sets that there may be modules for, the fastest first."""
 
 
@@ -27,7 +27,7 @@ def best() -> ModuleType | None:
     InputError
         If the environment asks for one that cannot be had.
     """
-    asked = os.environ.get("MLC_DASK_NATIVE", "")
+    asked = level_asked()
     if asked not in ("", "off", *LEVELS):
         raise InputError(f"MLC_DASK_NATIVE={asked!r} is unknown; set it to {', '.join(LEVELS)} or off")
     if asked == "off":
@@ -37,6 +37,11 @@ def best() -> ModuleType | None:
         raise InputError(f"MLC_DASK_NATIVE={asked} was not built or does not run on this processor; unset it")
     name = asked or next(iter(found), None)
     return import_module(f"{__name__}._{name}") if name else None
+
+
+def level_asked() -> str:
+    """Return what the environment asks for: a name of :data:`LEVELS`, ``off``, or nothing."""
+    return os.environ.get("MLC_DASK_NATIVE", "")
 
 
 def available() -> list[str]:

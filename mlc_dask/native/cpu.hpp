@@ -1,9 +1,39 @@
-// What this processor can do, asked of the processor itself.
+// What this processor and its system can do, asked of themselves.
 #pragma once
 #include <string>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
 namespace mlc {
+
+#if defined(__x86_64__)
+// Matrix tiles in bfloat16 beside float16 vectors: the processor has them, the system saves them, and Linux, which wants
+// to be asked, lets this process use them.
+inline bool has_tiles() {
+    unsigned a, b, c, d;
+    constexpr unsigned NEEDED = 1u << 22 | 1u << 23 | 1u << 24;  // AMX-BF16, AVX512-FP16, AMX-TILE
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & NEEDED) != NEEDED) return false;
+    constexpr unsigned SAVES = 1u << 27;  // OSXSAVE
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & SAVES)) return false;
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    constexpr unsigned TILES = 3u << 17, DATA = 18;
+    if ((low & TILES) != TILES) return false;
+#if defined(__linux__)
+    constexpr long ARCH_REQ_XCOMP_PERM = 0x1023;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, DATA) == 0;
+#else
+    return false;
+#endif
+}
+#endif
 
 inline std::vector<std::string> features() {
     std::vector<std::string> found;
@@ -11,8 +41,10 @@ inline std::vector<std::string> features() {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back("avx2");
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd")) {
         found.push_back("avx512");
+        if (has_tiles()) found.push_back("amx");
+    }
 #endif
     return found;
 }

@@ -5,11 +5,14 @@
 
 namespace mlc {
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(MLC_EMULATED)
+constexpr const char* LEVEL = "avx512";
 constexpr int WIDTH = 16, VECTORS = 3, UNITS = 2;  // 24 of 32 registers are sums
 #elif defined(__AVX__)
+constexpr const char* LEVEL = "avx2";
 constexpr int WIDTH = 8, VECTORS = 3, UNITS = 1;  // 12 of 16
 #else
+constexpr const char* LEVEL = "baseline";
 constexpr int WIDTH = 4, VECTORS = 3, UNITS = 1;
 #endif
 
@@ -26,8 +29,8 @@ inline Floats load(const float* from) {
 
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
 
-inline Ints bits(Floats value) { return reinterpret_cast<Ints&>(value); }
-inline Floats floats(Ints value) { return reinterpret_cast<Floats&>(value); }
+inline Ints bits(Floats value) { return Ints(value); }
+inline Floats floats(Ints value) { return Floats(value); }
 
 inline Floats least(Floats a, Floats b) { return a < b ? a : b; }
 inline Floats greatest(Floats a, Floats b) { return a > b ? a : b; }

@@ -29,12 +29,16 @@ struct Network : Shape {
 // A network laid out for one kind of processor. Calls from several threads at once are safe.
 struct Engine {
     virtual ~Engine() = default;
+    virtual const char* name() const = 0;
     // Position of the best class (pixels), the first one at a tie, and its probability (pixels).
     // dn: (steps, bands, pixels). A pixel's answer does not depend on the pixels beside it.
     virtual void classify(const uint16_t* dn, size_t pixels, uint8_t* position, float* probability) const = 0;
 };
 
-// Each module has one.
-std::unique_ptr<Engine> make_engine(const Network& network);
+std::unique_ptr<Engine> simd_engine(const Network& network);
+
+// On matrix tiles: only for processors that have them, and hidden layers of whole tiles.
+std::unique_ptr<Engine> amx_engine(const Network& network);
+inline bool amx_fits(const Shape& shape) { return shape.hidden % 32 == 0; }
 
 }  // namespace mlc

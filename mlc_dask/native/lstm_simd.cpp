@@ -8,29 +8,16 @@
 // are still in registers, so that gates never see memory. A block of BLOCK pixels goes through all steps of a layer and
 // direction before the next: a step's inputs stay in the first-level cache, while the weights pass by.
 #include <algorithm>
-#include <cmath>
 #include <memory>
-#include <new>
 #include <vector>
 
-#include "lanes.hpp"
-#include "lstm.hpp"
+#include "buffer.hpp"
+#include "ends.hpp"
 
 namespace mlc {
 namespace {
 
 constexpr int BLOCK = VECTORS * WIDTH;
-
-struct Free {
-    void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
-};
-using Buffer = std::unique_ptr<float[], Free>;
-
-Buffer buffer(size_t count) {
-    Buffer made(new (std::align_val_t{64}) float[count]);
-    std::fill_n(made.get(), count, 0.f);
-    return made;
-}
 
 // Inputs of a step, (rows, BLOCK), and the weights that they meet.
 struct Operand {
@@ -40,35 +27,38 @@ struct Operand {
 
 class SimdEngine final : public Engine {
 public:
-    explicit SimdEngine(const Network& network) : n_(network) {
+    explicit SimdEngine(const Network& network) : n_(network), ends_(network) {
         for (int layer = 0; layer < n_.layers; layer++)
             for (int d = 0; d < n_.directions; d++) weights_.push_back(packed(network, layer, d));
-        copy(network);
     }
+
+    const char* name() const override { return LEVEL; }
 
     void classify(const uint16_t* dn, size_t pixels, uint8_t* position, float* probability) const override {
         const size_t plane = size_t(n_.directions) * n_.hidden * BLOCK;
-        Work w{buffer(size_t(n_.steps) * n_.bands * BLOCK), {buffer(n_.steps * plane), buffer(n_.steps * plane)},
-               buffer(size_t(n_.states()) * BLOCK)};
+        Work w{buffer<float>(size_t(n_.steps) * n_.bands * BLOCK),
+               {buffer<float>(n_.steps * plane), buffer<float>(n_.steps * plane)},
+               buffer<float>(size_t(n_.states()) * BLOCK)};
         for (size_t start = 0; start < pixels; start += BLOCK) {
             const int count = int(std::min<size_t>(BLOCK, pixels - start));
-            normalise(dn + start, pixels, count, w.input.get());
+            ends_.normalise<BLOCK>(dn + start, pixels, count, w.input.get());
             for (int layer = 0; layer < n_.layers; layer++)
                 for (int d = 0; d < n_.directions; d++) run(layer, d, w);
-            answer(w.cells.get(), count, position + start, probability + start);
+            for (int p = 0; p < count; p += WIDTH)
+                ends_.answer<BLOCK>(w.cells.get() + p, count - p, position + start + p, probability + start + p);
         }
     }
 
 private:
     struct Work {
-        Buffer input, output[2], cells;
+        Buffer<float> input, output[2], cells;
     };
 
     // (units / UNITS, inputs + hidden, UNITS, 4), scaled so that gates are exponents of two: see `update`.
-    Buffer packed(const Network& n, int layer, int d) const {
+    Buffer<float> packed(const Network& n, int layer, int d) const {
         const int inputs = n.inputs(layer), at = layer * n.directions + d, rows = inputs + n.hidden;
         const int units = (n.hidden + UNITS - 1) / UNITS * UNITS;
-        Buffer made = buffer(size_t(units) * rows * 4);
+        Buffer<float> made = buffer<float>(size_t(units) * rows * 4);
         for (int u = 0; u < n.hidden; u++)
             for (int g = 0; g < 4; g++)
                 for (int k = 0; k < rows; k++) {
@@ -79,57 +69,6 @@ private:
                         weight * (g == 2 ? -2 * LOG2E : -LOG2E);
                 }
         return made;
-    }
-
-    void copy(const Network& n) {
-        for (int b = 0; b < n.bands; b++) {
-            mean_.push_back(n.mean[b]), over_std_.push_back(1 / n.std[b]);
-            gain_.push_back(n.norm_gain[b]), bias_.push_back(n.norm_bias[b]);
-        }
-        for (int c = 0; c < n.classes; c++) {
-            float bias = n.head_bias[c];
-            for (int s = 0; s < n.states(); s++) {
-                head_.push_back(n.head[size_t(c) * n.states() + s] * n.state_gain[s]);
-                bias += n.head[size_t(c) * n.states() + s] * n.state_bias[s];
-            }
-            head_bias_.push_back(bias);
-        }
-    }
-
-    // Standardise the bands and normalise them over each other: (steps, bands, BLOCK); lanes past `count` are zero.
-    void normalise(const uint16_t* dn, size_t stride, int count, float* to) const {
-        for (int t = 0; t < n_.steps; t++) {
-            float* rows = to + size_t(t) * n_.bands * BLOCK;
-            for (int b = 0; b < n_.bands; b++) {
-                const uint16_t* from = dn + (size_t(t) * n_.bands + b) * stride;
-                for (int p = 0; p < BLOCK; p++)
-                    rows[b * BLOCK + p] = p < count ? (float(from[p]) - mean_[b]) * over_std_[b] : 0.f;
-            }
-            for (int p = 0; p < BLOCK; p += WIDTH) {
-                const auto [mu, scale] = norm(rows + p, n_.bands);
-                for (int b = 0; b < n_.bands; b++) {
-                    float* at = rows + b * BLOCK + p;
-                    store(at, (load(at) - mu) * scale * gain_[b] + bias_[b]);
-                }
-            }
-        }
-    }
-
-    // LayerNorm over `count` rows of BLOCK: what to take away, and what to multiply by.
-    struct Norm {
-        Floats mu, scale;
-    };
-    static Norm norm(const float* rows, int count) {
-        Floats sum{}, squares{};
-        for (int r = 0; r < count; r++) sum += load(rows + size_t(r) * BLOCK);
-        const Floats mu = sum / float(count);
-        for (int r = 0; r < count; r++) {
-            const Floats off = load(rows + size_t(r) * BLOCK) - mu;
-            squares += off * off;
-        }
-        Floats scale = squares / float(count) + EPSILON;
-        for (int i = 0; i < WIDTH; i++) scale[i] = 1 / std::sqrt(scale[i]);
-        return {mu, scale};
     }
 
     // One layer in one direction over all steps. Outputs of layer l stand in output[l % 2].
@@ -184,35 +123,13 @@ private:
         store(out, (1.f - C) / ((1.f + O) * (1.f + C)));
     }
 
-    // LayerNorm over all cell states, the linear head, and the most probable class; the first one at a tie.
-    void answer(const float* cells, int count, uint8_t* position, float* probability) const {
-        const int states = n_.states();
-        for (int p = 0; p < count; p += WIDTH) {
-            const auto [mu, scale] = norm(cells + p, states);
-            Floats best = all(-INFINITY), total{};
-            Ints winner{};
-            for (int c = 0; c < n_.classes; c++) {
-                Floats dot{};
-                for (int s = 0; s < states; s++)
-                    dot += (load(cells + size_t(s) * BLOCK + p) - mu) * head_[size_t(c) * states + s];
-                const Floats logit = (dot * scale + head_bias_[c]) * LOG2E;
-                const Ints better = logit > best;
-                const Floats top = better ? logit : best;
-                total = total * power_of_two(best - top) + power_of_two(logit - top);
-                best = top, winner = better ? Ints{} + c : winner;
-            }
-            for (int i = 0; i < WIDTH && p + i < count; i++)
-                position[p + i] = uint8_t(winner[i]), probability[p + i] = 1 / total[i];
-        }
-    }
-
     Shape n_;
-    std::vector<Buffer> weights_;
-    std::vector<float> mean_, over_std_, gain_, bias_, head_, head_bias_;
+    std::vector<Buffer<float>> weights_;
+    Ends ends_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> make_engine(const Network& network) { return std::make_unique<SimdEngine>(network); }
+std::unique_ptr<Engine> simd_engine(const Network& network) { return std::make_unique<SimdEngine>(network); }
 
 }  // namespace mlc

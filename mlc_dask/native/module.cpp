@@ -1,4 +1,4 @@
-// The Python face of the kernels. One source makes a module for every instruction set: _baseline, _avx2, _avx512.
+// The Python face of the kernels. One source makes a module for every instruction set, _baseline among them.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -62,8 +62,14 @@ public:
         n.state_gain = state_gain.data(), n.state_bias = state_bias.data();
         n.head = head.data(), n.head_bias = head_bias.data();
         shape_ = n;
-        engine_ = mlc::make_engine(n);
+#ifdef __AMX_BF16__
+        engine_ = mlc::amx_fits(n) ? mlc::amx_engine(n) : mlc::simd_engine(n);
+#else
+        engine_ = mlc::simd_engine(n);
+#endif
     }
+
+    std::string kernel() const { return engine_->name(); }
 
     void classify(Series dn, Codes position, Shares probability) const {
         const size_t pixels = dn.shape(2);
@@ -110,6 +116,7 @@ NB_MODULE(MLC_MODULE, m) {
              nb::arg("std"), nb::arg("norm_gain"), nb::arg("norm_bias"), nb::arg("input_weights"),
              nb::arg("hidden_weights"), nb::arg("state_gain"), nb::arg("state_bias"), nb::arg("head"),
              nb::arg("head_bias"))
+        .def_prop_ro("kernel", &Lstm::kernel, "Instruction set that this network runs on.")
         .def("classify", &Lstm::classify, nb::arg("dn"), nb::arg("position"), nb::arg("probability"));
     nb::class_<Forest>(m, "Forest")
         .def(nb::init<size_t, Column<int64_t>, Column<uint16_t>, Column<uint16_t>, Column<int32_t>, Column<int32_t>,
