@@ -4,11 +4,60 @@
 #include "forest.hpp"
 
 #include <algorithm>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 namespace mlc {
 namespace {
 
-constexpr size_t BLOCK = 2048, LANES = 8;
+constexpr size_t BLOCK = 2048;
+
+// Walk down from the nodes `at` until nobody moves: LANES pixels, their series (LANES, features) one after the other.
+#ifdef __AVX512F__
+constexpr size_t LANES = 64, VECTORS = LANES / 16;
+
+void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, uint32_t* at) {
+    const __m512i low = _mm512_set1_epi32(0xffff), one = _mm512_set1_epi32(1);
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i node[VECTORS], first[VECTORS];
+    for (size_t v = 0; v < VECTORS; v++) {
+        node[v] = _mm512_loadu_si512(at + 16 * v);
+        first[v] = _mm512_mullo_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(int(16 * v))),
+                                      _mm512_set1_epi32(int(features)));
+    }
+    __mmask16 moved;
+    do {
+        moved = 0;
+        for (size_t v = 0; v < VECTORS; v++) {
+            const __m512i test = _mm512_i32gather_epi32(node[v], nodes, 8);
+            const __m512i next = _mm512_i32gather_epi32(node[v], reinterpret_cast<const int*>(nodes) + 1, 8);
+            const __m512i place = _mm512_add_epi32(first[v], _mm512_and_si512(test, low));
+            const __m512i x = _mm512_and_si512(_mm512_i32gather_epi32(place, series, 2), low);
+            const __mmask16 greater = _mm512_cmpgt_epu32_mask(x, _mm512_srli_epi32(test, 16));
+            const __m512i to = _mm512_mask_add_epi32(next, greater, next, one);
+            moved = __mmask16(moved | _mm512_cmpneq_epi32_mask(to, node[v]));
+            node[v] = to;
+        }
+    } while (moved);
+    for (size_t v = 0; v < VECTORS; v++) _mm512_storeu_si512(at + 16 * v, node[v]);
+}
+#else
+constexpr size_t LANES = 8;
+
+void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, uint32_t* at) {
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        for (size_t lane = 0; lane < LANES; lane++) {
+            const Forest::Node node = nodes[at[lane]];
+            const uint32_t next = node.next + (series[lane * features + node.feature] > node.threshold);
+            moved |= next != at[lane];
+            at[lane] = next;
+        }
+    }
+}
+#endif
 
 bool one_hot(const float* shares, size_t rows, size_t classes) {
     return std::all_of(shares, shares + rows * classes, [](float share) { return share == 0 || share == 1; });
@@ -58,17 +107,7 @@ void Forest::vote(const uint16_t* series, size_t root, size_t count, Work& work)
     for (size_t p = 0; p < count; p += LANES) {
         uint32_t at[LANES];
         std::fill_n(at, LANES, uint32_t(root));
-        const uint16_t* x = series + p * features;
-        bool moved = true;
-        while (moved) {
-            moved = false;
-            for (size_t lane = 0; lane < LANES; lane++) {
-                const Node node = nodes_[at[lane]];
-                const uint32_t next = node.next + (x[lane * features + node.feature] > node.threshold);
-                moved |= next != at[lane];
-                at[lane] = next;
-            }
-        }
+        walk(nodes_.data(), series + p * features, features, at);
         for (size_t lane = 0; lane < LANES; lane++) {
             const uint32_t row = row_[at[lane]];
             if (pure_) {
@@ -82,7 +121,8 @@ void Forest::vote(const uint16_t* series, size_t root, size_t count, Work& work)
 }
 
 void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share) const {
-    Work work{std::vector<uint16_t>(BLOCK * features), std::vector<uint16_t>(BLOCK * classes),
+    // One more, since vectors gather four bytes where two are wanted.
+    Work work{std::vector<uint16_t>(BLOCK * features + 1), std::vector<uint16_t>(BLOCK * classes),
               std::vector<double>(BLOCK * classes)};
     for (size_t start = 0; start < pixels; start += BLOCK) {
         const size_t count = std::min(BLOCK, pixels - start);

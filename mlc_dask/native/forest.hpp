@@ -25,12 +25,13 @@ public:
 
     const size_t trees, features, classes;
 
-private:
     // Siblings stand beside each other, so that a comparison is the step to the next node; a leaf leads to itself.
     struct Node {
         uint16_t feature, threshold;
         uint32_t next;
     };
+
+private:
     struct Work;
 
     void lay_out(const Trees& from, size_t tree);
