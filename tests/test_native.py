@@ -25,6 +25,7 @@ from mlc_dask.classifiers.network import LSTMNetwork
 from mlc_dask.classifiers.trees import flatten
 from mlc_dask.classifiers.votes import NativeForest, SklearnForest, forest_engine
 from mlc_dask.errors import InputError
+from mlc_dask.kernels.gaps import _fill, fill
 from tests.cubes import Array
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="the compiled kernels were not built")
@@ -169,6 +170,40 @@ def test_series_of_another_length_are_refused(module: ModuleType) -> None:
     arrays, features = grown(0, n_estimators=1)
     with pytest.raises(ValueError, match="another number of features"):
         NativeForest(arrays, features, module).classify(np.ones((features + 1, 4), np.uint16))
+
+
+# Gaps
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.integers(1, 9), bands=st.integers(1, 4), pixels=st.integers(0, 150), seed=st.integers(0, 1_000),
+    clear=st.sampled_from([0.0, 0.3, 0.9, 1.0]), method=st.sampled_from(["interpolate", "keep"]),
+)  # fmt: skip
+def test_gaps_are_filled_bit_by_bit_as_in_numpy(
+    steps: int, bands: int, pixels: int, seed: int, clear: float, method: Any
+) -> None:
+    random = np.random.default_rng(seed)
+    dn = random.integers(0, 65_536, (steps, bands, pixels)).astype(np.uint16)
+    dn[random.random(dn.shape) > (clear + 3) / 4] = 0
+    usable = (random.random((steps, pixels)) < clear) & (dn != 0).all(axis=1)
+    days = np.cumsum(random.choice([0.5, 1, 3, 5, 17], steps))
+    at = np.flatnonzero(random.random(pixels) < random.choice([0.3, 1.0]))
+    expected = _fill(dn[:, :, at], usable[:, at], days, method)
+    for name in native.available():
+        found = np.full((steps, bands, at.size), 7, np.uint16)
+        module = import_module(f"mlc_dask.native._{name}")
+        module.fill(dn, usable, days, method == "keep", at, found)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(fill(dn, usable, days, method, at), expected)
+
+
+def test_flags_of_other_series_are_refused(module: ModuleType) -> None:
+    dn, days, at = np.ones((3, 2, 5), np.uint16), np.arange(3.0), np.arange(5)
+    with pytest.raises(ValueError, match="those of the series"):
+        module.fill(dn, np.ones((3, 4), bool), days, False, at, dn.copy())
+    with pytest.raises(ValueError, match="a place for every pixel"):
+        module.fill(dn, np.ones((3, 5), bool), days, False, at[:4], dn.copy())
 
 
 # Which engine runs

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mlc_dask import native
 from mlc_dask.errors import InputError
 
 Method = Literal["interpolate", "keep"]
@@ -33,6 +34,7 @@ def fill(
     usable: npt.NDArray[np.bool_],
     days: npt.NDArray[np.float64],
     method: Method = "interpolate",
+    pixels: npt.NDArray[np.intp] | None = None,
 ) -> npt.NDArray[np.uint16]:
     """Fill the gaps of one year, pixel by pixel (METHOD section 3).
 
@@ -50,31 +52,49 @@ def fill(
         (T,) days within the year, strictly increasing.
     method
         ``"interpolate"`` or ``"keep"``.
+    pixels
+        Those that are wanted (Q,), all by default.
 
     Returns
     -------
-    (T, B, P) uint16, rounded to the nearest DN; a new array. A pixel without any date to fill from is 0 throughout.
+    (T, B, Q) uint16, rounded to the nearest DN; a new array. A pixel without any date to fill from is 0 throughout.
 
     Raises
     ------
     InputError
         If the method is unknown or the days do not increase.
     """
-    steps, _, pixels = dn.shape
+    steps = len(dn)
     days = np.asarray(days, np.float64)
-    assert usable.shape == (steps, pixels), (dn.shape, usable.shape)
+    assert usable.shape == (steps, dn.shape[2]), (dn.shape, usable.shape)
     assert days.shape == (steps,), (dn.shape, days.shape)
     if method not in ("interpolate", "keep"):
         raise InputError(f"gaps = {method!r} is unknown; use 'interpolate' or 'keep'")
     if not (np.diff(days) > 0).all():
         raise InputError(f"acquisition days {days.tolist()} do not increase within the year; sort the acquisitions")
+    module = native.best()
+    if module is None:
+        chosen = (dn, usable) if pixels is None else (dn[:, :, pixels], usable[:, pixels])
+        return _fill(*chosen, days, method)
+    at = np.arange(dn.shape[2]) if pixels is None else pixels
+    assert at.size == 0 or (at.min() >= 0 and at.max() < dn.shape[2]), (at.min(), at.max(), dn.shape)
+    filled = np.empty((*dn.shape[:2], at.size), np.uint16)
+    dn, usable = np.ascontiguousarray(dn), np.ascontiguousarray(usable)
+    module.fill(dn, usable, days, method == "keep", np.ascontiguousarray(at, np.int64), filled)
+    return filled
+
+
+def _fill(
+    dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_], days: npt.NDArray[np.float64], method: Method
+) -> npt.NDArray[np.uint16]:
+    """Fill all pixels; the compiled kernel does the same, bit by bit."""
     dn = np.ascontiguousarray(dn)
     source = usable if method == "interpolate" else _has_data(dn)
     filled = dn.copy()
     if source.all():
         return filled
     before, after = _neighbours(source)
-    for step in range(steps):
+    for step in range(len(dn)):
         gap = np.flatnonzero(~source[step])
         if gap.size:
             _fill_step(dn, filled[step], step, gap, (before[step, gap], after[step, gap]), days, method)

@@ -10,6 +10,7 @@
 
 #include "cpu.hpp"
 #include "forest.hpp"
+#include "gaps.hpp"
 #include "lstm.hpp"
 
 namespace nb = nanobind;
@@ -105,9 +106,25 @@ private:
     mlc::Forest forest_;
 };
 
+using Flags = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Filled = nb::ndarray<uint16_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+// The caller has seen that the pixels `at` exist.
+void fill(Series dn, Flags usable, Column<double> days, bool keep, Column<int64_t> at, Filled out) {
+    const mlc::Year year{dn.shape(0), dn.shape(1), dn.shape(2), dn.data(), usable.data(), days.data(), keep};
+    require(usable.shape(0) == year.steps && usable.shape(1) == year.pixels && days.shape(0) == year.steps,
+            "the flags and days are those of the series");
+    require(out.shape(0) == year.steps && out.shape(1) == year.bands && out.shape(2) == at.shape(0),
+            "the output has a place for every pixel");
+    nb::gil_scoped_release released;
+    mlc::fill(year, at.data(), at.shape(0), out.data());
+}
+
 }  // namespace
 
 NB_MODULE(MLC_MODULE, m) {
+    m.def("fill", &fill, nb::arg("dn"), nb::arg("usable"), nb::arg("days"), nb::arg("keep"), nb::arg("at"),
+          nb::arg("out"));
     m.def("features", &mlc::features, "Instruction sets of this processor for which there are modules.");
     nb::class_<Lstm>(m, "Lstm")
         .def(nb::init<int, int, bool, Floats1, Floats1, Floats1, Floats1, std::vector<Floats2>, std::vector<Floats2>,

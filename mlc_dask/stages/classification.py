@@ -183,6 +183,6 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array) -> A
     able = np.flatnonzero(planes[2] >= model.context.min_valid)
     for start in range(0, len(able), _PIXELS_AT_ONCE):
         at = able[start : start + _PIXELS_AT_ONCE]
-        whole = fill(dn[:, :, at], usable[:, at], days, model.context.gaps)
+        whole = fill(dn, usable, days, model.context.gaps, at)
         planes[0, at], planes[1, at] = model.predict(whole)
     return planes.reshape(-1, height, width)
