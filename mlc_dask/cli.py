@@ -196,7 +196,9 @@ def _perform(config: Config, pipeline: Pipeline, until: str | None) -> dict[str,
         console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
         with (
             StepProgress(console, client) as progress,
-            Run(config.output, kinds(config.execution.patch), listener=progress, until=until) as work,
+            Run(
+                config.output, kinds(config.execution.patch), listener=progress, until=until, facts=progress.facts
+            ) as work,
             suppress(StopRun),
         ):
             pipeline(work, config)
@@ -275,7 +277,8 @@ def _origin_line(origin: Origin) -> str:
     record = origin.record
     if record is None:
         return f"{origin.name} {origin.fingerprint[:16]} (given)"
-    return f"[bold]{origin.name}[/] {origin.fingerprint[:16]}  {record['function']}  {record['finished']}"
+    engines = f" on {', '.join(record['engines'])}" if "engines" in record else ""
+    return f"[bold]{origin.name}[/] {origin.fingerprint[:16]}  {record['function']}{engines}  {record['finished']}"
 
 
 def _grow(tree: Tree, origin: Origin) -> None:

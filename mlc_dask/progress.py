@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mlc_dask.run import Event
-from mlc_dask.stages.classification import TRAINING_TOPIC
+from mlc_dask.stages.classification import ENGINE_TOPIC, TRAINING_TOPIC
 
 _POLL_SECONDS = 0.5
 
@@ -49,9 +50,11 @@ class StepProgress:
         self._current: Any = None
         self._since = 0.0
         self._epochs: dict[str, str] = {}
+        self._engines: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         self._client.subscribe_topic(TRAINING_TOPIC, self._on_epoch)
+        self._client.subscribe_topic(ENGINE_TOPIC, self._on_block)
         self._progress.start()
         self._poller.start()
         return self
@@ -68,6 +71,7 @@ class StepProgress:
         match event.state:
             case "started":
                 self._epochs.clear()
+                self._engines.clear()
                 self._since = time.time()
                 self._current = self._progress.add_task(event.step, total=None, detail=_because(event.reason))
             case "reused":
@@ -81,6 +85,10 @@ class StepProgress:
                 self._progress.stop_task(task)
                 self._say(f"{event.step}: {event.state} after {event.seconds:.1f} s")
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the record of the running step shall say: the pixels that every engine classified."""
+        return {"engines": dict(self._engines)} if self._engines else {}
+
     def _say(self, line: str) -> None:
         """Print a line where there is no terminal for bars, as in a log."""
         if not self._console.is_terminal:
@@ -89,6 +97,9 @@ class StepProgress:
     def _on_epoch(self, event: Any) -> None:
         row = event[1]
         self._epochs[row["model"]] = f"{row['model']} epoch {row['epoch']} loss {row['train_loss']:.3f}"
+
+    def _on_block(self, event: Any) -> None:
+        self._engines[event[1]["engine"]] += event[1]["pixels"]
 
     def _poll(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,8 @@ def landscape(
 @dataclass(frozen=True)
 class Threshold:
     """Model that needs no training: class 1 where the mean DN of the first band is below `limit`, else 2."""
+
+    engine: ClassVar[str] = "numpy"
 
     context: Context
     limit: float = 2000.0

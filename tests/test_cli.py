@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import rasterio
 from affine import Affine
 from typer.testing import CliRunner
 
+from mlc_dask import native
 from mlc_dask.classifiers.compiled import engine_here
 from mlc_dask.cli import app
 from mlc_dask.demo import write_demo
@@ -177,14 +179,19 @@ def test_plan_says_what_would_be_done_and_writes_nothing(world: Path, tmp_path: 
 @pytest.mark.slow
 def test_run_until_status_and_explain(world: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
-    result = runner.invoke(app, ["run", str(config), "--until", "product", "--workers", "1"])
+    result = runner.invoke(app, ["run", str(config), "--until", "preliminary", "--workers", "1"])
     assert result.exit_code == 0, result.output
     assert "dashboard: http://127.0.0.1" in result.output and "cube: finished" in result.output
     assert f"engines: {engine_here()} on " in result.output
     status = runner.invoke(app, ["status", str(config)]).output
-    assert re.search(r"product +done", status) and re.search(r"forests +to do", status)
+    assert re.search(r"preliminary +done", status) and re.search(r"models +to do", status)
     told = runner.invoke(app, ["explain", str(tmp_path / "out"), "product"])
     assert told.exit_code == 0 and "acquisitions" in told.output
+    told = runner.invoke(app, ["explain", str(tmp_path / "out"), "preliminary"])
+    (record,) = (tmp_path / "out" / "artifacts").glob("preliminary-*/record.json")
+    engines = json.loads(record.read_bytes())["engines"]
+    forest = native.engine_name(module) if (module := native.best()) else "scikit-learn"
+    assert set(engines) == {forest} and engines[forest] > 0 and f"on {forest}" in told.output
     unknown = runner.invoke(app, ["explain", str(tmp_path / "out"), "nothing"])
     assert unknown.exit_code == 2
 

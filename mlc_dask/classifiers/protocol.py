@@ -108,6 +108,10 @@ class Model(Protocol):
         """One JSON-ready row per training epoch; empty where there are none."""
 
     @property
+    def engine(self) -> str:
+        """What :meth:`predict` runs on in this process, e.g. ``native-avx2``."""
+
+    @property
     def digest(self) -> str:
         """Content of the model in 64 hex digits, from which Dask's token comes as well."""
 

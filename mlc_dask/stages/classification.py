@@ -25,6 +25,9 @@ MULTI_YEAR = "multi-year"
 TRAINING_TOPIC = "mlc-training"
 """Scheduler topic on which the epochs of running trainings are told."""
 
+ENGINE_TOPIC = "mlc-engine"
+"""Scheduler topic on which every block tells the engine that classified it."""
+
 LAYERS = ("label", "confidence", "valid_count")
 _PIXELS_AT_ONCE = 65_536
 
@@ -185,4 +188,6 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array) -> A
         at = able[start : start + _PIXELS_AT_ONCE]
         whole = fill(dn, usable, days, model.context.gaps, at)
         planes[0, at], planes[1, at] = model.predict(whole)
+    if able.size:
+        lazy.tell(ENGINE_TOPIC, {"engine": model.engine, "pixels": int(able.size)})
     return planes.reshape(-1, height, width)
