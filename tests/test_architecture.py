@@ -53,7 +53,7 @@ ROOMS = {
     "run": room(RECORDS, "pydantic"),
     "config": room("errors", "pydantic"),
     "lazy": room("schema", "numpy xarray dask distributed"),
-    "classifiers": room("errors legend kernels native", "numpy torch sklearn safetensors threadpoolctl"),
+    "classifiers": room("errors legend kernels native", "numpy torch triton sklearn safetensors threadpoolctl"),
     "sampling": room("errors legend schema kernels lazy", "numpy xarray"),
     "stages": room(LOW, "numpy pandas xarray dask", apart=True),
     "io": room(

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 
 from mlc_dask import native
+from mlc_dask.classifiers import cuda
+from mlc_dask.classifiers.cuda import StreamedEngine, in_float16
 from mlc_dask.classifiers.engines import Engine, Series, TorchEngine, device
 from mlc_dask.classifiers.network import LSTMNetwork
 
@@ -103,7 +105,11 @@ class GatedEngine:
 
 def engine_of(network: LSTMNetwork, steps: int) -> Engine:
     """Return the fastest engine for `network` on this machine, held to plain PyTorch: see :func:`engine_here`."""
-    reference, name = TorchEngine(network), engine_here()
+    name = engine_here()
+    if name.startswith("cuda-"):
+        layers = in_float16(network, name.removeprefix("cuda-"))
+        return GatedEngine(StreamedEngine(layers, name=name, on=device()), TorchEngine(network))
+    reference = TorchEngine(network)
     module = native.best()
     if module is not None and name.startswith("native-"):
         return GatedEngine(NativeEngine(network, steps, module), reference)
@@ -115,11 +121,12 @@ def engine_of(network: LSTMNetwork, steps: int) -> Engine:
 def engine_here() -> str:
     """Return what networks are first tried on in this process.
 
-    The fastest by decision 008: CUDA, matrix tiles by compiled kernels, tiles by PyTorch unless other kernels are asked
-    for, compiled vectors, plain PyTorch. A network that does not fit tiles runs on the vectors of the same kernels.
+    The fastest by decision 008: the GPU as ``MLC_DASK_CUDA`` says, matrix tiles by compiled kernels, tiles by PyTorch
+    unless other kernels are asked for, compiled vectors, plain PyTorch. A network that does not fit tiles runs on the
+    vectors of the same kernels.
     """
-    if device().type != "cpu":
-        return f"torch-{device().type}"
+    if device().type == "cuda":
+        return "torch-cuda" if cuda.chosen() == "off" else f"cuda-{cuda.chosen()}"
     module = native.best()
     name = native.engine_name(module) if module else ""
     if name != "native-amx" and native.level_asked() in ("", "off") and torch.cpu._is_amx_tile_supported():

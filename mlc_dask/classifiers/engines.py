@@ -81,7 +81,9 @@ class TorchEngine:
         """Scores (n, K) of so many pixels at a time; only they are float32. The last batch is filled up with zeros."""
         pixels = dn.shape[2]
         batch = np.empty((BATCH, *dn.shape[:2]), np.float32)
-        with single_thread(), torch.inference_mode():
+        # cuDNN would round what it multiplies to TF32's eleven bits.
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with single_thread(), torch.inference_mode(), exact:
             for start in range(0, pixels, BATCH):
                 stop = min(start + BATCH, pixels)
                 batch[: stop - start] = dn[:, :, start:stop].transpose(2, 0, 1)
