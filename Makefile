@@ -4,7 +4,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt $(wildcard mlc_dask/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench notebooks real-sites clean
+.PHONY: demo test lint bench bench-run notebooks real-sites clean
 
 demo: .venv/demo
 	$(BIN)/mlc-dask demo
@@ -17,8 +17,11 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/dev
+bench: .venv/bench
 	$(BIN)/python benchmarks/engines.py
+
+bench-run: .venv/demo
+	$(BIN)/python benchmarks/whole_run.py
 
 notebooks: .venv/dev
 	$(BIN)/jupytext --to notebook --execute notebooks/quickstart.py
@@ -35,6 +38,10 @@ real-sites: .venv/dev
 
 .venv/dev: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/python
 	$(PIP) --editable ".[dev]"
+	touch $@ .venv/demo
+
+.venv/bench: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/python
+	$(PIP) --editable ".[bench]"
 	touch $@ .venv/demo
 
 clean:
