@@ -6,8 +6,7 @@ import functools
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,12 +27,13 @@ from mlc_dask.grids import Grid
 from mlc_dask.inputs import check_inputs, check_source
 from mlc_dask.io.remote import FetchError
 from mlc_dask.kinds import kinds, open_tables
-from mlc_dask.pipeline import annual_cube, annual_maps
-from mlc_dask.plan import Pipeline, Plan, dry_run, find_cube, known_catalogue, make_plan
+from mlc_dask.pipeline import CUBE, MAPS
+from mlc_dask.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, places
 from mlc_dask.progress import StepProgress
 from mlc_dask.report.calendar import calendar_png, calendar_text
 from mlc_dask.report.page import key_figures
-from mlc_dask.run import Artifact, Origin, Run, StopRun, explain, read_current
+from mlc_dask.run import Event, Origin, explain, read_current
+from mlc_dask.tiles import Pipeline, go_through
 
 FAILED = 1
 BAD_INPUT = 2
@@ -90,12 +90,17 @@ def plan(
 ) -> None:
     """Show which acquisitions would be used and why, how much is read and held, and what would be reused."""
     settings = load_config(config)
-    check_inputs(settings, known_catalogue(settings))
-    found = make_plan(settings)
-    _show_plan(found, settings)
-    if calendar is not None:
-        atomic_write(calendar, calendar_png(found.selection))
-        console.print(f"calendar: {calendar}")
+    for tile, own in places(settings).items():
+        check_inputs(own, known_catalogue(own))
+        found = make_plan(own)
+        if tile:
+            console.print(f"\n[bold]{tile}[/]")
+        _show_plan(found, own)
+        if calendar is not None:
+            path = calendar.with_stem(f"{calendar.stem}-{tile}") if tile else calendar
+            atomic_write(path, calendar_png(found.selection))
+            console.print(f"calendar: {path}")
+    _show_steps(dry_run(settings))
 
 
 @app.command()
@@ -118,10 +123,15 @@ def cube(
         _show_cube(find_cube(config))
         return
     settings = _adjusted(load_config(config), workers, accept_radiometry)
-    check_source(settings, known_catalogue(settings))
-    made = _perform(settings, annual_cube, None)
-    console.print(f"cube: mlc_dask.open_cube({str(made['cube'].folder)!r})", soft_wrap=True, highlight=False)
-    console.print(f"quicklooks: {made['quicklooks'].folder}", soft_wrap=True, highlight=False)
+    for own in places(settings).values():
+        check_source(own, known_catalogue(own))
+    made = {event.step: event.artifact.folder for event in _perform(settings, CUBE, None)}
+    for tile in places(settings):
+        where = f"{tile}/" if tile else ""
+        console.print(
+            f"{where}cube: mlc_dask.open_cube({str(made[f'{where}cube'])!r})", soft_wrap=True, highlight=False
+        )
+        console.print(f"{where}quicklooks: {made[f'{where}quicklooks']}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -147,7 +157,7 @@ def status(config: ConfigPath) -> None:
     """Show which steps are done and which are not."""
     settings = load_config(config)
     table = Table("step", "state", "result", box=None)
-    for event in dry_run(settings).steps:
+    for event in dry_run(settings):
         state = "done" if event.state == "reused" else f"to do ({event.reason})"
         table.add_row(event.step, state, event.artifact.folder.name)
     console.print(table)
@@ -176,33 +186,31 @@ def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
 
 
 def _run(config: Config, until: str | None) -> None:
-    check_inputs(config, known_catalogue(config))
-    steps = [event.step for event in dry_run(config).steps]
+    for own in places(config).values():
+        check_inputs(own, known_catalogue(own))
+    steps = {event.step.rpartition("/")[2] for event in dry_run(config)}
     if until is not None and until not in steps:
-        raise InputError(f"there is no step {until!r}; choose one of {', '.join(steps)}")
-    _perform(config, annual_maps, until)
-    if until is None:
-        _lay_out(config.output)
-        _summarise(config.output)
-    else:
+        raise InputError(f"there is no step {until!r}; choose one of {', '.join(sorted(steps))}")
+    _perform(config, MAPS, until)
+    if until is not None:
         console.print(f"stopped after {until}, as asked")
+        return
+    for tile, own in places(config).items():
+        if tile:
+            console.print(f"\n[bold]{tile}[/]")
+        _lay_out(own.output)
+        _summarise(own.output)
 
 
-def _perform(config: Config, pipeline: Pipeline, until: str | None) -> dict[str, Artifact]:
-    """Go through a pipeline on the configured cluster; returns the results by step."""
+def _perform(config: Config, pipeline: Pipeline, until: str | None) -> list[Event]:
+    """Go through a pipeline on the configured cluster; returns the steps."""
     with connect(config.execution) as client:
         console.print(f"dashboard: {client.dashboard_link}", highlight=False)
         engines = Counter(client.run(engine_here).values())
         console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
-        with (
-            StepProgress(console, client) as progress,
-            Run(
-                config.output, kinds(config.execution.patch), listener=progress, until=until, facts=progress.facts
-            ) as work,
-            suppress(StopRun),
-        ):
-            pipeline(work, config)
-    return {event.step: event.artifact for event in work.steps}
+        with StepProgress(console, client) as progress:
+            own = kinds(config.execution.patch)
+            return go_through(config, pipeline, own, until=until, listener=progress, facts=progress.facts)
 
 
 def _lay_out(output: Path) -> None:
@@ -239,15 +247,18 @@ def _show_plan(found: Plan, config: Config) -> None:
     for name, value in found.facts.items():
         facts.add_row(name, value)
     console.print(facts)
-    steps = Table("step", "plan", box=None)
-    for event in found.steps:
-        steps.add_row(event.step, "reuse" if event.state == "reused" else f"compute ({event.reason})")
-    console.print(steps)
     free = shutil.disk_usage(next(p for p in [config.output, *config.output.parents] if p.exists())).free
     if free < found.bytes_written:
         console.print(
             f"[bold yellow]warning:[/] {config.output} has {free / 1e9:.1f} GB free, less than will be written"
         )
+
+
+def _show_steps(events: Sequence[Event]) -> None:
+    steps = Table("step", "plan", box=None)
+    for event in events:
+        steps.add_row(event.step, "reuse" if event.state == "reused" else f"compute ({event.reason})")
+    console.print(steps)
 
 
 def _show_cube(cube: xr.Dataset) -> None:

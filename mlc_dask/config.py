@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,6 +12,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mlc_dask.errors import InputError
+
+_RESERVED = ("artifacts", "evaluation")
+"""Folders that a run makes in its output."""
 
 
 class Section(BaseModel):
@@ -106,6 +110,9 @@ class Lstm(Section):
     learning_rate: Annotated[float, Field(gt=0, description="of Adam")] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, description="of Adam")] = 1e-6
     class_weights: Annotated[bool, Field(description="weigh classes by their inverse share")] = False
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="of training; bfloat16 needs a processor with AMX, or a GPU")
+    ] = "float32"
 
 
 class Filter(Section):
@@ -151,12 +158,18 @@ class Execution(Section):
     patch: Annotated[int, Field(ge=1, description="edge of a patch in pixels, a multiple of 128")] = 2560
     address: Annotated[str | None, Field(description="scheduler to use instead of local workers")] = None
     dashboard: Annotated[str, Field(description="where the dashboard listens")] = "127.0.0.1:8787"
+    tiles_at_once: Annotated[
+        int, Field(ge=1, description="tiles whose patches are in the cluster's hands at a time")
+    ] = 2
 
 
 class Config(Section):
     """Everything that one run needs."""
 
     output: Annotated[Path, Field(description="folder of the results")]
+    tiles: Annotated[
+        tuple[str, ...] | None, Field(description="map several tiles with common models; {tile} stands for their names")
+    ] = None
     sensor: Annotated[str, Field(description="sensor whose bands these are")] = "sentinel-2"
     seed: Annotated[int, Field(ge=0, lt=2**32, description="of every random choice")] = 0
     source: Annotated[dict[str, Any], Field(description="where the acquisitions are; `kind` chooses the source")]
@@ -170,6 +183,38 @@ class Config(Section):
     filter: Filter = Filter()
     evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
+
+    @model_validator(mode="after")
+    def _tiles_differ(self) -> Self:
+        if self.tiles is None:
+            return self
+        if not self.tiles or len(set(self.tiles)) < len(self.tiles):
+            raise ValueError("tiles: name at least one tile, each once")
+        if unfit := [t for t in self.tiles if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", t) or t in _RESERVED]:
+            raise ValueError(f"tiles: {unfit[0]!r} cannot be a folder of the output; use letters, digits, - and _")
+        if _named(self.source, self.tiles[0]) == self.source:
+            raise ValueError(
+                'tiles: no key of source holds {tile}, so that all tiles were one place; e.g. tile = "{tile}"'
+            )
+        return self
+
+    def of_tile(self, tile: str) -> Config:
+        """Return the configuration of one of the tiles: its own place and folder, and its part of the samples."""
+        assert self.tiles is not None and tile in self.tiles, tile
+        count, product = len(self.tiles), self.product
+        annual, multi = self.annual_training, self.multiyear_training
+        sizes = {"size": max(annual.size, 2 * count), "min_per_class": annual.min_per_class}
+        parts = {"train": multi.train, "validation": multi.validation, "min_per_class": multi.min_per_class}
+        own = {
+            "output": self.output / tile,
+            "tiles": None,
+            "source": _named(self.source, tile),
+            "product": product and product.model_copy(update={"path": Path(_named(str(product.path), tile))}),
+            "evaluation": self.evaluation.model_copy(update={"truth": _named(self.evaluation.truth, tile)}),
+            "annual_training": annual.model_copy(update={key: -(-n // count) for key, n in sizes.items()}),
+            "multiyear_training": multi.model_copy(update={key: -(-n // count) for key, n in parts.items()}),
+        }
+        return self.model_copy(update=own)
 
     @model_validator(mode="after")
     def _dates_enough(self) -> Self:
@@ -259,6 +304,15 @@ def _anchored_product(product: Product, base: Path) -> Product:
             "crosswalk": str(base / product.crosswalk) if own_table else product.crosswalk,
         }
     )
+
+
+def _named(value: Any, tile: str) -> Any:
+    """Return `value` with every ``{tile}`` in its strings replaced."""
+    if isinstance(value, str):
+        return value.replace("{tile}", tile)
+    if isinstance(value, dict):
+        return {key: _named(v, tile) for key, v in value.items()}
+    return [_named(v, tile) for v in value] if isinstance(value, list) else value
 
 
 def commented(model: type[BaseModel] = Config) -> str:

@@ -1,9 +1,9 @@
-"""What a run would do, before it does it: acquisitions and reasons, bytes, patches, memory, and what is reused."""
+"""What a run would do, before it does it: acquisitions and reasons, bytes, patches, memory; and what is reused."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from mlc_dask.inputs import check_output, crosswalk_for, legend_for, pairing_rul
 from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.products import open_product
 from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import annual_cube, annual_maps
+from mlc_dask.pipeline import CUBE, MAPS
 from mlc_dask.records import RECORD, published
-from mlc_dask.run import Event, Run
+from mlc_dask.run import Event
 from mlc_dask.stages.time_series import choose_acquisitions
+from mlc_dask.tiles import Pipeline, go_through
 
 _MAP_LAYERS = 3 * 3 + 2 + 2
 """Planes a year: label, confidence and usable dates of three map series, two filtered, and counts."""
@@ -33,22 +34,21 @@ _BATCH_BYTES = 1_500_000_000
 
 @dataclass(frozen=True)
 class Plan:
-    """The acquisitions, facts for people by name, the steps with their state, and the bytes that will be written."""
+    """The acquisitions, facts for people by name, and the bytes that will be written."""
 
     selection: Selection
     facts: Mapping[str, str]
-    steps: Sequence[Event]
     bytes_written: int
 
 
-Pipeline = Callable[[Run, Config], object]
-
-
-def dry_run(config: Config, pipeline: Pipeline = annual_maps) -> Run:
+def dry_run(config: Config, pipeline: Pipeline = MAPS) -> list[Event]:
     """Go through a pipeline without doing anything: which steps there are, and which would be reused."""
-    with Run(config.output, kinds(config.execution.patch), dry=True) as dry:
-        pipeline(dry, config)
-    return dry
+    return go_through(config, pipeline, kinds(config.execution.patch), dry=True)
+
+
+def places(config: Config) -> dict[str, Config]:
+    """Return the configuration of every tile by its name, or the only one as ``""``."""
+    return {tile: config.of_tile(tile) for tile in config.tiles} if config.tiles else {"": config}
 
 
 def known_catalogue(config: Config) -> Catalogue:
@@ -61,7 +61,7 @@ def known_catalogue(config: Config) -> Catalogue:
 
 def _finished(config: Config, step: str) -> Any:
     """Return the result of `step`, None when the run has none that holds."""
-    (event,) = (e for e in dry_run(config, annual_cube).steps if e.step == step)
+    (event,) = (e for e in dry_run(config, CUBE) if e.step == step)
     return event.artifact.open() if event.state == "reused" else None
 
 
@@ -102,7 +102,7 @@ def make_plan(config: Config) -> Plan:
         "patches": f"{patches} of at most {edge} × {edge} pixels",
         "memory per worker": f"about {(patch + _BATCH_BYTES) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
     }
-    return Plan(selection, facts, dry_run(config).steps, cube + maps)
+    return Plan(selection, facts, cube + maps)
 
 
 def _warped(selection: Selection, grid: Grid) -> str:

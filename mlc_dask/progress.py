@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
 from distributed import Client
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from mlc_dask.run import Event
 from mlc_dask.stages.classification import ENGINE_TOPIC, TRAINING_TOPIC
@@ -30,7 +37,7 @@ def count_tasks(since: float, dask_scheduler: Any = None) -> tuple[int, int]:
 
 
 class StepProgress:
-    """Listener of a :class:`mlc_dask.run.Run` that draws a progress bar for the running step."""
+    """Listener of a :class:`mlc_dask.run.Run`, or of several, that draws a progress bar for every running step."""
 
     def __init__(self, console: Console, client: Client) -> None:
         self._console, self._client = console, client
@@ -47,10 +54,9 @@ class StepProgress:
         )
         self._stop = threading.Event()
         self._poller = threading.Thread(target=self._poll, daemon=True)
-        self._current: Any = None
-        self._since = 0.0
+        self._running: dict[str, tuple[TaskID, float]] = {}
         self._epochs: dict[str, str] = {}
-        self._engines: Counter[str] = Counter()
+        self._engines: dict[str, set[str]] = {}
 
     def __enter__(self) -> Self:
         self._client.subscribe_topic(TRAINING_TOPIC, self._on_epoch)
@@ -71,23 +77,24 @@ class StepProgress:
         match event.state:
             case "started":
                 self._epochs.clear()
-                self._engines.clear()
-                self._since = time.time()
-                self._current = self._progress.add_task(event.step, total=None, detail=_because(event.reason))
+                task = self._progress.add_task(event.step, total=None, detail=_because(event.reason))
+                self._engines[event.step] = set()
+                self._running[event.step] = (task, time.time())
             case "reused":
                 self._progress.add_task(event.step, total=1, completed=1, detail="reused")
                 self._say(f"{event.step}: reused")
             case "finished" | "failed":
-                task, self._current = self._current, None
+                task, _ = self._running.pop(event.step)
                 total = self._progress.tasks[task].total or 1
                 done = total if event.state == "finished" else self._progress.tasks[task].completed
                 self._progress.update(task, total=total, completed=done, detail=event.state)
                 self._progress.stop_task(task)
                 self._say(f"{event.step}: {event.state} after {event.seconds:.1f} s")
 
-    def facts(self) -> dict[str, Any]:
-        """Return what the record of the running step shall say: the pixels that every engine classified."""
-        return {"engines": dict(self._engines)} if self._engines else {}
+    def facts(self, step: str) -> dict[str, Any]:
+        """Return what the record of a step shall say: the engines that classified while it ran."""
+        engines = self._engines.get(step)
+        return {"engines": sorted(engines)} if engines else {}
 
     def _say(self, line: str) -> None:
         """Print a line where there is no terminal for bars, as in a log."""
@@ -99,19 +106,18 @@ class StepProgress:
         self._epochs[row["model"]] = f"{row['model']} epoch {row['epoch']} loss {row['train_loss']:.3f}"
 
     def _on_block(self, event: Any) -> None:
-        self._engines[event[1]["engine"]] += event[1]["pixels"]
+        for step in list(self._running):
+            self._engines[step].add(event[1]["engine"])
 
     def _poll(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
-            task = self._current
-            if task is None:
-                continue
-            try:
-                done, total = self._client.run_on_scheduler(count_tasks, self._since)
-            except (OSError, RuntimeError):
-                continue
-            if task is self._current and total:
-                self._progress.update(task, completed=done, total=total, detail=", ".join(self._epochs.values()))
+            for step, (task, since) in list(self._running.items()):
+                try:
+                    done, total = self._client.run_on_scheduler(count_tasks, since)
+                except (OSError, RuntimeError):
+                    continue
+                if step in self._running and total:
+                    self._progress.update(task, completed=done, total=total, detail=", ".join(self._epochs.values()))
 
 
 def _because(reason: str) -> str:

@@ -132,9 +132,14 @@ def explain(run: Path, what: str | Path) -> Origin:
 
 
 def _origin(run: Path, name: str, identity: str) -> Origin:
-    record = read_record(artifact_folder(run, name, identity))
+    record = next((r for home in _family(run) if (r := read_record(artifact_folder(home, name, identity)))), None)
     made_from = record["inputs"] if record else ()
     return Origin(name, identity, record, tuple(_origin(run, i["name"], i["fingerprint"]) for i in made_from))
+
+
+def _family(run: Path) -> list[Path]:
+    """Return the folders whose results a run may use: its own, and those of the tiles that it is one of."""
+    return [run, run.parent, *sorted(p.parent for root in (run, run.parent) for p in root.glob("*/artifacts"))]
 
 
 def _find(run: Path, what: str | Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from mlc_dask.errors import InputError
 from mlc_dask.io.maps import open_layers
 from mlc_dask.run import read_current
 
@@ -49,10 +50,15 @@ def open_maps(path: str | Path) -> xr.Dataset:
     ------
     NotPublished
         When the run has not finished; maps are never half-filled.
+    InputError
+        When the run was of several tiles, each of which has maps in a folder of its own.
     """
     path = Path(path)
     if not (path / "CURRENT.json").exists() and (path / "MANIFEST.json").exists():
         return open_layers(path)
     current = read_current(path)
+    if "multi-year" not in current:
+        tiles = sorted(p.parent.name for p in path.glob("*/CURRENT.json"))
+        raise InputError(f"{path} holds several tiles; open one: {', '.join(str(path / tile) for tile in tiles)}")
     wanted = sorted({step for step, _ in _LAYERS.values()})
     return assemble({step: open_layers(current[step].folder) for step in wanted})

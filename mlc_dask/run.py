@@ -64,7 +64,7 @@ class Run:
     verify
         Before reuse compare all digests, not only the sizes, of the files that manifests list.
     facts
-        Asked when a step is done for what else its record shall say.
+        Asked, with a step's name, when it is done: what else its record shall say.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class Run:
         dry: bool = False,
         until: str | None = None,
         verify: bool = False,
-        facts: Callable[[], Mapping[str, Any]] = dict,
+        facts: Callable[[str], Mapping[str, Any]] | None = None,
     ) -> None:
-        self._facts = facts
+        self._facts = facts or (lambda step: {})
         self.folder, self.kinds, self.dry, self.until, self.verify = Path(folder), kinds, dry, until, verify
         self.steps: list[Event] = []
         self._listener = listener or (lambda event: None)
@@ -163,7 +163,7 @@ class Run:
         made = {"kind": artifact.kind, "function": function_name(function), "version": version}
         given = {"settings": settings, "arguments": inputs, "inputs": list(references(inputs))}
         times = {"started": started, "finished": now(), "seconds": seconds}
-        write_record(folder, {**self._facts(), **artifact.reference(), **made, **given, **times})
+        write_record(folder, {**self._facts(name), **artifact.reference(), **made, **given, **times})
         self._done(Event(name, "finished", artifact, seconds=seconds))
 
     def publish(self, layers: Mapping[str, Artifact]) -> None:

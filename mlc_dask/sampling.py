@@ -182,6 +182,51 @@ def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps
     ).drop_vars("spatial_ref", errors="ignore")
 
 
+def pooled(*samples: xr.Dataset, tiles: Sequence[str]) -> xr.Dataset:
+    """Join the samples of several tiles into one set.
+
+    Every tile was observed on days of its own, so that gaps are filled before the series meet; ``days`` are means.
+
+    Returns
+    -------
+    Samples as of :func:`collect`, besides ``tile`` (sample,) uint16, their position in the attribute ``tiles``.
+
+    Raises
+    ------
+    InputError
+        If the tiles differ in bands, acquisitions a year or legend: no one model can learn from both.
+    """
+    first, name = samples[0], tiles[0]
+    for other, own in zip(samples[1:], tiles[1:], strict=True):
+        for what, a, b in (
+            ("bands", first.band.values.tolist(), other.band.values.tolist()),
+            ("acquisitions a year", first.sizes["acquisition"], other.sizes["acquisition"]),
+            ("the legend", first.attrs["legend"], other.attrs["legend"]),
+        ):
+            if a != b:
+                raise InputError(
+                    f"tiles {name} and {own} differ in {what}: {a} and {b}; choose alike, or map them apart"
+                )
+    parts = [
+        _filled_set(s).assign(tile=(SAMPLE, np.full(s.sizes[SAMPLE], i, np.uint16))) for i, s in enumerate(samples)
+    ]
+    joined = xr.concat(parts, SAMPLE, coords="minimal", compat="override", combine_attrs="drop")
+    years = sorted({year for s in samples for year in s.attrs["days"]})
+    days = {y: np.mean([s.attrs["days"][y] for s in samples if y in s.attrs["days"]], axis=0).tolist() for y in years}
+    notes = [f"{tile}: {note}" for tile, s in zip(tiles, samples, strict=True) for note in s.attrs["notes"]]
+    common = {key: first.attrs[key] for key in ("legend", "gaps", "min_valid")}
+    return joined.assign_attrs(common | {"days": days, "notes": notes, "tiles": list(tiles)})
+
+
+def _filled_set(samples: xr.Dataset) -> xr.Dataset:
+    """Return samples whose series have no gaps any more."""
+    dn, usable, method = samples.dn.values.copy(), samples.usable.values, samples.attrs["gaps"]
+    for year, days in samples.attrs["days"].items():
+        at = np.flatnonzero(samples.year.values == int(year))
+        dn[at] = filled(dn[at], usable[at], np.asarray(days), method)
+    return samples.assign(dn=(samples.dn.dims, dn), usable=(samples.usable.dims, np.ones_like(usable)))
+
+
 def _joined(parts: Sequence[xr.DataArray]) -> xr.DataArray:
     return xr.concat(parts, SAMPLE, coords="minimal", compat="override")
 

@@ -8,8 +8,10 @@ from typing import Any
 from mlc_dask.config import Config, load_config
 from mlc_dask.inputs import check_inputs
 from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import annual_maps
-from mlc_dask.run import Event, Run
+from mlc_dask.pipeline import MAPS
+from mlc_dask.plan import places
+from mlc_dask.run import Event
+from mlc_dask.tiles import go_through
 from mlc_dask.worlds import World, write_world
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -70,13 +72,12 @@ def write_config(path: Path, world: Path, output: Path, execution: str = "worker
     return path
 
 
-def run_all(config: Path | Config) -> list[Event]:
+def run_all(config: Path | Config, until: str | None = None) -> list[Event]:
     """Run the pipeline on the current scheduler; returns the steps with their states."""
     settings = config if isinstance(config, Config) else load_config(config)
-    check_inputs(settings)
-    with Run(settings.output, kinds(settings.execution.patch)) as run:
-        annual_maps(run, settings)
-    return run.steps
+    for own in places(settings).values():
+        check_inputs(own)
+    return go_through(settings, MAPS, kinds(settings.execution.patch), until=until)
 
 
 def artifacts(output: Path, step: str) -> list[Path]:

@@ -457,6 +457,7 @@ class TestLSTM:
             "learning_rate": 1e-3,
             "weight_decay": 1e-6,
             "class_weights": False,
+            "precision": "float32",
         }
 
     @pytest.mark.parametrize("classifier", [LSTM(layers=4, hidden=16), LSTM(layers=1, hidden=5, bidirectional=False)])
@@ -578,6 +579,16 @@ class TestLSTM:
         together = torch.cat(seen).numpy()
         assert np.array_equal(together[:count], dn.transpose(2, 0, 1))
         assert not together[count:].any()
+
+    def test_training_in_bfloat16_learns_as_well(self, data: TrainingSet) -> None:
+        exact, low = (
+            dataclasses.replace(SMALL["lstm"], precision=p).fit(data, seed=3) for p in ("float32", "bfloat16")
+        )
+        losses = [min(row["validation_loss"] for row in m.history) for m in (exact, low)]
+        assert losses[0] != losses[1] and losses[1] <= 1.1 * losses[0] + 0.01
+        assert {a.dtype for a in low.arrays.values()} == {np.dtype(np.float32)}
+        with pytest.raises(InputError, match="precision='float16' is unknown"):
+            dataclasses.replace(SMALL["lstm"], precision="float16")
 
     def test_dropout_and_order_matter_to_that(self, data: TrainingSet) -> None:
         wet, dry = (dataclasses.replace(SMALL["lstm"], dropout=d).fit(data, seed=3).arrays for d in (0.5713, 0.0))

@@ -42,7 +42,7 @@ def test_killed_runs_end_with_the_same_maps_and_repeat_nothing(tmp_path: Path) -
     with dask.config.set(scheduler="threads", num_workers=2):
         run_all(undisturbed)
     config = write_config(tmp_path / "mlc.toml", world, output)
-    steps = [e.step for e in dry_run(load_config(config)).steps]
+    steps = [e.step for e in dry_run(load_config(config))]
     if not os.environ.get("MLC_KILL_EVERY_STEP"):
         steps = [s for s in steps if s in SOME_STEPS]
     command = [sys.executable, "-m", "mlc_dask", "run", str(config)]

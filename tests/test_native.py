@@ -69,7 +69,7 @@ def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType)
     position, probability = engine.classify(dn)
     expected = TorchEngine(net).probabilities(dn)
     # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability. On tiles
-    # products have 8 bits, and these are large weights; test_tiles is closer.
+    # products have 8 bits, and these are large weights; test_amx is closer.
     near, equal = (0.05, 0.98) if engine.name == "native-amx" else (2e-5, 0.999)
     np.testing.assert_allclose(probability, expected.max(axis=1), atol=near)
     apart = expected.max(axis=1) - expected[np.arange(500), position]

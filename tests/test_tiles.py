@@ -1,120 +1,201 @@
-"""The network on matrix tiles, its instructions emulated: layouts, tails, layers and directions on any machine."""
+"""Several tiles in one run: common models, a folder each, the same maps however they are scheduled."""
 
 from __future__ import annotations
 
-import ctypes
-import shutil
-import subprocess
-from collections.abc import Callable
-from itertools import pairwise
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import dask
 import numpy as np
-import numpy.typing as npt
 import pytest
-import torch
+import xarray as xr
+from typer.testing import CliRunner
 
-from mlc_dask.classifiers.engines import TorchEngine
-from mlc_dask.classifiers.network import LSTMNetwork
-from tests.cubes import Array
-from tests.test_native import network, series
+import mlc_dask as mlc
+from mlc_dask import sampling
+from mlc_dask.cli import app
+from mlc_dask.config import Config, load_config
+from mlc_dask.errors import InputError
+from mlc_dask.io.samples import open_samples
+from mlc_dask.records import explain
+from mlc_dask.run import Event
+from mlc_dask.worlds import World, write_world
+from tests.runs import artifacts, run_all, write_config
 
-COMPILER = next((found for name in ("g++", "clang++") if (found := shutil.which(name))), None)
+pytestmark = pytest.mark.slow
 
-SHAPES = [
-    # steps, bands, layers, hidden, bidirectional, classes; then pixels
-    ((5, 3, 1, 32, False, 4), 70),  # less than a block, one tile deep
-    ((1, 10, 3, 32, True, 2), 128),  # one step: nothing is before it
-    ((3, 10, 2, 64, True, 11), 300),  # two blocks and a part of a tile
-    ((4, 40, 2, 32, True, 5), 17),  # bands that fill several tiles
-    ((6, 11, 3, 96, False, 10), 129),  # one band more than three times fit into a tile
-    ((3, 10, 4, 128, True, 10), 64),  # the paper's layers
-]
+TILES = ("31UFS", "31UFT")
 
-Classify = Callable[[LSTMNetwork, Array], tuple[Array, Array]]
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    with dask.config.set(scheduler="threads", num_workers=2):
+        yield
 
 
 @pytest.fixture(scope="module")
-def classify(tmp_path_factory: pytest.TempPathFactory) -> Classify:
-    """Engine on emulated tiles, compiled for this machine."""
-    if COMPILER is None:
-        pytest.skip("there is no C++ compiler")
-    here, library = Path(__file__).parent, tmp_path_factory.mktemp("tiles") / "tiles.so"
-    sources = [here / "tiles" / "harness.cpp", here.parent / "mlc_dask" / "native" / "lstm_amx.cpp"]
-    command = [COMPILER, "-std=c++17", "-O2", "-march=native", "-shared", "-fPIC", "-DMLC_EMULATED"]
-    built = subprocess.run(
-        [*command, f"-I{here / 'tiles'}", *map(str, sources), "-o", str(library)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if "_Float16" in built.stderr:
-        pytest.skip("the compiler knows no _Float16")
-    assert built.returncode == 0, built.stderr[-2000:]
-    run = ctypes.CDLL(str(library)).run
-
-    def call(net: LSTMNetwork, dn: Array) -> tuple[Array, Array]:
-        shape, *weights = unpacked(net, len(dn))
-        dn, pixels = np.ascontiguousarray(dn), dn.shape[2]
-        position, probability = np.full(pixels, 255, np.uint8), np.empty(pixels, np.float32)
-        tables = [(ctypes.c_void_p * len(part))(*(a.ctypes.data for a in part)) for part in weights]
-        run(at(shape), *tables, at(dn), ctypes.c_size_t(pixels), at(position), at(probability))
-        return position, probability
-
-    return call
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two places, each with weather and days of its own."""
+    base = tmp_path_factory.mktemp("worlds")
+    for seed, tile in enumerate(TILES, 1):
+        write_world(base / tile, World(size=96, seed=seed, acquisitions_per_year=9, years=(2018, 2019)))
+    return base
 
 
-def at(array: npt.NDArray[Any]) -> ctypes.c_void_p:
-    return array.ctypes.data_as(ctypes.c_void_p)
+def configure(path: Path, worlds: Path, output: Path, execution: str = "workers = 2") -> Path:
+    write_config(path, worlds / "{tile}", output, execution)
+    path.write_text(f"tiles = {list(TILES)}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    return path
 
 
-def unpacked(net: LSTMNetwork, steps: int) -> tuple[Array, list[Array], list[Array], list[Array]]:
-    """Return what the harness takes: shape, ends, weights of inputs and of hidden outputs."""
-    lstm, state = net.lstm, {n: np.ascontiguousarray(t.numpy(), np.float32) for n, t in net.state_dict().items()}
-    directions = ("", "_reverse")[: 2 if lstm.bidirectional else 1]
-    parts = [f"l{layer}{direction}" for layer in range(lstm.num_layers) for direction in directions]
-    ends = [
-        "mean", "std", "input_norm.weight", "input_norm.bias", "state_norm.weight", "state_norm.bias",
-        "head.weight", "head.bias",
-    ]  # fmt: skip
-    sizes = [steps, len(state["mean"]), lstm.num_layers, lstm.hidden_size, len(directions), len(state["head.bias"])]
-    return (
-        np.array(sizes, np.int32),
-        [state[name] for name in ends],
-        [state[f"lstm.weight_ih_{part}"] for part in parts],
-        [state[f"lstm.weight_hh_{part}"] for part in parts],
-    )
+def states(events: list[Event]) -> dict[str, str]:
+    return {e.step: e.state for e in events}
 
 
-@pytest.mark.parametrize(("shape", "pixels"), SHAPES, ids=str)
-def test_same_classes_as_torch(shape: Any, pixels: int, classify: Classify) -> None:
-    net, dn = network(shape), series(shape, pixels)
-    net.standardise(dn.transpose(2, 0, 1))
-    position, probability = classify(net, dn)
-    expected = TorchEngine(net).probabilities(dn)
-    peer = TorchEngine(net.with_recurrence_in(torch.bfloat16)).probabilities(dn)
-    pixel, best = np.arange(pixels), expected.argmax(axis=1)
-    # As near as PyTorch's own bfloat16, whose bands have 8 bits, too.
-    near = np.abs(peer - expected).max()
-    assert np.abs(probability - expected[pixel, best]).max() <= near < 0.1
-    assert (expected[pixel, best] - expected[pixel, position]).max() <= near
-    assert len(np.unique(position)) > 1
+@pytest.fixture(scope="module")
+def finished(worlds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, list[Event]]:
+    folder = tmp_path_factory.mktemp("run")
+    config = load_config(configure(folder / "mlc.toml", worlds, folder / "out"))
+    with dask.config.set(scheduler="threads", num_workers=2):
+        return config, run_all(config)
 
 
-def test_a_pixel_does_not_depend_on_its_neighbours(classify: Classify) -> None:
-    shape = (3, 10, 2, 32, True, 11)
-    net, dn = network(shape), series(shape, 260)
-    whole, edges = classify(net, dn), [0, 1, 65, 190, 260]
-    parts = [classify(net, dn[:, :, a:b]) for a, b in pairwise(edges)]
-    for i in (0, 1):
-        assert np.concatenate([p[i] for p in parts]).tobytes() == whole[i].tobytes()
+def test_models_are_common_and_maps_are_not(finished: tuple[Config, list[Event]]) -> None:
+    config, events = finished
+    assert {"forests", "models", "31UFS/multi-year", "31UFT/report"} <= states(events).keys()
+    assert not {"31UFS/forests", "31UFT/models"} & states(events).keys()
+    maps = [mlc.open_maps(config.output / tile).load() for tile in TILES]
+    assert not maps[0].multi_year.equals(maps[1].multi_year)
+    for tile, own in zip(TILES, maps, strict=True):
+        assert (own.multi_year > 0).mean() > 0.5 and (config.output / tile / "CURRENT.json").exists()
+    with pytest.raises(InputError, match=f"several tiles; open one: .*{TILES[0]}, .*{TILES[1]}"):
+        mlc.open_maps(config.output)
 
 
-def test_gates_that_are_wide_open_or_shut(classify: Classify) -> None:
-    """2^y leaves the range of float16: gates are then 0 or 1, and nothing is infinite."""
-    shape = (9, 4, 2, 32, True, 5)
-    net, dn = network(shape), series(shape, 64)
-    for weight in net.lstm.parameters():
-        weight.data.mul_(200)
-    net.standardise(dn.transpose(2, 0, 1))
-    _, probability = classify(net, dn)
-    assert np.isfinite(probability).all() and (probability > 0).all()
+def test_the_samples_of_all_tiles_are_pooled(finished: tuple[Config, list[Event]]) -> None:
+    config, _ = finished
+    (joint,) = artifacts(config.output, "multiyear-training")
+    everything = open_samples(joint / "samples.zarr")
+    own = [open_samples(artifacts(config.output / t, "multiyear-training")[0] / "samples.zarr") for t in TILES]
+    assert everything.sizes["sample"] == sum(s.sizes["sample"] for s in own)
+    assert everything.attrs["tiles"] == list(TILES) and bool(everything.usable.all())
+    for i, (tile, samples) in enumerate(zip(TILES, own, strict=True)):
+        part = everything.isel(sample=np.flatnonzero(everything.tile.values == i))
+        np.testing.assert_array_equal(part.label.values, samples.label.values)
+        year = 2018
+        at = np.flatnonzero(samples.year.values == year)
+        filled = sampling.filled(
+            samples.dn.values[at],
+            samples.usable.values[at],
+            np.asarray(samples.attrs["days"][str(year)]),
+            "interpolate",
+        )
+        np.testing.assert_array_equal(part.dn.values[at], filled)
+        assert all(note.startswith(TILES) for note in everything.attrs["notes"]), tile
+    # As many in all as a single place would have, but for rounding and what a place cannot give.
+    assert everything.sizes["sample"] <= 2 * (300 + 150) + 4
+
+
+def test_a_finished_run_is_reused_and_a_lost_result_costs_its_tile_alone(finished: tuple[Config, list[Event]]) -> None:
+    config, _ = finished
+    assert set(states(run_all(config)).values()) == {"reused"}
+    before = mlc.open_maps(config.output / TILES[1]).load()
+    (lost,) = artifacts(config.output / TILES[1], "multi-year")
+    (lost / "record.json").unlink()
+    again = [step for step, state in states(run_all(config)).items() if state == "finished"]
+    assert again == ["31UFT/multi-year"]
+    xr.testing.assert_identical(mlc.open_maps(config.output / TILES[1]).load(), before)
+
+
+def test_the_same_maps_one_tile_at_a_time(finished: tuple[Config, list[Event]], worlds: Path, tmp_path: Path) -> None:
+    config, _ = finished
+    other = load_config(configure(tmp_path / "mlc.toml", worlds, tmp_path / "out", "tiles_at_once = 1"))
+    run_all(other)
+    for tile in TILES:
+        xr.testing.assert_identical(
+            mlc.open_maps(config.output / tile).load(), mlc.open_maps(other.output / tile).load()
+        )
+
+
+def test_origins_lead_from_a_tile_to_the_common_models_and_all_tiles(finished: tuple[Config, list[Event]]) -> None:
+    config, _ = finished
+
+    def names(origin: object) -> Iterator[tuple[str, bool]]:
+        yield origin.name, origin.record is not None  # type: ignore[attr-defined]
+        for parent in origin.inputs:  # type: ignore[attr-defined]
+            yield from names(parent)
+
+    found = list(names(explain(config.output / TILES[0], "multi-year")))
+    assert {"models", "forests", "cube"} <= {name for name, _ in found}
+    assert all(known for name, known in found if name not in ("source", "product-file"))
+
+
+def test_every_tile_goes_as_far_as_asked(worlds: Path, tmp_path: Path) -> None:
+    config = load_config(configure(tmp_path / "mlc.toml", worlds, tmp_path / "out"))
+    first = states(run_all(config, until="product"))
+    assert {step.rpartition("/")[2] for step in first} == {
+        "catalogue", "acquisitions", "radiometry", "cube", "quicklooks", "product",
+    } and len(first) == 12  # fmt: skip
+    assert "forests" in states(run_all(config, until="forests"))
+    with pytest.raises(InputError, match="there is no step 'nonsense'"):
+        run_all(config, until="nonsense")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda s: s.isel(band=slice(0, 2)), "differ in bands"),
+        (lambda s: s.isel(acquisition=slice(0, 3)), "differ in acquisitions a year: 6 and 3"),
+    ],
+)
+def test_tiles_that_no_one_model_can_learn_from(
+    change: object, told: str, finished: tuple[Config, list[Event]]
+) -> None:
+    config, _ = finished
+    one, other = (open_samples(artifacts(config.output / t, "annual-training")[0] / "samples.zarr") for t in TILES)
+    with pytest.raises(InputError, match=f"tiles a and b {told}"):
+        sampling.pooled(one, change(other), tiles=["a", "b"])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("tiles", "told"),
+    [
+        ('["31UFS", "31UFS"]', "name at least one tile, each once"),
+        ("[]", "name at least one tile"),
+        ('["../x"]', "'../x' cannot be a folder of the output"),
+        ('["artifacts"]', "'artifacts' cannot be a folder of the output"),
+    ],
+)
+def test_unfit_names_are_refused(tiles: str, told: str, worlds: Path, tmp_path: Path) -> None:
+    config = configure(tmp_path / "mlc.toml", worlds, tmp_path / "out")
+    config.write_text(re.sub("tiles = .*", f"tiles = {tiles}", config.read_text(encoding="utf-8"), count=1))
+    with pytest.raises(InputError, match=re.escape(told)):
+        load_config(config)
+
+
+def test_a_source_that_is_the_same_for_all_tiles_is_refused(worlds: Path, tmp_path: Path) -> None:
+    config = configure(tmp_path / "mlc.toml", worlds / TILES[0], tmp_path / "out")
+    config.write_text(config.read_text(encoding="utf-8").replace("/{tile}", ""), encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape("no key of source holds {tile}")):
+        load_config(config)
+
+
+def test_the_command_line(worlds: Path, tmp_path: Path) -> None:
+    config, runner = configure(tmp_path / "mlc.toml", worlds, tmp_path / "out"), CliRunner()
+    planned = runner.invoke(app, ["plan", str(config), "--calendar", str(tmp_path / "c.png")])
+    assert planned.exit_code == 0, planned.output
+    assert all(tile in planned.output and (tmp_path / f"c-{tile}.png").exists() for tile in TILES)
+    done = runner.invoke(app, ["run", str(config)])
+    assert done.exit_code == 0, done.output
+    assert done.output.count("multi-year, filtered") == 2
+    status = runner.invoke(app, ["status", str(config)]).output
+    assert re.search(r"31UFT/report +done", status) and re.search(r"(?m)^ *models +done", status)
+    (record,) = (tmp_path / "out" / TILES[0] / "artifacts").glob("multi-year-*/record.json")
+    assert json.loads(record.read_bytes())["engines"]
+    missing = worlds / TILES[1] / "product" / "corine.tif"
+    renamed = missing.rename(missing.with_suffix(".away"))
+    refused = runner.invoke(app, ["run", str(config)])
+    renamed.rename(missing)
+    assert refused.exit_code == 2 and TILES[1] in refused.output.replace("\n", "")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,9 @@ class LSTM:
         Adam on the cross-entropy, `batch` samples a step.
     class_weights
         Whether every class counts alike in the loss, however many samples it has.
+    precision
+        What is multiplied in training: ``float32``, or ``bfloat16`` on processors and GPUs with matrix units for it.
+        Weights, their updates and the validation loss are float32 in either case.
     """
 
     name: ClassVar[str] = "lstm"
@@ -83,10 +86,13 @@ class LSTM:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-6
     class_weights: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         least = {"layers": 1, "hidden": 1, "epochs": 1, "batch": 1, "learning_rate": 0, "weight_decay": 0}
         check_at_least("LSTM", [(setting, getattr(self, setting), value) for setting, value in least.items()])
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"LSTM: precision={self.precision!r} is unknown; use 'float32' or 'bfloat16'")
         if not 0 <= self.dropout < 1:
             raise InputError(f"LSTM: dropout={self.dropout} is no share; give 0 or more, and less than 1")
 

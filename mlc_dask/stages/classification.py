@@ -189,5 +189,5 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array) -> A
         whole = fill(dn, usable, days, model.context.gaps, at)
         planes[0, at], planes[1, at] = model.predict(whole)
     if able.size:
-        lazy.tell(ENGINE_TOPIC, {"engine": model.engine, "pixels": int(able.size)})
+        lazy.tell(ENGINE_TOPIC, {"engine": model.engine})
     return planes.reshape(-1, height, width)
