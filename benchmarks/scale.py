@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/scale.py ENGINES.json SCALING.json, as engines.py and scaling.py beside it write them.
 
-Nothing here is measured at scale: rates of one core are multiplied. A run classifies every year twice by LSTM (all years'
-model, and the baseline of one a year) and once by forests; reading, filtering and evaluating are a hundredth of that.
+Nothing here is measured at scale: rates of one core are multiplied. A run classifies every year twice by LSTM (the
+model of all years, and the baseline of one a year) and once by forests; all else is a hundredth of that.
 """
 
 from __future__ import annotations

@@ -192,8 +192,8 @@ def test_the_command_line(worlds: Path, tmp_path: Path) -> None:
     assert done.output.count("multi-year, filtered") == 2
     status = runner.invoke(app, ["status", str(config)]).output
     assert re.search(r"31UFT/report +done", status) and re.search(r"(?m)^ *models +done", status)
-    (record,) = (tmp_path / "out" / TILES[0] / "artifacts").glob("multi-year-*/record.json")
-    assert json.loads(record.read_bytes())["engines"]
+    (made,) = artifacts(tmp_path / "out" / TILES[0], "multi-year")
+    assert json.loads((made / "record.json").read_bytes())["engines"]
     missing = worlds / TILES[1] / "product" / "corine.tif"
     renamed = missing.rename(missing.with_suffix(".away"))
     refused = runner.invoke(app, ["run", str(config)])

@@ -41,16 +41,26 @@ class LSTMNetwork(nn.Module):
         self.state_norm = nn.LayerNorm(states)
         self.head = nn.Linear(states, classes)
 
-    def forward(self, dn: Tensor, *, low: bool = False) -> Tensor:
-        """Return log-probabilities (N, K) of series (N, T, D); with `low` the recurrence is rounded to bfloat16."""
-        x = self.input_norm((dn - self.mean) / self.std)
-        if low:
-            # Gradients pass the rounding, so that it is the float32 weights that learn.
-            weights = {name: weight.bfloat16() for name, weight in self.lstm.named_parameters()}
-            _, (_, cells) = torch.func.functional_call(self.lstm, weights, (x.bfloat16(),))
-        else:
-            _, (_, cells) = self.lstm(x.to(self.dtype))
-        states = cells.to(x.dtype).transpose(0, 1).flatten(1)
+    def forward(self, dn: Tensor) -> Tensor:
+        """Return log-probabilities (N, K) of series (N, T, D)."""
+        _, (_, cells) = self.lstm(self._bands(dn).to(self.dtype))
+        return self._scores(cells)
+
+    def rounded(self, dn: Tensor) -> Tensor:
+        """Return what :meth:`forward` does, the recurrence rounded to bfloat16.
+
+        Gradients pass the rounding, so that it is the float32 weights that learn.
+        """
+        weights = {name: weight.bfloat16() for name, weight in self.lstm.named_parameters()}
+        _, (_, cells) = torch.func.functional_call(self.lstm, weights, (self._bands(dn).bfloat16(),))
+        return self._scores(cells)
+
+    def _bands(self, dn: Tensor) -> Tensor:
+        found: Tensor = self.input_norm((dn - self.mean) / self.std)
+        return found
+
+    def _scores(self, cells: Tensor) -> Tensor:
+        states = cells.to(self.mean.dtype).transpose(0, 1).flatten(1)
         return torch.log_softmax(self.head(self.state_norm(states)), dim=1)
 
     @property

@@ -89,7 +89,8 @@ def _train_epoch(progress: Progress, training: Part, criterion: nn.NLLLoss, sett
     for start in range(0, len(order), settings.batch):
         dn, labels = _batch(training, order[start : start + settings.batch])
         progress.optimizer.zero_grad(set_to_none=True)
-        loss = criterion(progress.network(dn, low=settings.precision == "bfloat16"), labels)
+        scores = progress.network.rounded(dn) if settings.precision == "bfloat16" else progress.network(dn)
+        loss = criterion(scores, labels)
         share = _weight(criterion, labels)
         (loss / share).backward()
         progress.optimizer.step()
