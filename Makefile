@@ -4,7 +4,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt $(wildcard mlc_dask/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench bench-run notebooks real-sites clean
+.PHONY: demo test lint bench bench-run notebooks real-sites deploy-test clean
 
 demo: .venv/demo
 	$(BIN)/mlc-dask demo
@@ -28,6 +28,10 @@ notebooks: .venv/dev
 
 real-sites: .venv/dev
 	$(BIN)/python docs/real_sites.py
+
+# As root; the script's head says what it needs.
+deploy-test:
+	deploy/kube-play-test.sh
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

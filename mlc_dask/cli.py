@@ -6,17 +6,19 @@ import functools
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import xarray as xr
+from distributed import Client, performance_report
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from mlc_dask.acquisitions import Catalogue
 from mlc_dask.classifiers.compiled import engine_here
 from mlc_dask.clusters import connect
 from mlc_dask.config import Config, commented, load_config
@@ -28,7 +30,8 @@ from mlc_dask.inputs import check_inputs, check_source
 from mlc_dask.io.remote import FetchError
 from mlc_dask.kinds import kinds, open_tables
 from mlc_dask.pipeline import CUBE, MAPS
-from mlc_dask.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, places
+from mlc_dask.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, needs, places
+from mlc_dask.preflight import preflight
 from mlc_dask.progress import StepProgress
 from mlc_dask.report.calendar import calendar_png, calendar_text
 from mlc_dask.report.page import key_figures
@@ -39,6 +42,8 @@ FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
+_PERFORMANCE = "performance.html"
+
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Consistent annual land-cover maps from Sentinel-2, on Dask."
 )
@@ -46,7 +51,7 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 
 ConfigPath = Annotated[Path, typer.Argument(help="Configuration file; mlc-dask init writes one.")]
 Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Local worker processes; as configured by default.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as configured by default.")]
 Accept = Annotated[
     bool, typer.Option("--accept-radiometry", help="Use acquisitions whose dark pixels contradict their offset.")
 ]
@@ -123,9 +128,8 @@ def cube(
         _show_cube(find_cube(config))
         return
     settings = _adjusted(load_config(config), workers, accept_radiometry)
-    for own in places(settings).values():
-        check_source(own, known_catalogue(own))
-    made = {event.step: event.artifact.folder for event in _perform(settings, CUBE, None)}
+    known = {tile: check_source(own, known_catalogue(own)) for tile, own in places(settings).items()}
+    made = {event.step: event.artifact.folder for event in _perform(settings, CUBE, None, known)}
     for tile in places(settings):
         where = f"{tile}/" if tile else ""
         console.print(
@@ -175,6 +179,24 @@ def explain_result(
     console.print(tree)
 
 
+@app.command()
+@_told
+def view(
+    output: Output,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1; 0 for any free one.")] = 8790,
+) -> None:
+    """Show the maps of a finished run in the browser of this machine, until Ctrl-C."""
+    try:
+        from mlc_dask.viewer import app as viewer
+        from mlc_dask.viewer.places import open_places
+    except ModuleNotFoundError as error:
+        raise InputError(f'the viewer needs {error.name}; install it with: pip install "mlc-dask[view]"') from None
+    with viewer.listen(port) as listening:
+        page = viewer.make_app(open_places(output))
+        console.print(f"http://{viewer.HOST}:{listening.getsockname()[1]}/    (Ctrl-C ends)", highlight=False)
+        viewer.serve(page, listening)
+
+
 def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
     """Return the configuration with what the command line says otherwise."""
     update: dict[str, Any] = {}
@@ -186,12 +208,13 @@ def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
 
 
 def _run(config: Config, until: str | None) -> None:
-    for own in places(config).values():
-        check_inputs(own, known_catalogue(own))
+    known = {tile: known_catalogue(own) for tile, own in places(config).items()}
+    for tile, own in places(config).items():
+        check_inputs(own, known[tile])
     steps = {event.step.rpartition("/")[2] for event in dry_run(config)}
     if until is not None and until not in steps:
         raise InputError(f"there is no step {until!r}; choose one of {', '.join(sorted(steps))}")
-    _perform(config, MAPS, until)
+    _perform(config, MAPS, until, known)
     if until is not None:
         console.print(f"stopped after {until}, as asked")
         return
@@ -202,15 +225,22 @@ def _run(config: Config, until: str | None) -> None:
         _summarise(own.output)
 
 
-def _perform(config: Config, pipeline: Pipeline, until: str | None) -> list[Event]:
+def _perform(config: Config, pipeline: Pipeline, until: str | None, catalogues: Mapping[str, Catalogue]) -> list[Event]:
     """Go through a pipeline on the configured cluster; returns the steps."""
     with connect(config.execution) as client:
-        console.print(f"dashboard: {client.dashboard_link}", highlight=False)
-        engines = Counter(client.run(engine_here).values())
-        console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
-        with StepProgress(console, client) as progress:
+        _introduce(client)
+        preflight(client, needs(config, catalogues))
+        with performance_report(config.output / _PERFORMANCE), StepProgress(console, client) as progress:
             own = kinds(config.execution.patch)
             return go_through(config, pipeline, own, until=until, listener=progress, facts=progress.facts)
+
+
+def _introduce(client: Client) -> None:
+    """Say where the work is to be seen, and what it runs on."""
+    link = client.dashboard_link
+    console.print(f"dashboard: {link}    patches: {link.removesuffix('/status')}/mlc-patches", highlight=False)
+    engines = Counter(client.run(engine_here).values())
+    console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
 
 
 def _lay_out(output: Path) -> None:

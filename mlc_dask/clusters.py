@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import dask
 import psutil
-from distributed import Client, LocalCluster
+import torch
+import yaml
+from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed.security import Security
 
 from mlc_dask.config import Execution
 from mlc_dask.errors import InputError
 
 _CONNECT_SECONDS = 20
+_START_SECONDS = 600
+_GPU_THREADS = 4
+"""Of a GPU's worker: while one task computes, the others read the next patches and write the last."""
+
+_QUIET = logging.ERROR
 _ONE_GIB = 2**30
+_PAGE = "mlc_dask.dashboard"
 _SETTINGS = {
     # Dask makes malloc hand freed blocks back at once; batches then spend their time on page faults (decision 005).
     "distributed.nanny.pre-spawn-environ": {
@@ -29,23 +43,34 @@ _SETTINGS = {
     "distributed.scheduler.allowed-failures": 5,
     # Samples and models pass through graphs on purpose, once each; their size is checked before, not per submission.
     "distributed.admin.large-graph-warning-threshold": "100MB",
+    "distributed.scheduler.preload": [_PAGE] if find_spec("bokeh") else [],
 }
 
 
 @contextmanager
 def _local(execution: Execution) -> Iterator[Client]:
-    """Start worker processes of one thread each: kernels and PyTorch then never fight for cores."""
-    memory = execution.memory if execution.memory != "auto" else _fair_share(execution.workers)
+    """Start worker processes of one thread each, so that kernels never fight for cores, and one for every GPU."""
+    gpus = range(torch.cuda.device_count())
+    share = _fair_share(execution.workers + _GPU_THREADS * len(gpus)) if execution.memory == "auto" else None
+    plain = {
+        "nthreads": 1,
+        "memory_limit": share or execution.memory,
+        "env": {"CUDA_VISIBLE_DEVICES": ""},
+        "silence_logs": _QUIET,
+    }
+    workers = {f"cpu-{i}": {"cls": Nanny, "options": plain} for i in range(execution.workers)}
+    for i in gpus:
+        options = {
+            "nthreads": _GPU_THREADS,
+            "memory_limit": _GPU_THREADS * share if share else execution.memory,
+            "resources": {"GPU": _GPU_THREADS},
+            "env": {"CUDA_VISIBLE_DEVICES": str(i)},
+            "silence_logs": _QUIET,
+        }
+        workers[f"gpu-{i}"] = {"cls": Nanny, "options": options}
+    own = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": execution.dashboard}
     with (
-        LocalCluster(
-            n_workers=execution.workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=memory,
-            dashboard_address=execution.dashboard,
-            host="127.0.0.1",
-            silence_logs=40,
-        ) as cluster,
+        SpecCluster(scheduler={"cls": Scheduler, "options": own}, workers=workers, silence_logs=_QUIET) as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -53,32 +78,109 @@ def _local(execution: Execution) -> Iterator[Client]:
 
 @contextmanager
 def _address(execution: Execution) -> Iterator[Client]:
-    """Connect to a scheduler that is already running."""
+    """Connect to a scheduler that is already running; certificates for ``tls://`` are options, or Dask's settings."""
+    address = execution.cluster
+    security = Security(require_encryption=True, **execution.options) if execution.options else None
     try:
-        client = Client(execution.address, timeout=_CONNECT_SECONDS)
-    except OSError as error:
+        client = Client(address, security=security, timeout=_CONNECT_SECONDS)
+    except (OSError, TypeError, ValueError) as error:
         raise InputError(
-            f"no Dask scheduler answers at {execution.address} ({error}); start one with: dask scheduler"
+            f"no Dask scheduler answers at {address} ({error}); start one with: dask scheduler"
+            + (", and check its certificates" if address.startswith("tls:") else "")
         ) from None
     with client:
-        if not client.scheduler_info()["workers"]:
-            raise InputError(
-                f"the scheduler at {execution.address} has no workers; start one with: dask worker ADDRESS"
-            )
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise InputError(f"the scheduler at {address} has no workers; start one with: dask worker {address}")
         yield client
 
 
-def _fair_share(workers: int) -> int:
-    """Bytes a worker may use: nine tenths of what is free now, shared."""
-    return int(psutil.virtual_memory().available * 0.9 / workers)
+@contextmanager
+def _gateway(execution: Execution) -> Iterator[Client]:
+    """Ask a dask-gateway for a cluster; where it is stands in Dask's settings, as a hub sets them."""
+    gateways = _package("dask_gateway", execution)
+    with gateways.Gateway() as gateway, gateway.new_cluster(**execution.options) as cluster:
+        cluster.scale(execution.workers)
+        with cluster.get_client() as client:
+            yield client
 
 
-BACKENDS: dict[str, Callable[[Execution], AbstractContextManager[Client]]] = {"local": _local, "address": _address}
+@contextmanager
+def _kubernetes(execution: Execution) -> Iterator[Client]:
+    """Make the DaskCluster of the file ``options.spec`` through the operator; it adapts itself to the work."""
+    operator = _package("dask_kubernetes.operator", execution)
+    options = dict(execution.options)
+    spec = Path(str(options.pop("spec", "")))
+    if not spec.is_file():
+        raise InputError(
+            f"execution.options.spec = {str(spec)!r} is no file; name the manifest of the DaskCluster to make, "
+            "e.g. deploy/kubernetes/operator/cluster.yaml"
+        )
+    documents = yaml.safe_load_all(spec.read_text(encoding="utf-8"))
+    manifest = next((d for d in documents if d["kind"] == "DaskCluster"), None)
+    if manifest is None:
+        raise InputError(f"execution.options.spec = {str(spec)!r} holds no DaskCluster; name the manifest of one")
+    with operator.KubeCluster(custom_cluster_spec=manifest, **options) as cluster:
+        cluster.adapt(minimum=1, maximum=execution.workers)
+        with Client(cluster) as client:
+            yield client
+
+
+@contextmanager
+def _slurm(execution: Execution) -> Iterator[Client]:
+    """Submit every worker as a job; queue, cores, memory and time are options, or stand in Dask's settings."""
+    with _package("dask_jobqueue", execution).SLURMCluster(**execution.options) as cluster:
+        cluster.scale(execution.workers)
+        with Client(cluster) as client:
+            yield client
+
+
+def _package(name: str, execution: Execution) -> Any:
+    """Import the package of a backend."""
+    kind = execution.cluster
+    try:
+        return import_module(name)
+    except ImportError:
+        raise InputError(
+            f"execution.cluster = {kind!r} needs the package {name.partition('.')[0].replace('_', '-')}; "
+            f"install it with: pip install 'mlc-dask[{kind}]'"
+        ) from None
+
+
+def _fair_share(threads: int) -> int:
+    """Bytes a thread may use: nine tenths of what is free now, shared."""
+    return int(psutil.virtual_memory().available * 0.9 / threads)
+
+
+BACKENDS: dict[str, Callable[[Execution], AbstractContextManager[Client]]] = {
+    "local": _local,
+    "gateway": _gateway,
+    "kubernetes": _kubernetes,
+    "slurm": _slurm,
+}
 
 
 @contextmanager
 def connect(execution: Execution) -> Iterator[Client]:
-    """Client of the cluster that `execution` describes, the default of every computation inside the block."""
-    backend = "address" if execution.address else "local"
-    with dask.config.set(_SETTINGS), BACKENDS[backend](execution) as client:
+    """Client of the cluster that `execution` describes, the default of every computation inside the block.
+
+    Raises
+    ------
+    InputError
+        When the cluster cannot be had, saying why.
+    """
+    backend = _address if "://" in execution.cluster else BACKENDS.get(execution.cluster)
+    if backend is None:
+        raise InputError(
+            f"execution.cluster = {execution.cluster!r} is unknown; use {', '.join(BACKENDS)}, "
+            "or the address of a scheduler, e.g. tls://scheduler:8786"
+        )
+    with dask.config.set(_SETTINGS), ExitStack() as stack:
+        try:
+            client = stack.enter_context(backend(execution))
+            client.wait_for_workers(1, timeout=_START_SECONDS)
+        except InputError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"execution.cluster = {execution.cluster!r} does not start: {reason}") from error
         yield client

@@ -147,16 +147,21 @@ class Evaluation(Section):
 class Execution(Section):
     """How the work is done; nothing here changes a map."""
 
-    workers: Annotated[int, Field(ge=1, description="local worker processes")] = 2
+    cluster: Annotated[
+        str, Field(description="local, gateway, kubernetes, slurm, or the address of a scheduler, tls://HOST:8786")
+    ] = "local"
+    options: Annotated[
+        dict[str, Any], Field(description="keyword arguments of the cluster, as the backend's own class takes them")
+    ] = {}
+    workers: Annotated[int, Field(ge=1, description="worker processes; the most where a cluster adapts itself")] = 2
     memory: Annotated[
         str,
         Field(
             pattern=r"^(auto|\d+(\.\d+)? ?[kMGT]?i?B?)$",
-            description="memory limit of a worker, e.g. 8GiB; auto shares what there is",
+            description="memory limit of a local worker, e.g. 8GiB; auto shares what there is",
         ),
     ] = "auto"
     patch: Annotated[int, Field(ge=1, description="edge of a patch in pixels, a multiple of 128")] = 2560
-    address: Annotated[str | None, Field(description="scheduler to use instead of local workers")] = None
     dashboard: Annotated[str, Field(description="where the dashboard listens")] = "127.0.0.1:8787"
     tiles_at_once: Annotated[
         int, Field(ge=1, description="tiles whose patches are in the cluster's hands at a time")
@@ -229,6 +234,9 @@ class Config(Section):
 _SOURCE_PATHS = ("folder", "index", "catalogue")
 """Keys of a source that are paths, unless they are URLs."""
 
+_OPTION_PATHS = ("spec", "tls_ca_file", "tls_client_cert", "tls_client_key")
+"""Options of a cluster that are paths."""
+
 
 def load_config(path: str | Path) -> Config:
     """Read a configuration; relative paths in it are relative to the file.
@@ -290,9 +298,10 @@ def _anchored(config: Config, base: Path) -> Config:
         key: str(base / value) if key in _SOURCE_PATHS and isinstance(value, str) and "://" not in value else value
         for key, value in config.source.items()
     }
-    return config.model_copy(
-        update={"output": base / config.output, "product": product, "evaluation": evaluation, "source": source}
-    )
+    options = {k: str(base / v) if k in _OPTION_PATHS else v for k, v in config.execution.options.items()}
+    execution = config.execution.model_copy(update={"options": options})
+    anchored = {"product": product, "evaluation": evaluation, "source": source, "execution": execution}
+    return config.model_copy(update={"output": base / config.output, **anchored})
 
 
 def _anchored_product(product: Product, base: Path) -> Product:

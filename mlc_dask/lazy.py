@@ -9,7 +9,7 @@ series of chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -20,12 +20,19 @@ import numpy.typing as npt
 import xarray as xr
 from dask.array.overlap import ensure_minimum_chunksize, overlap
 from dask.delayed import Delayed, delayed
-from distributed import get_worker
+from distributed import default_client, get_worker
 
-from mlc_dask.schema import ACQUISITION, BAND, X, Y
+from mlc_dask.schema import ACQUISITION, BAND, YEAR, X, Y
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
+
+PATCH_TOPIC = "mlc-patches"
+"""Scheduler topic on which stores tell of their patches, for the map of patches on the dashboard."""
+
+_LABEL = "label"
+_THUMBNAIL = 32
+"""Pixels along each side of a written patch's picture at most."""
 
 _FAN_IN = 8
 _CORE = (ACQUISITION, BAND)
@@ -117,6 +124,7 @@ def map_pixels(
     layers: Sequence[str],
     name: str,
     parameter: Any = None,
+    resource: str | None = None,
 ) -> xr.Dataset:
     """Apply `kernel` to every block of one year's rasters.
 
@@ -133,6 +141,8 @@ def map_pixels(
         How the tasks are called on the dashboard, e.g. ``classify-lstm-2019``.
     parameter
         Delivered once per worker.
+    resource
+        Workers' resource that the kernel runs best with; :func:`write_patches` sends it there, where any has it.
 
     Returns
     -------
@@ -149,17 +159,18 @@ def map_pixels(
         assert found.dtype == np.uint8 and found.shape == (len(layers), *parts[0].shape[-2:]), (name, found.shape)
         return found
 
-    planes = da.map_blocks(
-        apply,
-        *arrays,
-        parameter=delayed(parameter, pure=True),
-        drop_axis=(0, 1),
-        new_axis=0,
-        chunks=((len(layers),), *arrays[0].chunks[-2:]),
-        dtype=np.uint8,
-        meta=np.empty((0, 0, 0), np.uint8),
-        token=name,
-    )
+    with dask.base.annotate(resources={resource: 1}) if resource else nullcontext():
+        planes = da.map_blocks(
+            apply,
+            *arrays,
+            parameter=delayed(parameter, pure=True),
+            drop_axis=(0, 1),
+            new_axis=0,
+            chunks=((len(layers),), *arrays[0].chunks[-2:]),
+            dtype=np.uint8,
+            meta=np.empty((0, 0, 0), np.uint8),
+            token=name,
+        )
     coords = {d: grid.coords[d] for d in (Y, X) if d in grid.coords}
     return xr.Dataset({layer: ((Y, X), planes[i]) for i, layer in enumerate(layers)}, coords=coords)
 
@@ -271,9 +282,32 @@ def call(function: Callable[..., T], *arguments: Any, name: str, **settings: Any
     return task
 
 
-def compute(things: Any) -> Any:
-    """Compute every lazy value in `things` (a collection, a list, a mapping) on the current Dask scheduler."""
-    return dask.base.compute(things)[0]
+def compute(things: Any, *, resource: str | None = None) -> Any:
+    """Compute every lazy value in `things` (a collection, a list, a mapping) on the current Dask scheduler.
+
+    Parameters
+    ----------
+    resource
+        Where workers have it, only those are given the tasks; a resource that nobody has is not waited for.
+    """
+    asked = {"resources": {resource: 1}} if resource and _somebody_has(resource) else {}
+    return dask.base.compute(things, **asked)[0]
+
+
+def _somebody_has(resource: str) -> bool:
+    try:
+        workers = default_client().scheduler_info(n_workers=-1)["workers"].values()
+    except ValueError:
+        return False
+    return any(worker["resources"].get(resource) for worker in workers)
+
+
+def _resource(data: xr.Dataset) -> str | None:
+    """Resource that a verb marked the layers of `data` with: optimisation loses such marks."""
+    graph: Any = data.__dask_graph__()  # type: ignore[no-untyped-call]
+    layers = graph.layers.values()
+    marked = [layer.annotations["resources"] for layer in layers if "resources" in (layer.annotations or {})]
+    return next(iter(marked[0]), None) if marked else None
 
 
 class PatchWriter(Protocol):
@@ -282,6 +316,9 @@ class PatchWriter(Protocol):
     @property
     def layout(self) -> Any:
         """Layout with ``patch`` (pixels), ``by`` (dims written one index at a time) and ``arrays_of(patch)``."""
+
+    def patches(self) -> Sequence[Any]:
+        """All patches."""
 
     def todo(self) -> Sequence[Any]:
         """Patches that are not done, each with a ``name`` and ``place(layout)``, its number along dimensions."""
@@ -296,19 +333,58 @@ def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
     """Compute the missing patches of `store` from the lazy `data` and write each where it was computed."""
     todo, size = store.todo(), store.layout.patch
     if not todo:
+        announce(store, data, name=name)
         return
     whole = {d: size if d in (Y, X) else 1 if d in store.layout.by else -1 for d in data.sizes}
     (ready,) = dask.base.optimize(data.chunk(whole))
     blocks = {n: v.data.to_delayed(optimize_graph=False) for n, v in ready.data_vars.items()}
-    tasks = []
+    tasks = {}
     for patch in todo:
         place = patch.place(store.layout)
         parts = {
             n: blocks[n][tuple(place.get(str(d), 0) for d in ready[n].dims)] for n in store.layout.arrays_of(patch)
         }
         key = f"write-{name}-{patch.name.replace('_', '-')}-{dask.base.tokenize(store, parts)}"
-        tasks.append(delayed(store.write)(patch, parts, dask_key_name=key))
-    compute(tasks)
+        tasks[patch.name] = delayed(_write)(store, name, patch, parts, dask_key_name=key)
+    announce(store, data, name=name, keys={task.key: patch for patch, task in tasks.items()})
+    compute(list(tasks.values()), resource=_resource(data))
+
+
+def _write(store: PatchWriter, name: str, patch: Any, parts: Mapping[str, Array]) -> None:
+    store.write(patch, parts)
+    if _LABEL in parts:
+        plane = parts[_LABEL].reshape(parts[_LABEL].shape[-2:])
+        step = -(-max(plane.shape) // _THUMBNAIL)
+        small = np.ascontiguousarray(plane[::step, ::step])
+        picture = {"shape": small.shape, "codes": small.tobytes()}
+        tell(PATCH_TOPIC, {"event": "written", "stage": name, "patch": patch.name, "thumbnail": picture})
+
+
+def announce(
+    store: PatchWriter, data: xr.Dataset | xr.DataArray, *, name: str, keys: Mapping[str, str] | None = None
+) -> None:
+    """Tell the scheduler's patch map, where there is one, of the patches of a store.
+
+    Parameters
+    ----------
+    data
+        What the store holds, or will.
+    name
+        Of the stage.
+    keys
+        The tasks that write the missing ones, and these ones' names; without any the whole store is there already.
+    """
+    layout, keys = store.layout, keys or {}
+    years = [str(year) for year in data[YEAR].values] if YEAR in data.coords else []
+    patches: list[tuple[str, str, int, int, int]] = []
+    for patch in store.patches():
+        place, region = patch.place(layout), patch.region(layout)
+        pixels = (region[Y].stop - region[Y].start) * (region[X].stop - region[X].start)
+        patches.append((patch.name, years[place[YEAR]] if YEAR in place else "", place[Y], place[X], pixels))
+    legend = {code: entry["colour"] for code, entry in data.attrs.get("legend", {}).items()}
+    grid = [1 + max(p[2] for p in patches), 1 + max(p[3] for p in patches)]
+    stage = {"stage": name, "grid": grid, "years": years, "legend": legend}
+    tell(PATCH_TOPIC, {"event": "announced", **stage, "patches": patches, "todo": list(keys.values()), "keys": keys})
 
 
 def identity(data: xr.Dataset) -> str:
@@ -318,10 +394,12 @@ def identity(data: xr.Dataset) -> str:
 
 
 def tell(topic: str, message: Mapping[str, Any]) -> None:
-    """Send `message` from a task to whoever subscribed to `topic` at the scheduler; nothing without a cluster."""
-    try:
-        get_worker().log_event(topic, dict(message))
-    except ValueError:
+    """Send `message` from a task, or the client, to who listens to `topic` at the scheduler; nothing without one."""
+    for speaker in (get_worker, default_client):
+        try:
+            speaker().log_event(topic, dict(message))
+        except ValueError:
+            continue
         return
 
 

@@ -20,6 +20,7 @@ from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.products import open_product
 from mlc_dask.kinds import kinds
 from mlc_dask.pipeline import CUBE, MAPS
+from mlc_dask.preflight import Needs
 from mlc_dask.records import RECORD, published
 from mlc_dask.run import Event
 from mlc_dask.stages.time_series import choose_acquisitions
@@ -65,6 +66,17 @@ def _finished(config: Config, step: str) -> Any:
     return event.artifact.open() if event.state == "reused" else None
 
 
+def needs(config: Config, catalogues: Mapping[str, Catalogue]) -> Needs:
+    """Return what a run asks of the workers of its cluster, of which the catalogue of every tile decides the memory."""
+    inputs, patches = [], []
+    for tile, own in places(config).items():
+        folder = own.source.get("folder")
+        inputs += [Path(folder)] if isinstance(folder, str) and "://" not in folder else []
+        pixel = _year_bytes(own.acquisitions.per_year, source_of(own))
+        patches.append(_patch_pixels(catalogues[tile].grid, own.execution.patch) * pixel)
+    return Needs(config.output, inputs, max(patches) + _BATCH_BYTES)
+
+
 def find_cube(place: Path) -> xr.Dataset:
     """Open the cube at `place`: a cube's folder, the output folder of a run, or a run's configuration."""
     if place.is_file():
@@ -88,7 +100,9 @@ def make_plan(config: Config) -> Plan:
         source, catalogue, years=own.years, rules=pairing_rules(config), max_tile_cloud=own.max_tile_cloud
     )
     grid = catalogue.grid
-    cube, patch = _cube_bytes(source, selection, grid), _patch_bytes(source, selection, grid, config.execution.patch)
+    pixel = _year_bytes(selection.size, source)
+    cube = len(selection.years) * grid.height * grid.width * pixel
+    patch = _patch_pixels(grid, config.execution.patch) * pixel
     maps = len(selection.years) * grid.height * grid.width * _MAP_LAYERS
     edge = min(config.execution.patch, max(grid.shape))
     patches = len(selection.years) * -(-grid.height // edge) * -(-grid.width // edge)
@@ -123,14 +137,10 @@ def _shares(config: Config, grid: Grid) -> str:
     return ", ".join(f"{names[code]} {counts[code]:.1%}" for code in ordered)
 
 
-def _pixel_bytes(source: Source, selection: Selection) -> int:
+def _year_bytes(acquisitions: int, source: Source) -> int:
     """Bytes of one pixel's year: uint16 bands and the mask of every acquisition."""
-    return selection.size * (2 * len(source.bands) + 1)
+    return acquisitions * (2 * len(source.bands) + 1)
 
 
-def _cube_bytes(source: Source, selection: Selection, grid: Grid) -> int:
-    return len(selection.years) * grid.height * grid.width * _pixel_bytes(source, selection)
-
-
-def _patch_bytes(source: Source, selection: Selection, grid: Grid, patch: int) -> int:
-    return min(patch, grid.height) * min(patch, grid.width) * _pixel_bytes(source, selection)
+def _patch_pixels(grid: Grid, patch: int) -> int:
+    return min(patch, grid.height) * min(patch, grid.width)

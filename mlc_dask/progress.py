@@ -19,10 +19,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mlc_dask.io.store import PatchStore
+from mlc_dask.lazy import announce
 from mlc_dask.run import Event
 from mlc_dask.stages.classification import ENGINE_TOPIC, TRAINING_TOPIC
 
 _POLL_SECONDS = 0.5
+_OF_PATCHES = ("cube", "product", "maps")
+"""Kinds of results that are stores of patches."""
 
 
 def count_tasks(since: float, dask_scheduler: Any = None) -> tuple[int, int]:
@@ -82,6 +86,9 @@ class StepProgress:
                 self._running[event.step] = (task, time.time())
             case "reused":
                 self._progress.add_task(event.step, total=1, completed=1, detail="reused")
+                if event.artifact.kind in _OF_PATCHES:
+                    folder = event.artifact.folder
+                    announce(PatchStore.at(folder), event.artifact.open(), name=folder.name)
                 self._say(f"{event.step}: reused")
             case "finished" | "failed":
                 task, _ = self._running.pop(event.step)

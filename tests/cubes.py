@@ -96,7 +96,7 @@ class Threshold:
 
     @property
     def settings(self) -> SimpleNamespace:
-        return SimpleNamespace(name="threshold")
+        return SimpleNamespace(name="threshold", resource=None)
 
     def predict(self, dn: Array) -> tuple[Array, Array]:
         bright = dn[:, 0].mean(axis=0) >= self.limit

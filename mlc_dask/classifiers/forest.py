@@ -74,6 +74,7 @@ class RandomForest:
 
     name: ClassVar[str] = "forest"
     model: ClassVar[type[Model]] = ForestModel
+    resource: ClassVar[str | None] = None
 
     trees: int = 200
     max_depth: int | None = None

@@ -76,6 +76,7 @@ class LSTM:
 
     name: ClassVar[str] = "lstm"
     model: ClassVar[type[Model]] = LSTMModel
+    resource: ClassVar[str | None] = "GPU"
 
     layers: int = 4
     hidden: int = 128

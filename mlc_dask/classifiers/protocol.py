@@ -130,10 +130,14 @@ class Model(Protocol):
 
 
 class Classifier(Protocol):
-    """Settings that can be fitted: a frozen dataclass whose fields are the settings."""
+    """Settings that can be fitted: a frozen dataclass whose fields are the settings.
+
+    Where workers have the `resource`, they alone train and classify.
+    """
 
     name: ClassVar[str]
     model: ClassVar[type[Model]]
+    resource: ClassVar[str | None]
 
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None

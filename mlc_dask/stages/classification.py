@@ -84,7 +84,7 @@ def fit_groups(
         )
         for name, years in groups.items()
     }
-    models: ModelSet = lazy.compute(tasks)
+    models: ModelSet = lazy.compute(tasks, resource=classifier.resource)
     return models
 
 
@@ -174,6 +174,7 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model) -> xr.Dataset:
         layers=LAYERS,
         name=f"classify-{model.settings.name}-{year}",
         parameter=model,
+        resource=model.settings.resource,
     )
 
 

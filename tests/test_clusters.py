@@ -1,0 +1,306 @@
+"""Clusters: every backend runs tasks, and what is missing is told in one line before any work starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+
+from mlc_dask import clusters, lazy
+from mlc_dask.clusters import connect
+from mlc_dask.config import Execution, load_config
+from mlc_dask.errors import InputError
+from mlc_dask.preflight import Needs, preflight, versions
+from tests.cubes import landscape, threshold
+
+pytestmark = pytest.mark.slow
+
+SBATCH = """#!{python}
+# Stands for Slurm: runs the job's script at once, in the background, and says so as sbatch does.
+import pathlib, subprocess, sys
+place = pathlib.Path(__file__).parent
+process = subprocess.Popen(["bash", sys.argv[-1]], stdout=open(place / "job.log", "a"), stderr=subprocess.STDOUT)
+(place / "jobs").open("a").write(pathlib.Path(sys.argv[-1]).read_text())
+print("Submitted batch job", process.pid)
+"""
+
+
+def executable(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def pids(client: Client) -> set[int]:
+    return set(client.run(os.getpid).values())
+
+
+def environment(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def local(**execution: Any) -> Execution:
+    return Execution(dashboard="127.0.0.1:0", **execution)
+
+
+def test_local_workers_have_a_thread_each_and_the_page() -> None:
+    with connect(local(workers=2, memory="2GiB")) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        assert [w["nthreads"] for w in workers] == [1, 1]
+        assert {w["memory_limit"] for w in workers} == {2 * 2**30}
+        assert set(client.run(environment, "OMP_NUM_THREADS").values()) == {"1"}
+        assert client.run_on_scheduler(lambda dask_scheduler: "mlc-patches" in dask_scheduler.plugins)
+        assert pids(client).isdisjoint({os.getpid()})
+
+
+def test_a_gpu_has_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with connect(local(workers=1)) as client:
+        client.wait_for_workers(3)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        assert {w["name"]: (w["nthreads"], w["resources"]) for w in workers} == {
+            "cpu-0": (1, {}), "gpu-0": (4, {"GPU": 4}), "gpu-1": (4, {"GPU": 4}),
+        }  # fmt: skip
+        seen = client.run(environment, "CUDA_VISIBLE_DEVICES")
+        names = {address: w["name"] for address, w in client.scheduler_info(n_workers=-1)["workers"].items()}
+        assert {names[a]: v for a, v in seen.items()} == {"cpu-0": "", "gpu-0": "0", "gpu-1": "1"}
+        with pytest.raises(InputError, match="offers the resource GPU, but PyTorch sees no device there"):
+            preflight(client, Needs(Path.cwd() / "tests", [], 0))
+
+
+@contextmanager
+def mixed() -> Iterator[Client]:
+    """One worker that has the resource, and one that has not."""
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    options = {"with": {"resources": {"GPU": 1}}, "without": {}}
+    workers = {n: {"cls": Nanny, "options": {"nthreads": 1, "silence_logs": 40, **o}} for n, o in options.items()}
+    with SpecCluster(scheduler=scheduler, workers=workers, silence_logs=40) as cluster, Client(cluster) as client:
+        yield client
+
+
+class Named:
+    """Kernel that answers with the name of its worker's kind."""
+
+    def __call__(self, dn: np.ndarray, parameter: object) -> np.ndarray:
+        from distributed import get_worker
+
+        return np.full((1, *dn.shape[-2:]), get_worker().name == "with", np.uint8)
+
+    def __dask_tokenize__(self) -> str:
+        return "named"
+
+
+@pytest.mark.parametrize("resource", ["GPU", "TPU", None])
+def test_resources_are_used_where_somebody_has_them(resource: str | None, tmp_path: Path) -> None:
+    """What prefers a GPU runs there alone; a resource that nobody has is not waited for."""
+    import mlc_dask as mlc
+
+    cube, _ = landscape(64, 64)
+    dn = cube.reflectance.isel(year=0, acquisition=0, band=0, drop=True).chunk(y=16, x=16)
+    maps = lazy.map_pixels(Named(), dn, layers=("label",), name="classify-lstm-2019", resource=resource)
+    with mixed():
+        mlc.write_maps(maps, tmp_path / "maps")
+        found = xr.open_zarr(tmp_path / "maps", mask_and_scale=False).label.values
+        assert set(np.unique(found)) == ({1} if resource == "GPU" else {0, 1})
+
+
+def test_a_running_scheduler_with_certificates(tmp_path: Path) -> None:
+    """``tls://`` with the certificates of the options; without them nobody is let in."""
+    subprocess.run([Path("deploy/gen-tls.sh").resolve(), tmp_path], check=True, capture_output=True)
+    files = {"ca_file": "ca.crt", "key": "tls.key", "cert": "tls.crt"}
+    own = {name: str(tmp_path / file) for name, file in files.items()}
+    tls = [f"--tls-{n.replace('_', '-')}={p}" for n, p in own.items()]
+    start, address = [sys.executable, "-m", "dask"], "tls://127.0.0.1:18799"
+    with (
+        subprocess.Popen([*start, "scheduler", "--host", address, "--dashboard-address", ":0", *tls]) as scheduler,
+        subprocess.Popen([*start, "worker", address, "--nthreads", "1", "--no-dashboard", *tls]) as worker,
+    ):
+        try:
+            options = {"tls_ca_file": own["ca_file"], "tls_client_cert": own["cert"], "tls_client_key": own["key"]}
+            with connect(patient(Execution(cluster=address, options=options))) as client:
+                assert client.submit(sum, [1, 2]).result() == 3
+                preflight(client, Needs(tmp_path / "out", [tmp_path], 10**8))
+            with pytest.raises(InputError, match=r"no Dask scheduler answers at tls://127.0.0.1:18799 .*certificates"):
+                connect(Execution(cluster=address)).__enter__()
+        finally:
+            scheduler.kill()
+            worker.kill()
+
+
+def patient(execution: Execution) -> Execution:
+    """Wait until a scheduler and its worker are there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with connect(execution):
+                return execution
+        except InputError:
+            time.sleep(1)
+    raise AssertionError(execution.cluster)
+
+
+def test_slurm_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    executable(tmp_path / "sbatch", SBATCH.format(python=sys.executable))
+    executable(tmp_path / "scancel", "#!/bin/sh\nkill $1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    options = {"cores": 1, "memory": "2GB", "queue": "short", "interface": "lo", "log_directory": str(tmp_path)}
+    with connect(Execution(cluster="slurm", workers=2, options=options)) as client:
+        client.wait_for_workers(2, timeout=120)
+        assert pids(client).isdisjoint({os.getpid()}) and len(pids(client)) == 2
+    assert (tmp_path / "jobs").read_text().count("#SBATCH -p short") == 2
+
+
+class FakeKubeCluster(LocalCluster):
+    """Stands for the operator's class, which needs a Kubernetes: takes what it takes, and notes it."""
+
+    asked: list[dict[str, Any]] = []  # noqa: RUF012
+
+    def __init__(self, *, custom_cluster_spec: dict[str, Any], namespace: str) -> None:
+        self.asked.append({"spec": custom_cluster_spec, "namespace": namespace})
+        super().__init__(n_workers=0, threads_per_worker=1, dashboard_address=":0", silence_logs=40)
+
+    def adapt(self, *, minimum: int, maximum: int) -> None:
+        self.asked[-1] |= {"minimum": minimum, "maximum": maximum}
+        self.scale(minimum)
+
+
+def test_kubernetes_takes_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(clusters, "_package", lambda *_: SimpleNamespace(KubeCluster=FakeKubeCluster))
+    manifest = Path("deploy/kubernetes/operator/cluster.yaml")
+    options = {"spec": str(manifest), "namespace": "mlc"}
+    with connect(Execution(cluster="kubernetes", workers=7, options=options)) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+    (asked,) = FakeKubeCluster.asked
+    assert asked["spec"]["kind"] == "DaskCluster" and asked["spec"]["spec"]["worker"]
+    assert (asked["namespace"], asked["minimum"], asked["maximum"]) == ("mlc", 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("execution", "message"),
+    [
+        ({"cluster": "slrum"}, "execution.cluster = 'slrum' is unknown; use local, gateway, kubernetes, slurm, or the"),
+        ({"cluster": "tcp://127.0.0.1:1"}, "no Dask scheduler answers at tcp://127.0.0.1:1"),
+        ({"cluster": "kubernetes"}, "execution.options.spec = '.' is no file; name the manifest"),
+        ({"cluster": "gateway"}, "execution.cluster = 'gateway' needs the package dask-gateway; install it with"),
+        ({"cluster": "slurm", "options": {"queue": 3}}, "execution.cluster = 'slurm' does not start: "),
+    ],
+)
+def test_what_cannot_be_had(execution: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "_CONNECT_SECONDS", 1)
+    if execution["cluster"] == "gateway":
+        monkeypatch.setitem(sys.modules, "dask_gateway", None)
+    elif execution["cluster"] == "slurm":
+        pytest.importorskip("dask_jobqueue")
+    else:
+        monkeypatch.setattr(clusters, "_package", lambda *_: None)
+    with pytest.raises(InputError, match=re.escape(message)) as told:
+        connect(Execution(**execution)).__enter__()
+    assert "\n" not in str(told.value)
+
+
+def test_paths_among_the_options_belong_to_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "mlc.toml"
+    config.write_text(
+        'output = "out"\n[source]\nkind = "safe"\nfolder = "in"\n'
+        '[execution]\ncluster = "kubernetes"\n[execution.options]\nspec = "cluster.yaml"\nnamespace = "maps"\n'
+    )
+    assert load_config(config).execution.options == {"spec": str(tmp_path / "cluster.yaml"), "namespace": "maps"}
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Client]:
+    with connect(local(workers=2, memory="1GB")) as client:
+        yield client
+
+
+def test_preflight_leaves_nothing(workers: Client, tmp_path: Path) -> None:
+    preflight(workers, Needs(tmp_path / "new" / "out", [tmp_path], 10**9))
+    assert list((tmp_path / "new" / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"memory": 2 * 10**9}, r"may use 1\.0 GB a thread, a patch takes 2\.0 GB; lower execution\.patch"),
+        ({"inputs": [Path("/no/such/folder")]}, r"worker tcp://\S+ does not see /no/such/folder; mount it there"),
+    ],
+)
+def test_preflight_tells_the_remedy(
+    workers: Client, tmp_path: Path, change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.run(seconds_of_patience, 0.1)
+    with pytest.raises(InputError, match=message):
+        preflight(workers, Needs(**{"output": tmp_path, "inputs": [], "memory": 0, **change}))
+    assert not list(tmp_path.glob(".preflight*"))
+
+
+def seconds_of_patience(seconds: float) -> None:
+    from mlc_dask import preflight as module
+
+    module._SHARED_SECONDS = seconds
+
+
+def test_preflight_compares_versions(workers: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlc_dask.preflight.versions", lambda: {**versions(), "zarr": "3.0.0"})
+    with pytest.raises(InputError, match=r"worker tcp://\S+ has zarr 3\.\d+\.\d+, this process 3\.0\.0; install the"):
+        preflight(workers, Needs(tmp_path, [], 0))
+
+
+def test_preflight_sees_another_disk(workers: Client, tmp_path: Path) -> None:
+    """A worker on another machine that has a folder of the same name: what it writes is not seen here."""
+    workers.run(elsewhere, str(tmp_path / "there"))
+    try:
+        with pytest.raises(InputError, match=r"does not see .*; share it, at the same path"):
+            preflight(workers, Needs(tmp_path / "here", [], 0))
+    finally:
+        workers.run(elsewhere, None)
+
+
+def elsewhere(folder: str | None) -> None:
+    """Make a worker's preflight look into a folder of its own."""
+    from mlc_dask import preflight as module
+
+    class Moved(type(Path())):  # type: ignore[misc]
+        def __new__(cls, *parts: Any) -> Path:
+            return Path(folder or "", Path(*parts).name)
+
+    module.Path = Moved if folder else Path  # type: ignore[misc]
+
+
+def test_a_worker_without_the_package(workers: Client, tmp_path: Path) -> None:
+    workers.run(forget)
+    with pytest.raises(
+        InputError, match=r"cannot run mlc_dask \(.*preflight.*\); install there what is installed here"
+    ):
+        preflight(workers, Needs(tmp_path, [], 0))
+
+
+def forget() -> None:
+    sys.modules["mlc_dask.preflight"] = None  # type: ignore[assignment]
+
+
+def test_an_output_that_cannot_be_written(workers: Client, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"output = .*file/out cannot be written \(.*\); choose another"):
+        preflight(workers, Needs(tmp_path / "file" / "out", [], 0))
+
+
+def test_threshold_models_need_no_resource() -> None:
+    """Models of other people's classes say what they run best with, as ours do."""
+    cube, _ = landscape(32, 32)
+    assert threshold(cube).settings.resource is None
