@@ -5,21 +5,18 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import xarray as xr
-from distributed import Client, performance_report
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from mlc_dask.acquisitions import Catalogue
-from mlc_dask.classifiers.compiled import engine_here
 from mlc_dask.clusters import connect
 from mlc_dask.config import Config, commented, load_config
 from mlc_dask.demo import write_demo
@@ -32,7 +29,7 @@ from mlc_dask.kinds import kinds, open_tables
 from mlc_dask.pipeline import CUBE, MAPS
 from mlc_dask.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, needs, places
 from mlc_dask.preflight import preflight
-from mlc_dask.progress import StepProgress
+from mlc_dask.progress import StepProgress, introduce, profiled
 from mlc_dask.report.calendar import calendar_png, calendar_text
 from mlc_dask.report.page import key_figures
 from mlc_dask.run import Event, Origin, explain, read_current
@@ -228,19 +225,11 @@ def _run(config: Config, until: str | None) -> None:
 def _perform(config: Config, pipeline: Pipeline, until: str | None, catalogues: Mapping[str, Catalogue]) -> list[Event]:
     """Go through a pipeline on the configured cluster; returns the steps."""
     with connect(config.execution) as client:
-        _introduce(client)
+        introduce(console, client)
         preflight(client, needs(config, catalogues))
-        with performance_report(config.output / _PERFORMANCE), StepProgress(console, client) as progress:
+        with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
             own = kinds(config.execution.patch)
             return go_through(config, pipeline, own, until=until, listener=progress, facts=progress.facts)
-
-
-def _introduce(client: Client) -> None:
-    """Say where the work is to be seen, and what it runs on."""
-    link = client.dashboard_link
-    console.print(f"dashboard: {link}    patches: {link.removesuffix('/status')}/mlc-patches", highlight=False)
-    engines = Counter(client.run(engine_here).values())
-    console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
 
 
 def _lay_out(output: Path) -> None:

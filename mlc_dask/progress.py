@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from distributed import Client
+from distributed import Client, performance_report
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,8 +23,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mlc_dask.classifiers.compiled import engine_here
 from mlc_dask.io.store import PatchStore
-from mlc_dask.lazy import announce
+from mlc_dask.lazy import PATCH_TOPIC, announce
 from mlc_dask.run import Event
 from mlc_dask.stages.classification import ENGINE_TOPIC, TRAINING_TOPIC
 
@@ -38,6 +43,36 @@ def count_tasks(since: float, dask_scheduler: Any = None) -> tuple[int, int]:
             done += sum(states.get(s, 0) for s in ("memory", "released", "forgotten", "erred"))
             total += sum(states.values())
     return done, total
+
+
+def shows_patches(dask_scheduler: Any = None) -> bool:
+    """Whether the scheduler's dashboard has our page; runs on the scheduler."""
+    return PATCH_TOPIC in dask_scheduler.plugins
+
+
+def introduce(console: Console, client: Client) -> None:
+    """Say where the work is to be seen, and what it runs on."""
+    link = client.dashboard_link
+    page = (
+        f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if client.run_on_scheduler(shows_patches) else ""
+    )
+    console.print(f"dashboard: {link}{page}", highlight=False)
+    engines = Counter(client.run(engine_here).values())
+    console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
+
+
+@contextmanager
+def profiled(console: Console, path: Path) -> Iterator[None]:
+    """Keep Dask's own report of the work; that it cannot be had, since a scheduler is gone, fails no run."""
+    report = performance_report(path)
+    report.__enter__()
+    try:
+        yield
+    finally:
+        try:
+            report.__exit__(None, None, None)
+        except Exception as error:
+            console.print(f"no {path.name}: {error}", highlight=False)
 
 
 class StepProgress:

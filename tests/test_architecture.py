@@ -77,7 +77,7 @@ ROOMS = {
     "steps": room(f"{LOW} {RECORDS} config inputs io report results run stages", "numpy pandas xarray"),
     "pipeline": room(f"{LOW} {RECORDS} config inputs io run stages steps tiles"),
     "plan": room(f"{LOW} {RECORDS} config inputs io kinds pipeline preflight run stages tiles", "numpy xarray"),
-    "progress": room("errors io lazy run stages", "distributed rich"),
+    "progress": room("errors classifiers io lazy run stages", "distributed rich"),
     "demo": room("errors files worlds"),
     "cli": room(
         f"{LOW} {RECORDS} clusters config demo inputs io kinds pipeline plan preflight progress report results run "

@@ -15,7 +15,7 @@ from distributed.dashboard.scheduler import applications, template_variables
 from tornado.web import RequestHandler
 
 from mlc_dask.dashboard.board import NAME, Board
-from mlc_dask.dashboard.page import page
+from mlc_dask.dashboard.page import draw
 
 _ROUTES = "distributed.scheduler.http.routes"
 
@@ -36,7 +36,7 @@ class BoardJSON(RequestHandler):
 routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [("/mlc/patches.json", BoardJSON, {})]
 """Found here by the scheduler's HTTP server."""
 
-applications[f"/{NAME}"] = applications[f"/individual-{NAME}"] = page
+applications[f"/{NAME}"] = applications[f"/individual-{NAME}"] = draw
 if __name__ not in dask.config.get(_ROUTES):
     dask.config.set({_ROUTES: [*dask.config.get(_ROUTES), __name__]})
 

@@ -13,7 +13,7 @@ from distributed import SchedulerPlugin
 
 from mlc_dask.lazy import PATCH_TOPIC
 
-NAME: Final = "mlc-patches"
+NAME: Final = PATCH_TOPIC
 
 STATES: Final = ("waiting", "reading", "classifying", "writing", "done", "failed", "reused")
 

@@ -46,7 +46,7 @@ def short(stage: str) -> str:
     return name if name and len(tail) >= 8 and set(tail) <= set("0123456789abcdef") else stage
 
 
-def page(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
+def draw(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
     """Fill a Bokeh document; called once for every browser that looks."""
     board: Board = scheduler.plugins[NAME]
     squares = ColumnDataSource(_EMPTY)
