@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -19,9 +19,10 @@ from mlc_dask.viewer.places import Place
 from mlc_dask.viewer.tiles import Tiles
 
 HOST = "127.0.0.1"
-"""The only address that is listened at; from elsewhere: ssh -L PORT:127.0.0.1:PORT MACHINE."""
+"""The only address that is listened at; from elsewhere: ssh -t -L PORT:127.0.0.1:PORT MACHINE."""
 
 _STATIC = Path(__file__).parent / "static"
+_DEEPEST = 22
 
 # A page of another site may make a browser ask us under a name of its own (DNS rebinding), or embed what we answer.
 _NAMES = [HOST, "localhost"]
@@ -44,6 +45,21 @@ def make_app(places: Mapping[str, Place]) -> FastAPI:
     """Return the application that shows `places`, the result of :func:`mlc_dask.viewer.places.open_places`."""
     # The usual pages of documentation would be loaded from elsewhere.
     app = FastAPI(title="mlc-dask view", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_api_route("/", _page)
+    app.include_router(_answers(places), prefix="/api/places")
+    app.mount("/static", StaticFiles(directory=_STATIC))
+    app.middleware("http")(_guarded)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_NAMES, www_redirect=False)
+    return app
+
+
+def _page() -> FileResponse:
+    return FileResponse(_STATIC / "index.html")
+
+
+def _answers(places: Mapping[str, Place]) -> APIRouter:
+    """Return what the page asks for: places, their description, tiles and pixels."""
+    router = APIRouter()
     tiles = {name: Tiles(place) for name, place in places.items()}
 
     def known(name: str) -> Place:
@@ -51,38 +67,28 @@ def make_app(places: Mapping[str, Place]) -> FastAPI:
             raise HTTPException(404, f"there is no place {name!r}")
         return places[name]
 
-    @app.get("/")
-    def page() -> FileResponse:
-        return FileResponse(_STATIC / "index.html")
-
-    @app.get("/api/places")
+    @router.get("")
     def names() -> list[str]:
         return list(places)
 
-    @app.get("/api/places/{name}")
+    @router.get("/{name}")
     def description(name: str) -> dict[str, Any]:
         return known(name).describe()
 
-    @app.get("/api/places/{name}/pixel")
+    @router.get("/{name}/pixel")
     def pixel(name: str, lon: Longitude, lat: Latitude) -> dict[str, Any]:
         found = inspect(known(name), lon, lat)
         if found is None:
             raise HTTPException(404, "there is no map at this point")
         return found
 
-    @app.get("/api/places/{name}/tiles/{layer}/{year}/{z}/{x}/{y}.png")
+    @router.get("/{name}/tiles/{layer}/{year}/{z}/{x}/{y}.png")
     def tile(name: str, layer: str, year: int, z: int, x: int, y: int, hidden: Hidden = "") -> Response:
-        place = known(name)
-        if layer not in place.layers or (place.layers[layer].yearly and year not in place.years):
-            raise HTTPException(404, f"there is no layer {layer!r} of {year}")
-        _check_tile(z, x, y)
+        _check_tile(known(name), layer, year, (z, x, y))
         drawn = tiles[name].png(layer, year, (z, x, y), {int(code) for code in hidden.split(",") if code})
         return Response(drawn, media_type="image/png", headers=_FOR_GOOD)
 
-    app.mount("/static", StaticFiles(directory=_STATIC))
-    app.middleware("http")(_guarded)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_NAMES, www_redirect=False)
-    return app
+    return router
 
 
 def listen(port: int) -> socket.socket:
@@ -122,6 +128,9 @@ async def _guarded(request: Request, answer: Callable[[Request], Awaitable[Respo
     return response
 
 
-def _check_tile(z: int, x: int, y: int) -> None:
-    if not (0 <= z <= 22 and 0 <= x < 2**z and 0 <= y < 2**z):
+def _check_tile(place: Place, layer: str, year: int, tile: tuple[int, int, int]) -> None:
+    if layer not in place.layers or (place.layers[layer].yearly and year not in place.years):
+        raise HTTPException(404, f"there is no layer {layer!r} of {year}")
+    z, x, y = tile
+    if not (0 <= z <= _DEEPEST and 0 <= x < 2**z and 0 <= y < 2**z):
         raise HTTPException(404, f"there is no tile {z}/{x}/{y}")
