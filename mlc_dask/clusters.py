@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
@@ -27,6 +28,7 @@ _GPU_THREADS = 4
 
 _QUIET = logging.ERROR
 _ONE_GIB = 2**30
+_OPERATOR = "kubernetes.dask.org/v1"
 _PAGE = "mlc_dask.dashboard"
 _SETTINGS = {
     # Dask makes malloc hand freed blocks back at once; batches then spend their time on page faults (decision 005).
@@ -106,23 +108,58 @@ def _gateway(execution: Execution) -> Iterator[Client]:
 
 @contextmanager
 def _kubernetes(execution: Execution) -> Iterator[Client]:
-    """Make the DaskCluster of the file ``options.spec`` through the operator; it adapts itself to the work."""
-    operator = _package("dask_kubernetes.operator", execution)
-    options = dict(execution.options)
-    spec = Path(str(options.pop("spec", "")))
+    """Have Dask's operator make the DaskCluster of ``options.spec``, and adapt it to the work; for runs in a pod.
+
+    Of the operator's own objects rather than by its ``KubeCluster``, which cannot speak TLS.
+    """
+    kinds = _package("kr8s.objects", execution)
+    manifest = _manifest(execution)
+    name, namespace = manifest["metadata"]["name"], execution.options.get("namespace", "default")
+    scaled = {"cluster": name, "minimum": 1, "maximum": execution.workers}
+    made = [
+        kinds.new_class("DaskCluster", _OPERATOR)(manifest, namespace=namespace),
+        kinds.new_class("DaskAutoscaler", _OPERATOR)({"metadata": {"name": name}, "spec": scaled}, namespace=namespace),
+    ]
+    with ExitStack() as stack:
+        for thing in made:
+            thing.create()
+            stack.callback(thing.delete)
+        with _patiently(_service(manifest, namespace)) as client:
+            yield client
+
+
+def _manifest(execution: Execution) -> dict[str, Any]:
+    """Read the DaskCluster among the documents of ``options.spec``."""
+    spec = Path(str(execution.options.get("spec", "")))
     if not spec.is_file():
         raise InputError(
             f"execution.options.spec = {str(spec)!r} is no file; name the manifest of the DaskCluster to make, "
-            "e.g. deploy/kubernetes/operator/cluster.yaml"
+            "as kubectl kustomize deploy/kubernetes/operator prints it"
         )
     documents = yaml.safe_load_all(spec.read_text(encoding="utf-8"))
-    manifest = next((d for d in documents if d["kind"] == "DaskCluster"), None)
+    manifest = next((d for d in documents if d and d.get("kind") == "DaskCluster"), None)
     if manifest is None:
         raise InputError(f"execution.options.spec = {str(spec)!r} holds no DaskCluster; name the manifest of one")
-    with operator.KubeCluster(custom_cluster_spec=manifest, **options) as cluster:
-        cluster.adapt(minimum=1, maximum=execution.workers)
-        with Client(cluster) as client:
-            yield client
+    return dict(manifest)
+
+
+def _service(manifest: dict[str, Any], namespace: str) -> str:
+    """Address of the scheduler's Service, as pods of any namespace know it."""
+    (container,) = manifest["spec"]["scheduler"]["spec"]["containers"]
+    protocol = "tls" if "tls" in container.get("args", []) else "tcp"
+    return f"{protocol}://{manifest['metadata']['name']}-scheduler.{namespace}:8786"
+
+
+def _patiently(address: str) -> Client:
+    """Client of a scheduler that is being started."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return Client(address, timeout=_CONNECT_SECONDS)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 @contextmanager

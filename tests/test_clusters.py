@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -163,31 +166,80 @@ def test_slurm_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "jobs").read_text().count("#SBATCH -p short") == 2
 
 
-class FakeKubeCluster(LocalCluster):
-    """Stands for the operator's class, which needs a Kubernetes: takes what it takes, and notes it."""
+class Kubernetes(BaseHTTPRequestHandler):
+    """Stands for the API of a Kubernetes with the operator: takes objects, gives them back, and deletes them."""
 
-    asked: list[dict[str, Any]] = []  # noqa: RUF012
+    there: dict[str, dict[str, Any]] = {}  # noqa: RUF012
+    seen: list[str] = []  # noqa: RUF012
 
-    def __init__(self, *, custom_cluster_spec: dict[str, Any], namespace: str) -> None:
-        self.asked.append({"spec": custom_cluster_spec, "namespace": namespace})
-        super().__init__(n_workers=0, threads_per_worker=1, dashboard_address=":0", silence_logs=40)
+    def answer(self, value: dict[str, Any], status: int = 200) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-    def adapt(self, *, minimum: int, maximum: int) -> None:
-        self.asked[-1] |= {"minimum": minimum, "maximum": maximum}
-        self.scale(minimum)
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0].rstrip("/")
+        if path == "/version":
+            self.answer({"major": "1", "minor": "37", "gitVersion": "v1.37.0"})
+        elif path in self.there:
+            self.answer(self.there[path])
+        else:
+            self.answer({"kind": "Status", "code": 404}, 404)
+
+    def do_POST(self) -> None:
+        made = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        place = f"{self.path.rstrip('/')}/{made['metadata']['name']}"
+        self.seen.append(place)
+        self.there[place] = made
+        self.answer(made, 201)
+
+    def do_DELETE(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        del self.there[self.path.partition("?")[0]]
+        self.answer({"kind": "Status", "status": "Success"})
+
+    def log_message(self, *_: Any) -> None:
+        return
 
 
-def test_kubernetes_takes_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
+@pytest.fixture
+def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Kubernetes]]:
+    """API server on loopback, named in a kubeconfig."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Kubernetes)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "test", "users": [{"name": "test", "user": {}}],
+        "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "maps"}}],
+    }  # fmt: skip
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    Kubernetes.there.clear()
+    Kubernetes.seen.clear()
+    yield Kubernetes
+    server.shutdown()
 
-    monkeypatch.setattr(clusters, "_package", lambda *_: SimpleNamespace(KubeCluster=FakeKubeCluster))
-    manifest = Path("deploy/kubernetes/operator/cluster.yaml")
-    options = {"spec": str(manifest), "namespace": "mlc"}
-    with connect(Execution(cluster="kubernetes", workers=7, options=options)) as client:
-        assert client.submit(sum, [1, 2]).result() == 3
-    (asked,) = FakeKubeCluster.asked
-    assert asked["spec"]["kind"] == "DaskCluster" and asked["spec"]["spec"]["worker"]
-    assert (asked["namespace"], asked["minimum"], asked["maximum"]) == ("mlc", 1, 7)
+
+def test_kubernetes_makes_the_manifest_and_takes_it_away(
+    kubernetes: type[Kubernetes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("kr8s")
+    asked = []
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=40) as behind:
+        service = clusters._service
+        monkeypatch.setattr(clusters, "_service", lambda *a: asked.append(service(*a)) or behind.scheduler_address)
+        options = {"spec": "deploy/kubernetes/operator/cluster.yaml", "namespace": "maps"}
+        with connect(Execution(cluster="kubernetes", workers=7, options=options)) as client:
+            assert client.submit(sum, [1, 2]).result() == 3
+            base = "/apis/kubernetes.dask.org/v1/namespaces/maps"
+            cluster, scaler = (f"{base}/daskclusters/mlc-dask", f"{base}/daskautoscalers/mlc-dask")
+            assert kubernetes.seen == [cluster, scaler]
+            assert kubernetes.there[cluster]["spec"]["worker"]["spec"]["containers"]
+            assert kubernetes.there[scaler]["spec"] == {"cluster": "mlc-dask", "minimum": 1, "maximum": 7}
+    assert kubernetes.there == {} and asked == ["tls://mlc-dask-scheduler.maps:8786"]
 
 
 @pytest.mark.parametrize(
