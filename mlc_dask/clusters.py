@@ -99,8 +99,7 @@ def _address(execution: Execution) -> Iterator[Client]:
 @contextmanager
 def _gateway(execution: Execution) -> Iterator[Client]:
     """Ask a dask-gateway for a cluster; where it is stands in Dask's settings, as a hub sets them."""
-    gateways = _package("dask_gateway", execution)
-    with gateways.Gateway() as gateway, gateway.new_cluster(**execution.options) as cluster:
+    with _package("dask_gateway", execution).GatewayCluster(**execution.options) as cluster:
         cluster.scale(execution.workers)
         with cluster.get_client() as client:
             yield client

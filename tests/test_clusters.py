@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import torch
@@ -164,6 +165,36 @@ def test_slurm_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         client.wait_for_workers(2, timeout=120)
         assert pids(client).isdisjoint({os.getpid()}) and len(pids(client)) == 2
     assert (tmp_path / "jobs").read_text().count("#SBATCH -p short") == 2
+
+
+GATEWAY = """
+c.DaskGateway.backend_class = "dask_gateway_server.backends.local.UnsafeLocalBackend"
+c.DaskGateway.authenticator_class = "dask_gateway_server.auth.SimpleAuthenticator"
+c.DaskGateway.address, c.Proxy.address = "127.0.0.1:28311", "127.0.0.1:28310"
+c.UnsafeLocalBackend.clusters_directory = "{folder}"
+c.ClusterConfig.scheduler_cmd, c.ClusterConfig.worker_cmd = ["dask", "scheduler"], ["dask", "worker"]
+c.ClusterConfig.worker_memory, c.ClusterConfig.scheduler_memory = "1 G", "1 G"
+"""
+
+
+def test_a_gateway_makes_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real one, that starts processes of this machine."""
+    pytest.importorskip("dask_gateway")
+    pytest.importorskip("dask_gateway_server")
+    (tmp_path / "gateway.py").write_text(GATEWAY.format(folder=tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    command = ["dask-gateway-server", "-f", str(tmp_path / "gateway.py")]
+    settings = {"gateway.address": "http://127.0.0.1:28310", "gateway.proxy-address": "gateway://127.0.0.1:28310"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=tmp_path, **quiet) as server, dask.config.set(settings):  # type: ignore[call-overload]
+        try:
+            with connect(patient(Execution(cluster="gateway", workers=2))) as client:
+                client.wait_for_workers(2, timeout=120)
+                preflight(client, Needs(tmp_path / "out", [tmp_path], 10**8))
+                assert client.submit(sum, [1, 2]).result() == 3
+                assert client.dashboard_link.startswith("http://127.0.0.1:28310/clusters/")
+        finally:
+            server.terminate()
 
 
 class Kubernetes(BaseHTTPRequestHandler):
