@@ -317,6 +317,10 @@ class PatchWriter(Protocol):
     def layout(self) -> Any:
         """Layout with ``patch`` (pixels), ``by`` (dims written one index at a time) and ``arrays_of(patch)``."""
 
+    @property
+    def place(self) -> str:
+        """What people call the place that it is of."""
+
     def patches(self) -> Sequence[Any]:
         """All patches."""
 
@@ -383,7 +387,7 @@ def announce(
         patches.append((patch.name, years[place[YEAR]] if YEAR in place else "", place[Y], place[X], pixels))
     legend = {code: entry["colour"] for code, entry in data.attrs.get("legend", {}).items()}
     grid = [1 + max(p[2] for p in patches), 1 + max(p[3] for p in patches)]
-    stage = {"stage": name, "grid": grid, "years": years, "legend": legend}
+    stage = {"stage": name, "place": store.place, "grid": grid, "years": years, "legend": legend}
     tell(PATCH_TOPIC, {"event": "announced", **stage, "patches": patches, "todo": list(keys.values()), "keys": keys})
 
 

@@ -164,6 +164,18 @@ def test_the_menu_and_the_laboratory_know_the_page(client: Client) -> None:
         assert answer.status == 200
 
 
+def test_stages_of_several_places_say_so(client: Client, tmp_path: Path) -> None:
+    GO.set()
+    for tile in ("T32TPS", "T32TPT"):
+        (tmp_path / tile / "artifacts").mkdir(parents=True)
+        mlc.write_maps(maps(), tmp_path / tile / "artifacts" / f"multi-year-{tile.encode().hex()}")
+    board = client.cluster.scheduler.plugins[NAME]
+    assert list(pages._shown(board).values()) == ["T32TPS multi-year", "T32TPT multi-year"]
+    squares, rows, years = pages._squares(board)
+    assert len(squares["x"]) == len(set(zip(squares["x"], squares["y"], strict=True))) == 24
+    assert list(rows.values()) == ["T32TPS multi-year", "T32TPT multi-year"] and set(years.values()) == {"2018", "2019"}
+
+
 def test_colours_and_names() -> None:
     assert len(pages._COLOURS) == len(set(pages._COLOURS)) == len(STATES)
     assert pages.short("multi-year-filtered-0123456789abcdef") == "multi-year-filtered"

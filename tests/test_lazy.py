@@ -329,6 +329,11 @@ class Memory:
     layout: Any
     missing: list[Any]
     written: list[tuple[Any, dict[str, Array]]] = field(default_factory=list)
+    place: str = ""
+
+    def patches(self) -> list[Any]:
+        found: list[Any] = self.layout.patches()
+        return found
 
     def todo(self) -> list[Any]:
         return self.missing

@@ -86,7 +86,9 @@ class Board(SchedulerPlugin):
 
     def _announced(self, message: Mapping[str, Any]) -> None:
         stage = message["stage"]
-        self.stages[stage] = {name: message[name] for name in ("grid", "legend", "years")} | {"since": time.time()}
+        self.stages[stage] = {name: message[name] for name in ("place", "grid", "legend", "years")} | {
+            "since": time.time()
+        }
         todo = set(message["todo"])
         for name, year, row, column, pixels in message["patches"]:
             place = (stage, year, row, column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ figure: Any = plotting.figure
 
 _EVERY: Final = 1_000
 """Milliseconds between two looks at the board."""
+
+_STAGES: Final = 8
+"""Stages shown, the ones that were announced last."""
 
 _EMPTY: Final[Columns] = {
     "x": [],
@@ -107,11 +111,19 @@ def _map(source: ColumnDataSource) -> Any:
     return found
 
 
+def _shown(board: Board) -> dict[str, str]:
+    """Stages shown and their captions: with the place, where there are several."""
+    stages = list(board.stages)[-_STAGES:]
+    places = {name: board.stages[name]["place"] for name in stages}
+    several = len(set(places.values())) > 1
+    return {name: f"{places[name]} {short(name)}" if several else short(name) for name in stages}
+
+
 def _head(board: Board) -> str:
     rate, patches = board.throughput()
     left = board.seconds_left()
-    cells = board.cells.values()
-    counts = {state: sum(c.state == state for c in cells) for state in STATES}
+    stages = _shown(board)
+    counts = Counter(cell.state for cell in board.cells.values() if cell.stage in stages)
     legend = "  ".join(
         f'<span style="color:{colour}">&#9632;</span> {counts[state]} {state}'
         for state, colour in zip(STATES, _COLOURS, strict=True)
@@ -122,13 +134,14 @@ def _head(board: Board) -> str:
 
 def _squares(board: Board) -> tuple[Columns, dict[float, str], dict[float, str]]:
     """Squares, and the names of the rows (stages) and columns (years) by their middles."""
-    years = sorted({year for stage in board.stages.values() for year in stage["years"]}) or [""]
-    height = 1 + max((stage["grid"][0] for stage in board.stages.values()), default=1)
-    width = 1 + max((stage["grid"][1] for stage in board.stages.values()), default=1)
-    top = {stage: i * height for i, stage in enumerate(board.stages)}
+    stages = {name: board.stages[name] for name in _shown(board)}
+    years = sorted({year for stage in stages.values() for year in stage["years"]}) or [""]
+    height = 1 + max((stage["grid"][0] for stage in stages.values()), default=1)
+    width = 1 + max((stage["grid"][1] for stage in stages.values()), default=1)
+    top = {stage: i * height for i, stage in enumerate(stages)}
     left = {year: i * width for i, year in enumerate(years)}
     found: Columns = {name: [] for name in _EMPTY}
-    for cell in board.cells.values():
+    for cell in (c for c in board.cells.values() if c.stage in stages):
         found["x"].append(left.get(cell.year, 0) + cell.column)
         found["y"].append(top[cell.stage] + cell.row)
         found["state"].append(cell.state)
@@ -137,7 +150,7 @@ def _squares(board: Board) -> tuple[Columns, dict[float, str], dict[float, str]]
         found["parts"].append(f"{cell.finished} of {len(cell.parts)}")
         found["worker"].append(cell.worker)
         found["error"].append(cell.error.splitlines()[-1] if cell.error else "")
-    rows = {y + (board.stages[stage]["grid"][0] - 1) / 2: short(stage) for stage, y in top.items()}
+    rows = {y + (stages[stage]["grid"][0] - 1) / 2: _shown(board)[stage] for stage, y in top.items()}
     return found, rows, {x + (width - 2) / 2: year for year, x in left.items()}
 
 

@@ -103,6 +103,11 @@ class PatchStore:
             raise NotPublished(f"{folder} holds no patch store; check the path or compute it first")
         return cls(Path(folder), declared_layout(stored))
 
+    @property
+    def place(self) -> str:
+        """Name of the output whose run the store belongs to, that of a tile among several; empty for other stores."""
+        return self.folder.resolve().parents[1].name if self.folder.parent.name == "artifacts" else ""
+
     def patches(self) -> list[Patch]:
         """All patches, done or not: year by year, row by row."""
         return self.layout.patches()
