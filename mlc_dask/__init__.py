@@ -6,6 +6,7 @@ scheduler: threads of this process, or the cluster of a ``distributed.Client``.
 
 from mlc_dask.classifiers import LSTM, Classifier, Model, RandomForest, load_model, save_model
 from mlc_dask.errors import InputError
+from mlc_dask.export import export_maps
 from mlc_dask.io.cubes import open_cube, write_cube
 from mlc_dask.io.maps import write_maps
 from mlc_dask.io.models import open_models, write_models
@@ -14,6 +15,7 @@ from mlc_dask.io.samples import open_samples, write_samples
 from mlc_dask.io.sources import SOURCES, Eopf, GeoTiff, Mask, Safe, Stac, Theia
 from mlc_dask.kernels.pairing import PairingRules
 from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
+from mlc_dask.notebook import open_run
 from mlc_dask.results import open_maps
 from mlc_dask.sampling import Gaps
 from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
@@ -47,6 +49,7 @@ __all__ = [
     "choose_acquisitions",
     "classify",
     "evaluate",
+    "export_maps",
     "fit",
     "fit_multi_and_single_year",
     "fit_per_year",
@@ -56,6 +59,7 @@ __all__ = [
     "open_models",
     "open_product",
     "open_reference",
+    "open_run",
     "open_samples",
     "sample_unchanged",
     "save_model",

@@ -21,6 +21,7 @@ from mlc_dask.clusters import connect
 from mlc_dask.config import Config, commented, load_config
 from mlc_dask.demo import write_demo
 from mlc_dask.errors import InputError
+from mlc_dask.export import export_maps
 from mlc_dask.files import atomic_write
 from mlc_dask.grids import Grid
 from mlc_dask.inputs import check_inputs, check_source
@@ -192,6 +193,27 @@ def view(
         page = viewer.make_app(open_places(output))
         console.print(f"http://{viewer.HOST}:{listening.getsockname()[1]}/    (Ctrl-C ends)", highlight=False)
         viewer.serve(page, listening)
+
+
+@app.command()
+@_told
+def export(
+    output: Output,
+    folder: Annotated[Path, typer.Argument(help="Where to: a new folder, or an earlier export of the same maps.")],
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", help="Layer to write, e.g. multi_year_filtered; all by default.")
+    ] = None,
+    license: Annotated[  # noqa: A002  (STAC's word)
+        str, typer.Option(help="License of the maps: an SPDX identifier such as CC-BY-4.0.")
+    ] = "other",
+) -> None:
+    """Write the maps of a finished run as GeoTIFFs (COG), a STAC catalogue and a multiscale Zarr group."""
+
+    def told(path: Path, reused: bool) -> None:
+        console.print(f"{path}  {'reused' if reused else f'{path.stat().st_size:,} bytes'}", highlight=False)
+
+    catalogue = export_maps(output, folder, layers=layer, license=license, listener=told)
+    console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
 
 
 def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:

@@ -385,7 +385,8 @@ def announce(
         place, region = patch.place(layout), patch.region(layout)
         pixels = (region[Y].stop - region[Y].start) * (region[X].stop - region[X].start)
         patches.append((patch.name, years[place[YEAR]] if YEAR in place else "", place[Y], place[X], pixels))
-    legend = {code: entry["colour"] for code, entry in data.attrs.get("legend", {}).items()}
+    named = {c: e for c, e in data.attrs.get("legend", {}).items() if isinstance(e, Mapping) and "colour" in e}
+    legend = {code: entry["colour"] for code, entry in named.items()}
     grid = [1 + max(p[2] for p in patches), 1 + max(p[3] for p in patches)]
     stage = {"stage": name, "place": store.place, "grid": grid, "years": years, "legend": legend}
     tell(PATCH_TOPIC, {"event": "announced", **stage, "patches": patches, "todo": list(keys.values()), "keys": keys})

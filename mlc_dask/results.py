@@ -9,7 +9,7 @@ import xarray as xr
 
 from mlc_dask.errors import InputError
 from mlc_dask.io.maps import open_layers
-from mlc_dask.run import read_current
+from mlc_dask.run import Artifact, read_current
 
 _LAYERS = {
     "preliminary": ("preliminary", "label"),
@@ -62,3 +62,17 @@ def open_maps(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path} holds several tiles; open one: {', '.join(str(path / tile) for tile in tiles)}")
     wanted = sorted({step for step, _ in _LAYERS.values()})
     return assemble({step: open_layers(current[step].folder) for step in wanted})
+
+
+def made_by(path: str | Path) -> dict[str, Artifact]:
+    """Tell which result of a run every layer of its maps is, or is a part of; NotPublished as in :func:`open_maps`."""
+    current = read_current(Path(path))
+    return {layer: current[step] for layer, (step, _) in _LAYERS.items()}
+
+
+def places_of(output: str | Path) -> dict[str, Path]:
+    """Folders of the places that a run mapped, by their names; one called "" where it was a single place."""
+    output = Path(output)
+    if (output / "CURRENT.json").exists() and "multi-year" not in read_current(output):
+        return {p.parent.name: p.parent for p in sorted(output.glob("*/CURRENT.json"))}
+    return {"": output}

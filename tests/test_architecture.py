@@ -68,6 +68,9 @@ ROOMS = {
     "dashboard": room("lazy", "bokeh dask distributed numpy tornado"),
     "report": room(f"{FOUNDATION} kernels", "numpy pandas xarray jinja2 matplotlib rich"),
     "results": room(f"{FOUNDATION} io {RECORDS} run", "xarray"),
+    "notebook": room(
+        f"{FOUNDATION} kernels io {RECORDS} report results run", "numpy pandas xarray PIL holoviews hvplot bokeh"
+    ),
     "export": room(f"{FOUNDATION} lazy {RECORDS} results", "numpy xarray zarr rasterio affine pystac"),
     "viewer": room(
         f"{FOUNDATION} kernels io {RECORDS} results run",
@@ -85,7 +88,7 @@ ROOMS = {
         "run stages tiles viewer worlds",
         "xarray rich typer",
     ),
-    "__init__": room(f"{LOW} export io results run stages"),
+    "__init__": room(f"{LOW} export io notebook results run stages"),
     "__main__": room("cli"),
 }
 
