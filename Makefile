@@ -4,7 +4,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt $(wildcard mlc_dask/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench bench-run notebooks real-sites deploy-test clean
+.PHONY: demo test lint bench bench-run notebooks real-sites deploy-test hub clean
 
 demo: .venv/demo
 	$(BIN)/mlc-dask demo
@@ -33,6 +33,10 @@ real-sites: .venv/dev
 deploy-test:
 	deploy/kube-play-test.sh
 
+# The password is in ~/.mlc-dask-hub; docs/jupyterhub.md says more.
+hub: .venv/hub deploy/jupyterhub/node_modules
+	$(BIN)/jupyterhub --config deploy/jupyterhub/jupyterhub_config.py
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -44,9 +48,17 @@ deploy-test:
 	$(PIP) --editable ".[dev]"
 	touch $@ .venv/demo
 
+.venv/hub: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/python
+	$(PIP) --editable ".[hub]"
+	touch $@ .venv/demo
+
+deploy/jupyterhub/node_modules: deploy/jupyterhub/package-lock.json
+	npm ci --prefix deploy/jupyterhub --ignore-scripts --no-audit --no-fund
+	touch $@
+
 .venv/bench: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/python
 	$(PIP) --editable ".[bench]"
 	touch $@ .venv/demo
 
 clean:
-	rm -rf .venv mlc-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv deploy/jupyterhub/node_modules mlc-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
