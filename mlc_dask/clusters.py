@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -42,6 +43,8 @@ _SETTINGS = {
     # A local cluster otherwise gives up for good on a worker that died twice within seconds, and the run hangs.
     "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.worker.multiprocessing-method": "spawn",
+    # Sampling the frames of other threads can deadlock an earlier Python for good (python/cpython#106883).
+    "distributed.worker.profile.enabled": sys.version_info >= (3, 11, 10),
     "distributed.scheduler.allowed-failures": 5,
     # Samples and models pass through graphs on purpose, once each; their size is checked before, not per submission.
     "distributed.admin.large-graph-warning-threshold": "100MB",

@@ -305,7 +305,7 @@ def _somebody_has(resource: str) -> bool:
 def _resource(data: xr.Dataset) -> str | None:
     """Resource that a verb marked the layers of `data` with: optimisation loses such marks."""
     graph: Any = data.__dask_graph__()  # type: ignore[no-untyped-call]
-    layers = graph.layers.values()
+    layers = graph.layers.values() if graph is not None else ()
     marked = [layer.annotations["resources"] for layer in layers if "resources" in (layer.annotations or {})]
     return next(iter(marked[0]), None) if marked else None
 
@@ -379,7 +379,7 @@ def announce(
         The tasks that write the missing ones, and these ones' names; without any the whole store is there already.
     """
     layout, keys = store.layout, keys or {}
-    years = [str(year) for year in data[YEAR].values] if YEAR in data.coords else []
+    years = [str(year) for year in data.get_index(YEAR)] if YEAR in data.dims else []
     patches: list[tuple[str, str, int, int, int]] = []
     for patch in store.patches():
         place, region = patch.place(layout), patch.region(layout)

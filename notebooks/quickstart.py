@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -66,6 +67,12 @@ calendar_figure(selection)
 mlc.write_cube(mlc.stack(source, selection, grid=source.catalogue().grid, chunk=512), folder / "cube")
 cube = mlc.open_cube(folder / "cube", patch=128)
 cube
+
+# %% [markdown]
+# As xarray shows it, above; and as it shows itself: every bar is an acquisition, filled as far as it can be used.
+
+# %%
+cube.mlc
 
 # %%
 figures.true_colour(cube)
@@ -159,7 +166,11 @@ figures.change_counts(
 
 # %%
 mlc.write_maps(multi_year, folder / "maps")
-mlc.open_maps(folder / "maps")
+maps = mlc.open_maps(folder / "maps")
+maps.mlc
+
+# %% [markdown]
+# To look around in it, `maps.mlc.plot()`: pan, zoom, and classes by name under the pointer.
 
 # %%
 client.close()

@@ -75,9 +75,9 @@ def test_agreement_table_equals_a_recount(finished: Path) -> None:
 
 
 def test_maps_do_not_depend_on_patches_or_workers(tmp_path: Path) -> None:
-    world = small_world(tmp_path / "world", size=544, years=(2018, 2019))
+    world = small_world(tmp_path / "world", size=288, years=(2018, 2019))
     results: list[tuple[xr.Dataset, list[str], xr.Dataset]] = []
-    for patch, workers in ((128, 2), (512, 1), (1024, None)):
+    for patch, workers in ((128, 2), (256, 1), (1024, None)):
         output = tmp_path / f"patch{patch}"
         config = load_config(
             write_config(tmp_path / "mlc.toml", world, output, f"patch = {patch}\nworkers = {workers or 1}")
@@ -93,12 +93,12 @@ def test_maps_do_not_depend_on_patches_or_workers(tmp_path: Path) -> None:
         results.append((mlc.open_maps(output).load(), [m.digest for m in models.values()], samples))
     (maps, digests, samples), *others = results
     assert len(artifacts(tmp_path / "patch128", "multi-year")) == 1
-    assert len(list(artifacts(tmp_path / "patch128", "multi-year")[0].glob("patches/*.json"))) == 2 * 25
+    assert len(list(artifacts(tmp_path / "patch128", "multi-year")[0].glob("patches/*.json"))) == 2 * 9
     for other_maps, other_digests, other_samples in others:
         assert digests == other_digests
         xr.testing.assert_identical(samples, other_samples)
         xr.testing.assert_equal(maps, other_maps)
-    fingerprints = {tuple(p.name for p in artifacts(tmp_path / f"patch{n}", "multi-year")) for n in (128, 512, 1024)}
+    fingerprints = {tuple(p.name for p in artifacts(tmp_path / f"patch{n}", "multi-year")) for n in (128, 256, 1024)}
     assert len(fingerprints) == 1, "execution choices entered a fingerprint"
 
 

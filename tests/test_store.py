@@ -149,6 +149,8 @@ def test_maps_are_never_mixed_with_others(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"maps holds other values already; choose another folder, or delete it"):
         mlc.write_maps(maps.assign(label=maps.label + 1), tmp_path / "maps")
     xr.testing.assert_equal(open_store(tmp_path / "maps").label.compute(), truth().label)
+    mlc.write_maps(maps.compute(), tmp_path / "in-memory")
+    xr.testing.assert_equal(open_store(tmp_path / "in-memory").label.compute(), truth().label)
     other = cube().chunk(y=PATCH, x=PATCH)
     mlc.write_cube(other, tmp_path / "cube")
     with pytest.raises(InputError, match="holds other values already"):

@@ -32,10 +32,11 @@ print(text[text.index("[execution]") :])
 
 # %% [markdown]
 # The run prints two links while it works: Dask's dashboard, and the map of patches. Both open in the browser through
-# the hub. Interrupt it at any time: the same cell goes on where it stopped.
+# the hub. Interrupt it at any time: the same cell goes on where it stopped. (Jupyter's `FORCE_COLOR` would draw bars,
+# for which a notebook has no cursor; in a terminal of the hub they are as they should be.)
 
 # %% magic_args="-s \"$config\"" language="bash"
-# mlc-dask run "$1"
+# env --unset=FORCE_COLOR mlc-dask run "$1"
 
 # %% [markdown]
 # The workers are gone when the run is; the maps are there.

@@ -1,0 +1,167 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From a STAC catalogue to maps
+#
+# A configuration of ten lines, one command, and a run that shows itself: this is how whole places are mapped. The
+# catalogue is a folder on this disk, made for the occasion, of the same form as the big ones on the Internet; what
+# changes for those is one line, which the end of this notebook names.
+
+# %%
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import mlc_dask as mlc
+from mlc_dask.report.calendar import calendar_figure
+from mlc_dask.worlds import World, write_products
+
+# %matplotlib inline
+folder = Path(tempfile.mkdtemp(prefix="mlc-stac-"))
+write_products(folder, World(size=96, seed=3, acquisitions_per_year=12), format="stac", flavour="earth-search-c1")
+catalogue = folder / "acquisitions" / "catalog.json"
+
+# %% [markdown]
+# ## What the catalogue has
+#
+# Only metadata are read to list acquisitions. Choosing them reads the scene classification over the area: every year
+# gets as many, and position *j* means the same season in every year.
+
+# %%
+source = mlc.Stac(catalogue=str(catalogue))
+found = source.catalogue()
+found.grid.label, len(found.acquisitions), found.acquisitions[0].id
+
+# %%
+selection = mlc.choose_acquisitions(source, rules=mlc.PairingRules(size=8))
+calendar_figure(selection)
+
+# %% [markdown]
+# ## The run
+#
+# The network and the samples are small here, so that it takes seconds. `mlc-dask init mlc.toml` writes a file with
+# every key, its meaning and the paper's value.
+
+# %%
+config = folder / "place.toml"
+config.write_text("""
+output = "place"
+
+[source]
+kind = "stac"
+catalogue = "acquisitions/catalog.json"
+
+[product]
+path = "product/corine.tif"
+crosswalk = "corine"
+
+[acquisitions]
+per_year = 8
+
+[annual_training]
+size = 1000
+min_per_class = 30
+cluster_pixels = 600
+max_clusters = 3
+
+[forest]
+trees = 40
+
+[multiyear_training]
+train = 1200
+validation = 500
+min_per_class = 30
+block = 16
+
+[lstm]
+layers = 1
+hidden = 32
+dropout = 0.0
+epochs = 12
+batch = 32
+
+[evaluation]
+truth = "truth/{year}.tif"
+
+[execution]
+workers = 1
+dashboard = "127.0.0.1:0"
+""")
+# %% [markdown]
+# In a terminal: `mlc-dask run place.toml`. Interrupted, the same command goes on where it stopped.
+
+# %%
+subprocess.run([sys.executable, "-m", "mlc_dask", "run", config], check=True, capture_output=True)
+sorted(p.name for p in (folder / "place").iterdir())
+
+# %% [markdown]
+# ## What came out
+#
+# A run shows what decides between its maps; unfold its steps to see what took how long, and on which engine.
+
+# %%
+run = mlc.open_run(folder / "place")
+run
+
+# %% [markdown]
+# The cube that it was made from: every bar is an acquisition, filled as far as its pixels can be used.
+
+# %%
+run.cube.mlc
+
+# %% [markdown]
+# The final maps, and how often each pixel changes its class. Nothing but the pixels of the small pictures was read.
+
+# %%
+run.maps.mlc
+
+# %% [markdown]
+# To look around in them: pan, zoom, classes by name under the pointer, the years on a slider. Of a whole tile, too, the
+# browser only gets the pixels of the screen.
+
+# %%
+run.maps.mlc.plot()
+
+# %%
+run.maps.mlc.plot("confidence")
+
+# %% [markdown]
+# ## For others
+#
+# Cloud-optimised GeoTIFFs with the legend's colours, a multiscale Zarr group, and a STAC catalogue of both.
+
+# %%
+mlc.export_maps(folder / "place", folder / "export", layers=["multi_year_filtered"])
+sorted(p.relative_to(folder).as_posix() for p in folder.glob("export/**/*.tif"))
+
+# %% [markdown]
+# ## Your own place
+#
+# Two tables of the configuration change. `preset` may also be `earth-search`, `planetary-computer` or `copernicus`;
+# instead of a tile, `bbox = [west, south, east, north]` in degrees gives a smaller area.
+#
+# ```toml
+# [source]
+# kind = "stac"
+# preset = "earth-search-c1"
+# tile = "T32TPS"
+#
+# [product]
+# path = "U2018_CLC2018_V2020_20u1.tif"
+# crosswalk = "corine"
+# ```
+#
+# Leave the small numbers out, and the truth, which real places do not have. `mlc-dask plan place.toml` tells which
+# acquisitions would be used, the bytes, and the memory, before anything is downloaded.
