@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 NAMES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != "render")
-PICTURES = {"quickstart": 9, "stac_to_maps": 1, "evidence": 1}
+PICTURES = {"quickstart": 8, "stac_to_maps": 1, "evidence": 1}
 """Figures in the least that a notebook draws; its cards come on top."""
 CARDS = {"quickstart": 2, "stac_to_maps": 3, "evidence": 1, "own_legend_and_product": 2, "own_classifier": 1}
 MEGABYTES = 3
