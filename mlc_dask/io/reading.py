@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -71,14 +72,17 @@ def open_store(folder: Path, *, verify: bool = False, chunks: Mapping[str, int] 
 
 def _open_group(folder: Path, stored: dict[str, Any], blocks: Mapping[str, int]) -> xr.Dataset:
     dims = {dim for array in stored["arrays"].values() for dim in array["dims"]}
-    data: xr.Dataset = xr.open_zarr(
-        folder,
-        consolidated=True,
-        chunks={dim: blocks.get(dim, -1) for dim in dims},
-        # Codes and DN stay what they are; times still need their missing value.
-        mask_and_scale=dict.fromkeys(stored["arrays"], False),
-        decode_coords="all",
-    )
+    with warnings.catch_warnings():
+        # Blocks are what was asked for; that a small run's are parts of a chunk costs it nothing worth a line.
+        warnings.filterwarnings("ignore", "The specified chunks separate", UserWarning)
+        data: xr.Dataset = xr.open_zarr(
+            folder,
+            consolidated=True,
+            chunks={dim: blocks.get(dim, -1) for dim in dims},
+            # Codes and DN stay what they are; times still need their missing value.
+            mask_and_scale=dict.fromkeys(stored["arrays"], False),
+            decode_coords="all",
+        )
     coords = {name: c.load() for name, c in data.coords.items()}
     text = {name: c.copy(data=np.array(c.values.tolist(), str)) for name, c in coords.items() if c.dtype.kind in "OT"}
     return data.assign_coords(coords | text)

@@ -19,7 +19,7 @@ from mlc_dask.io.cubes import CHUNK, open_cube
 from mlc_dask.io.maps import open_stored_product
 from mlc_dask.legend import Legend
 from mlc_dask.records import artifact_folder
-from mlc_dask.results import open_maps
+from mlc_dask.results import open_maps, places_of
 from mlc_dask.run import explain, read_current
 from mlc_dask.schema import YEAR, legend_of
 
@@ -161,11 +161,8 @@ def open_places(output: Path) -> dict[str, Place]:
     """
     if not output.is_dir():
         raise InputError(f"{output} is no folder; give the output folder of a finished run")
-    folders = [output]
-    if (output / "CURRENT.json").exists() and "multi-year" not in read_current(output):
-        folders = sorted(p.parent for p in output.glob("*/CURRENT.json"))
-    named = [folder.resolve() for folder in folders]
-    return {folder.name or "maps": Place(folder.name or "maps", folder, open_maps(folder)) for folder in named}
+    named = {tile or output.resolve().name or "maps": folder.resolve() for tile, folder in places_of(output).items()}
+    return {name: Place(name, folder, open_maps(folder)) for name, folder in named.items()}
 
 
 def in_words(name: str) -> str:
