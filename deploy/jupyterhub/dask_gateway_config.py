@@ -2,7 +2,6 @@
 
 import os
 import sys
-from urllib.parse import urlsplit
 
 import psutil
 from dask_gateway_server.options import Float, Options
@@ -14,7 +13,6 @@ CORES = os.cpu_count() or 1
 MEMORY = psutil.virtual_memory().total
 # A share of four fifths of the memory for each core: the rest is for schedulers, notebooks and the file cache.
 SHARE = round(0.8 * MEMORY / GIB / CORES, 1)
-service = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
 
 
 def overrides(options) -> dict:
@@ -23,8 +21,7 @@ def overrides(options) -> dict:
 
 
 c.DaskGateway.address = os.environ["MLC_GATEWAY_API"]
-c.Proxy.address = service.netloc
-c.Proxy.prefix = os.environ["JUPYTERHUB_SERVICE_PREFIX"].rstrip("/")
+c.Proxy.address = os.environ["MLC_GATEWAY"]
 c.DaskGateway.authenticator_class = "dask_gateway_server.auth.JupyterHubAuthenticator"
 
 # Schedulers and workers are processes of the account that runs the hub, as its notebooks are. The backend that changes

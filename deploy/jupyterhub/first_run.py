@@ -23,10 +23,10 @@ import mlc_dask as mlc
 from mlc_dask.demo import write_demo
 
 folder = Path("first-run").absolute()
-config = write_demo(folder, size=128, seed=0)
-text = config.read_text(encoding="utf-8")
-if 'cluster = "gateway"' not in text:
-    text = text.replace("[execution]\n", '[execution]\ncluster = "gateway"\n')
+text = write_demo(folder, size=128, seed=0).read_text(encoding="utf-8")
+text = text.replace("[execution]\n", '[execution]\ncluster = "gateway"\n')
+text = text.replace("patch = 256", "patch = 64").replace("epochs = 15", "epochs = 5")  # more to see, sooner
+config = folder / "gateway.toml"
 config.write_text(text, encoding="utf-8")
 print(text[text.index("[execution]") :])
 

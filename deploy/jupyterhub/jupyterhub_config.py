@@ -40,6 +40,11 @@ def give_notebook(spawner) -> None:
         jupytext.write(jupytext.read(HERE / "first_run.py"), notebook)
 
 
+def dashboards(spawner) -> str:
+    """Address of a person's dashboards: behind the person's own notebook server, which asks who is there."""
+    return f"http://{PUBLIC}{spawner.server.base_url}proxy/{GATEWAY}"
+
+
 STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 c.JupyterHub.bind_url = f"http://{PUBLIC}"
@@ -67,24 +72,26 @@ c.Spawner.environment = {
     # `mlc-dask` in a terminal is the one of this environment, activated or not.
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     # dask_gateway.Gateway() and execution.cluster = "gateway" need no argument, and show the session's own token.
-    "DASK_GATEWAY__ADDRESS": f"http://{GATEWAY}/services/{SERVICE}",
+    "DASK_GATEWAY__ADDRESS": f"http://{GATEWAY}",
     "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://{GATEWAY}",
     "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
-    # Links of dashboards go through the hub's proxy, the only port that a browser has to reach.
-    "DASK_GATEWAY__PUBLIC_ADDRESS": f"http://{PUBLIC}/services/{SERVICE}",
+    "DASK_GATEWAY__PUBLIC_ADDRESS": dashboards,
     # What + NEW of the Dask panel starts.
     "DASK_LABEXTENSION__FACTORY__MODULE": "dask_gateway",
     "DASK_LABEXTENSION__FACTORY__CLASS": "GatewayCluster",
 }
 
-# The hub starts the gateway, gives it a token of its own in JUPYTERHUB_API_TOKEN, and starts it again when it dies.
+# The hub starts the gateway, gives it a token of its own in JUPYTERHUB_API_TOKEN, and starts it again when it dies. With
+# a url, the hub's proxy would show dashboards to people who have not logged in: the gateway's proxy asks nobody.
 c.JupyterHub.services = [
     {
         "name": SERVICE,
-        "display": False,
-        "url": f"http://{GATEWAY}",
         "command": [str(BIN / "dask-gateway-server"), "--config", str(HERE / "dask_gateway_config.py")],
-        "environment": {"MLC_GATEWAY_API": GATEWAY_API, "MLC_GATEWAY_CLUSTERS": str(STATE / "clusters")},
+        "environment": {
+            "MLC_GATEWAY": GATEWAY,
+            "MLC_GATEWAY_API": GATEWAY_API,
+            "MLC_GATEWAY_CLUSTERS": str(STATE / "clusters"),
+        },
     }
 ]
 # A user's own token and the one of the user's server may ask the gateway for clusters.

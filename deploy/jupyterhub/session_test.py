@@ -3,16 +3,17 @@
 Usage: python deploy/jupyterhub/session_test.py FOLDER    (after make hub; needs playwright and Chromium)
 
 The hub is started on free ports with its state in FOLDER/state, and driven by a real browser. FOLDER gets a picture of
-every step. The same configuration is then run by local workers in FOLDER/local: the maps must be the same bytes.
+every step; 3-run.png is the one in the docs. The same configuration is then run by local workers in FOLDER/local: the
+maps must be the same bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,11 +21,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, FrameLocator, Page, sync_playwright
+
+from mlc_dask.files import entry, sha256
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -35,7 +39,9 @@ WORLD, RUN, READ, CLUSTER, COMPUTE, END = range(6)
 
 _TOLD = re.compile(r"patches: (?P<link>\S+?/mlc-patches)|error: .*")
 """What a run says first; the notebook may break its line."""
-_START, _PATIENCE = 120, 1200
+_BUSY = re.compile(r"[1-9]\d* (reading|classifying|writing).* [2-9]\d done")
+"""The map of patches in the middle of a stage that is not the first."""
+_START, _PATIENCE = 120, 600
 
 
 def wait_for(what: str, ready: Callable[[], Any], seconds: float = _PATIENCE) -> Any:
@@ -60,61 +66,90 @@ def free_ports(count: int) -> int:
 
 
 def answers(url: str) -> bool:
-    """Whether a server is there."""
+    """Whether a server is there and shows this to everybody."""
     with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
         return bool(answer.status == 200)
     return False
 
 
-@contextmanager
-def running_hub(state: Path) -> Iterator[str]:
-    """Start the hub with its gateway, and see that nothing of them outlives it; gives its address."""
-    port = free_ports(5)
-    url = f"http://127.0.0.1:{port}"
-    own = {**os.environ, "MLC_HUB_PORT": str(port), "MLC_HUB_STATE": str(state)}
-    state.mkdir(parents=True, exist_ok=True)
-    command = [str(BIN / "jupyterhub"), "--config", str(HERE / "jupyterhub_config.py")]
-    with (state / "hub.log").open("w") as log:
-        hub = psutil.Popen(command, env=own, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        for page in ("/hub/api", "/services/dask-gateway/api/health"):
-            wait_for(f"{page} of {state / 'hub.log'}", lambda url=url + page: answers(url), _START)
-        yield url
-    finally:
-        family = hub.children(recursive=True)
-        hub.terminate()
-        _, left = psutil.wait_procs([hub, *family], timeout=60)
+class Hub:
+    """The hub and its gateway, on ports of their own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state, port = state, free_ports(5)
+        self.url, self.gateway = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 3}"
+        own = {**os.environ, "MLC_HUB_PORT": str(port), "MLC_HUB_STATE": str(state)}
+        command = [str(BIN / "jupyterhub"), "--config", str(HERE / "jupyterhub_config.py")]
+        state.mkdir(parents=True, exist_ok=True)
+        # In a session of its own it hears of a Ctrl-C once, from here, and not a second time while it tidies up.
+        with (state / "hub.log").open("w") as log:
+            self.process = psutil.Popen(command, env=own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def wait(self) -> None:
+        """Wait until hub and gateway answer."""
+        for page in (f"{self.url}/hub/api", f"{self.gateway}/api/health"):
+            wait_for(f"{page} of {self.state / 'hub.log'}", lambda page=page: answers(page), _START)
+
+    def schedulers(self) -> list[psutil.Process]:
+        """Schedulers of the clusters that there are now."""
+        with suppress(psutil.NoSuchProcess):
+            return [p for p in self.process.children(recursive=True) if "scheduler" in p.cmdline()]
+        return self.schedulers()
+
+    def stop(self) -> list[psutil.Process]:
+        """Stop it as its owner would; returns what outlived it for a minute, killed now."""
+        family = self.process.children(recursive=True)
+        self.process.terminate()
+        _, left = psutil.wait_procs([self.process, *family], timeout=60)
         for process in left:
             process.kill()
+        return left
+
+
+@contextmanager
+def running_hub(state: Path) -> Iterator[Hub]:
+    """Start the hub with its gateway, and see that nothing of them outlives it."""
+    hub = Hub(state)
+    try:
+        hub.wait()
+        yield hub
+    finally:
+        left = hub.stop()
     assert not left, f"outlived the hub: {left}"
 
 
 class Session:
     """A browser in which a person goes through the first notebook."""
 
-    def __init__(self, page: Page, url: str, state: Path, pictures: Path) -> None:
-        self.page, self.url, self.state, self.pictures = page, url, state, pictures
-        self.notebook = state / "homes" / PERSON / "first-run.ipynb"
+    def __init__(self, page: Page, hub: Hub, pictures: Path) -> None:
+        self.page, self.hub, self.pictures = page, hub, pictures
+        self.notebook = hub.state / "homes" / PERSON / "first-run.ipynb"
 
     def picture(self, name: str, page: Page | None = None) -> None:
         """Keep what is seen now."""
         (page or self.page).screenshot(path=self.pictures / f"{name}.png")
 
     def log_in(self) -> None:
-        """Log in with the password that the hub made, until JupyterLab is there."""
-        self.page.goto(f"{self.url}/hub/login")
-        self.picture("1-login")
-        self.page.fill("#username_input", PERSON)
-        self.page.fill("#password_input", (self.state / "password").read_text())
-        self.page.click("#login_submit")
+        """Log in with the password that the hub made, and not with another, until JupyterLab is there."""
+        self.page.goto(self.hub.url)
+        for password in ("guessed", (self.hub.state / "password").read_text()):
+            assert self.page.url.startswith(f"{self.hub.url}/hub/login"), self.page.url
+            self.page.fill("#username_input", PERSON)
+            self.page.fill("#password_input", password)
+            self.picture("1-login")
+            with self.page.expect_navigation():
+                self.page.click("#login_submit")
         self.page.wait_for_selector("#jp-main-dock-panel", timeout=_START * 1000)
+        assert self.page.url.startswith(f"{self.hub.url}/user/{PERSON}/lab"), self.page.url
 
     def open_notebook(self) -> None:
-        """Open the notebook that the hub has put into the home, and wait for its kernel."""
-        self.page.goto(f"{self.url}/user/{PERSON}/lab/tree/{self.notebook.name}")
+        """Open the notebook that the hub has put into the home, wait for its kernel, and open the Dask panel."""
+        self.page.goto(f"{self.hub.url}/user/{PERSON}/lab/tree/{self.notebook.name}")
         self.page.get_by_text("| Idle").wait_for(timeout=_START * 1000)
-        with suppress(Exception):  # JupyterLab asks once whether it may fetch its news.
+        with suppress(Error):  # JupyterLab asks once whether it may fetch its news.
             self.page.get_by_role("button", name="No", exact=True).click(timeout=5000)
+        self.page.click('li[data-id="dask-dashboard-launcher"]')
+        self.page.wait_for_timeout(1000)
         self.picture("2-notebook")
 
     def cell(self, number: int) -> dict[str, Any]:
@@ -147,79 +182,117 @@ class Session:
         self.start(number)
         return self.end(number)
 
+    def patches_in_panel(self, link: str) -> FrameLocator:
+        """Open the map of patches that the Dask panel offers: the one of this link's cluster, beside the notebook."""
+        frame = f'iframe[src^="{link.rpartition("/")[0]}/"]'
+        if not self.page.locator(frame).count():
+            self.page.locator(".dask-DashboardListing-item:not(.dask-mod-disabled)", has_text="Mlc Patches").click()
+        self.page.locator(frame).wait_for(timeout=_START * 1000)
+        return self.page.frame_locator(frame)
+
     def look_at_patches(self, link: str, name: str) -> None:
         """Open the map of patches in a tab of its own, and wait until it counts finished ones."""
         tab = self.page.context.new_page()
         tab.goto(link)
-        tab.get_by_text(re.compile(r"[1-9]\d* done")).first.wait_for(timeout=_PATIENCE * 1000)
+        tab.get_by_text(re.compile(r"[1-9]\d* done")).first.wait_for(timeout=_START * 1000)
         tab.wait_for_timeout(1000)
         self.picture(name, tab)
         tab.close()
 
-    def look_at_panel(self) -> None:
-        """Have the Dask panel find the notebook's cluster, and open the map of patches beside the notebook."""
-        self.page.click('li[data-id="dask-dashboard-launcher"]')
-        self.page.get_by_title("Auto-detect dashboard URL").click()
-        panel = self.page.locator("#dask-dashboard-launcher")
-        panel.get_by_text("Mlc Patches").click(timeout=_START * 1000)
-        self.page.frame_locator("iframe").get_by_text("waiting").first.wait_for(timeout=_START * 1000)
-        self.page.wait_for_timeout(2000)
-        self.picture("6-panel")
+    def see_that_strangers_stay_out(self, link: str) -> None:
+        """Ask for the map of patches without a login, by its link and past it."""
+        browser = self.page.context.browser
+        assert browser
+        context = browser.new_context()
+        stranger = context.new_page()
+        stranger.goto(link)
+        assert stranger.url.startswith(f"{self.hub.url}/hub/login"), stranger.url
+        assert not stranger.get_by_text("done").count()
+        context.close()
+        within = "/clusters/" + link.partition("/clusters/")[2]
+        assert answers(self.hub.gateway + within), "the gateway itself asks nobody"
+        for place in (within, f"/services/dask-gateway{within}"):
+            assert not answers(self.hub.url + place), place
+        assert not answers(f"{self.hub.gateway}/api/v1/clusters/"), "clusters are for people with a token"
 
 
-def go_through(session: Session) -> Path:
-    """Go through the notebook; returns the output of its run."""
-    session.log_in()
-    session.open_notebook()
+def try_run(session: Session) -> None:
+    """Run the configuration in the notebook, and look at it from the Dask panel and from a tab of its own."""
     assert 'cluster = "gateway"' in session.run(WORLD)
     session.start(RUN)
-    told = wait_for("the run's first line", lambda: _TOLD.search(session.printed(RUN).replace("\n", "")))
-    assert told["link"], told[0]
-    assert told["link"].startswith(f"{session.url}/services/dask-gateway/clusters/"), told["link"]
-    session.look_at_patches(told["link"], "3-patches")
+    first = wait_for("the run's first line", lambda: _TOLD.search(session.printed(RUN).replace("\n", "")))
+    link = first["link"]
+    assert link, first[0]
+    assert link.startswith(f"{session.hub.url}/user/{PERSON}/proxy/"), link
+    address = session.page.get_by_placeholder("DASK DASHBOARD URL")
+    address.fill(link.removesuffix("mlc-patches"))
+    address.press("Enter")
+    session.patches_in_panel(link).get_by_text(_BUSY).wait_for(timeout=_PATIENCE * 1000)
+    session.picture("3-run")
+    session.look_at_patches(link, "4-patches")
+    session.see_that_strangers_stay_out(link)
     assert "report" in session.end(RUN), session.printed(RUN)
-    session.picture("4-run")
+    wait_for("the end of the run's cluster", lambda: not session.hub.schedulers(), _START)
     session.run(READ)
-    session.run(CLUSTER)
+    session.picture("5-maps")
+
+
+def try_cluster(session: Session) -> None:
+    """Start a cluster in the notebook, which the Dask panel finds, compute with it, and shut it down."""
+    link = session.run(CLUSTER).strip("'\n")
+    session.page.get_by_title("Auto-detect dashboard URL").click()
+    session.patches_in_panel(link).get_by_text("0 waiting").wait_for(timeout=_START * 1000)
     assert "overall" in session.run(COMPUTE)
-    session.picture("5-cluster")
-    session.look_at_panel()
-    return session.notebook.parent / "first-run"
+    session.picture("6-cluster")
+    session.run(END)
+    wait_for("the end of the notebook's cluster", lambda: not session.hub.schedulers(), _START)
 
 
 def run_locally(settings: Path, folder: Path) -> None:
     """Run the same configuration on the same world by local workers."""
     folder.mkdir()
     shutil.copytree(settings.parent / "world", folder / "world")
-    (folder / "demo.toml").write_text(settings.read_text().replace('cluster = "gateway"\n', ""))
-    subprocess.run([BIN / "mlc-dask", "run", folder / "demo.toml"], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    local = folder / settings.name
+    local.write_text(settings.read_text().replace('cluster = "gateway"\n', ""))
+    subprocess.run([BIN / "mlc-dask", "run", local], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
 
 
 def stored(output: Path) -> dict[tuple[str, str], str]:
-    """Digest of every stored chunk of every step's maps, by its place."""
+    """Digest of every stored chunk of every step's maps, by step and place."""
     steps = [record.parent for record in (output / "artifacts").glob("*/patches")]
     return {
-        (step.name, str(file.relative_to(step))): hashlib.sha256(file.read_bytes()).hexdigest()
+        (step.name, str(file.relative_to(step))): entry(file)[1]
         for step in steps
         for file in step.glob("*/c/**/*")
         if file.is_file()
     }
 
 
-def try_hub(folder: Path) -> int:
-    """Go through all of it; returns how many chunks are equal to those of a local run."""
+def told(chunks: dict[tuple[str, str], str]) -> Iterator[str]:
+    """Lines that name each step, the number of its chunks, and one digest of all of them."""
+    for step, own in groupby(sorted(chunks.items()), lambda chunk: chunk[0][0]):
+        digests = [digest for _, digest in own]
+        yield f"{step.rpartition('-')[0]:22}{len(digests):4} chunks  {sha256(''.join(digests).encode())}"
+
+
+def try_hub(folder: Path) -> dict[tuple[str, str], str]:
+    """Go through all of it; returns the digests of the stored chunks, which are those of a local run."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = folder.absolute() / "state"
-    with running_hub(state) as url, sync_playwright() as tool:
+    with running_hub(folder.absolute() / "state") as hub, sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS.split())
-        page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
-        output = go_through(Session(page, url, state, folder))
+        page = browser.new_context(viewport={"width": 1600, "height": 900}).new_page()
+        session = Session(page, hub, folder)
+        session.log_in()
+        session.open_notebook()
+        try_run(session)
+        try_cluster(session)
         browser.close()
-    run_locally(output / "demo.toml", folder / "local")
-    through_gateway, by_local_workers = stored(output), stored(folder / "local")
+    run_locally(session.notebook.parent / "first-run" / "gateway.toml", folder / "local")
+    through_gateway, by_local_workers = stored(session.notebook.parent / "first-run"), stored(folder / "local")
     assert through_gateway and through_gateway == by_local_workers, "the maps differ from those of a local run"
-    return len(through_gateway)
+    return through_gateway
 
 
 if __name__ == "__main__":
-    print(f"{try_hub(Path(sys.argv[1]))} stored chunks are equal to those of a local run")  # noqa: T201
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print("\n".join(told(try_hub(Path(sys.argv[1])))), "equal to those of a local run", sep="\n")  # noqa: T201

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
 import os
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
