@@ -1,6 +1,6 @@
 // Digital numbers are integers: x ≤ t and x ≤ floor(t) are the same, and a node takes eight bytes. A block of pixels
-// goes down one tree after the other, so that a tree is fetched once a block, and LANES of them at a time, whose loads
-// wait for memory together.
+// goes down one tree after the other, so that a tree stays in the first cache, and LANES of them at a time, whose loads
+// wait for memory together. A block's series do not fit there: those of the next LANES are asked for in advance.
 #include "forest.hpp"
 
 #include <algorithm>
@@ -11,11 +11,11 @@
 namespace mlc {
 namespace {
 
-constexpr size_t BLOCK = 2048;
+constexpr size_t BLOCK = 8192;
 
-// Walk down from the nodes `at` until nobody moves: LANES pixels, their series (LANES, features) one after the other.
+// Walk down from the nodes `at` until nobody moves: LANES pixels, their series (LANES / SIDE, features, SIDE).
 #ifdef __AVX512F__
-constexpr size_t LANES = 64, VECTORS = LANES / 16;
+constexpr size_t LANES = 64, SIDE = 1, VECTORS = LANES / 16;
 
 void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, uint32_t* at) {
     const __m512i low = _mm512_set1_epi32(0xffff), one = _mm512_set1_epi32(1);
@@ -43,19 +43,24 @@ void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, ui
     for (size_t v = 0; v < VECTORS; v++) _mm512_storeu_si512(at + 16 * v, node[v]);
 }
 #else
-constexpr size_t LANES = 8;
+constexpr size_t LANES = 8, SIDE = LANES;
 
 void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, uint32_t* at) {
-    bool moved = true;
-    while (moved) {
-        moved = false;
+    const uintptr_t ahead = uintptr_t(series + LANES * features);
+    for (size_t byte = 0; byte < LANES * features * sizeof *series; byte += 64)
+        __builtin_prefetch(reinterpret_cast<const void*>(ahead + byte));
+    uint32_t now[LANES], moved;  // in registers
+    std::copy_n(at, LANES, now);
+    do {
+        moved = 0;
         for (size_t lane = 0; lane < LANES; lane++) {
-            const Forest::Node node = nodes[at[lane]];
-            const uint32_t next = node.next + (series[lane * features + node.feature] > node.threshold);
-            moved |= next != at[lane];
-            at[lane] = next;
+            const Forest::Node node = nodes[now[lane]];
+            const uint32_t next = node.next + (series[node.feature * LANES + lane] > node.threshold);
+            moved |= next ^ now[lane];
+            now[lane] = next;
         }
-    }
+    } while (moved);
+    std::copy_n(now, LANES, at);
 }
 #endif
 
@@ -65,7 +70,7 @@ bool one_hot(const float* shares, size_t rows, size_t classes) {
 
 }  // namespace
 
-// A block's series (BLOCK, features), and what its pixels were voted: (BLOCK, classes).
+// A block's series (BLOCK / SIDE, features, SIDE), and what its pixels were voted: (BLOCK, classes).
 struct Forest::Work {
     std::vector<uint16_t> series, counts;
     std::vector<double> sums;
@@ -127,7 +132,8 @@ void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, doub
     for (size_t start = 0; start < pixels; start += BLOCK) {
         const size_t count = std::min(BLOCK, pixels - start);
         for (size_t f = 0; f < features; f++)
-            for (size_t p = 0; p < count; p++) work.series[p * features + f] = dn[f * pixels + start + p];
+            for (size_t p = 0; p < count; p++)
+                work.series[(p / SIDE * features + f) * SIDE + p % SIDE] = dn[f * pixels + start + p];
         std::fill(work.counts.begin(), work.counts.end(), uint16_t(0));
         std::fill(work.sums.begin(), work.sums.end(), 0.);
         for (const uint32_t root : roots_) vote(work.series.data(), root, count, work);
