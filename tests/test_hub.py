@@ -38,8 +38,7 @@ CHROMIUM, NODE = shutil.which("chromium"), shutil.which("node")
 HUB_CLASSES = (JupyterHub, ConfigurableHTTPProxy, SharedPasswordAuthenticator, SimpleLocalProcessSpawner)
 GATEWAY_CLASSES = (DaskGateway, JupyterHubAuthenticator, UnsafeLocalBackend, LocalClusterConfig, Proxy)
 SERVICE = {
-    "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:8003",
-    "JUPYTERHUB_SERVICE_PREFIX": "/services/dask-gateway/",
+    "MLC_GATEWAY": "127.0.0.1:8003",
     "MLC_GATEWAY_API": "127.0.0.1:8004",
     "MLC_GATEWAY_CLUSTERS": "clusters",
 }
@@ -90,11 +89,22 @@ def test_all_settings_of_the_gateway_exist(gateway: Config) -> None:
 @needs_node
 def test_only_the_loopback_interface_is_listened_on(hub: Config, gateway: Config) -> None:
     (service,) = hub.JupyterHub.services
-    given = (hub.JupyterHub.bind_url, hub.JupyterHub.hub_bind_url, hub.ConfigurableHTTPProxy.api_url, service["url"])
+    given = (hub.JupyterHub.bind_url, hub.JupyterHub.hub_bind_url, hub.ConfigurableHTTPProxy.api_url)
     hosts = [url.removeprefix("http://") for url in given]
-    hosts += [gateway.DaskGateway.address, gateway.Proxy.address, service["environment"]["MLC_GATEWAY_API"]]
+    hosts += [gateway.DaskGateway.address, gateway.Proxy.address]
+    hosts += [service["environment"][name] for name in ("MLC_GATEWAY", "MLC_GATEWAY_API")]
     assert {host.partition(":")[0] for host in hosts} == {"127.0.0.1"}
     assert UnsafeLocalBackend.default_host == "127.0.0.1", "of schedulers and workers"
+
+
+@needs_node
+def test_dashboards_are_behind_the_login(hub: Config) -> None:
+    """The gateway's own proxy asks nobody, so the hub's must not lead to it."""
+    (service,) = hub.JupyterHub.services
+    assert "url" not in service
+    spawner = SimpleNamespace(server=SimpleNamespace(base_url="/user/ada/"))
+    public = hub.Spawner.environment["DASK_GATEWAY__PUBLIC_ADDRESS"](spawner)
+    assert public == f"{hub.JupyterHub.bind_url}/user/ada/proxy/{service['environment']['MLC_GATEWAY']}"
 
 
 @needs_node
@@ -256,7 +266,7 @@ def test_a_session_from_login_to_maps(tmp_path: Path) -> None:
     assert spec and spec.loader
     session = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(session)
-    assert session.try_hub(tmp_path) > 0
+    assert session.try_hub(tmp_path)
     assert sorted(picture.name for picture in tmp_path.glob("*.png")) == [
-        "1-login.png", "2-notebook.png", "3-patches.png", "4-run.png", "5-cluster.png", "6-panel.png",
+        "1-login.png", "2-notebook.png", "3-run.png", "4-patches.png", "5-maps.png", "6-cluster.png", "7-button.png",
     ]  # fmt: skip

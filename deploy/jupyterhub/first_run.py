@@ -23,9 +23,9 @@ import mlc_dask as mlc
 from mlc_dask.demo import write_demo
 
 folder = Path("first-run").absolute()
-text = write_demo(folder, size=128, seed=0).read_text(encoding="utf-8")
+text = write_demo(folder, size=192, seed=0).read_text(encoding="utf-8")
 text = text.replace("[execution]\n", '[execution]\ncluster = "gateway"\n')
-text = text.replace("patch = 256", "patch = 64").replace("epochs = 15", "epochs = 5")  # more to see, sooner
+text = text.replace("patch = 256", "patch = 128").replace("epochs = 15", "epochs = 3")  # more to see, sooner
 config = folder / "gateway.toml"
 config.write_text(text, encoding="utf-8")
 print(text[text.index("[execution]") :])
@@ -43,7 +43,7 @@ print(text[text.index("[execution]") :])
 
 # %%
 maps = mlc.open_maps(folder)
-maps.multi_year_filtered
+maps.mlc
 
 # %% [markdown]
 # ## A cluster to work with

@@ -81,8 +81,8 @@ c.Spawner.environment = {
     "DASK_LABEXTENSION__FACTORY__CLASS": "GatewayCluster",
 }
 
-# The hub starts the gateway, gives it a token of its own in JUPYTERHUB_API_TOKEN, and starts it again when it dies. With
-# a url, the hub's proxy would show dashboards to people who have not logged in: the gateway's proxy asks nobody.
+# The hub starts the gateway, gives it a token of its own in JUPYTERHUB_API_TOKEN, and starts it again when it dies.
+# With a url, the hub's proxy would show dashboards to whoever has not logged in: the gateway's proxy asks nobody.
 c.JupyterHub.services = [
     {
         "name": SERVICE,

@@ -21,12 +21,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.sync_api import Error, FrameLocator, Page, sync_playwright
+from playwright.sync_api import Error, FrameLocator, Locator, Page, sync_playwright
 
 from mlc_dask.files import entry, sha256
 
@@ -42,6 +43,8 @@ _TOLD = re.compile(r"patches: (?P<link>\S+?/mlc-patches)|error: .*")
 _BUSY = re.compile(r"[1-9]\d* (reading|classifying|writing).* [2-9]\d done")
 """The map of patches in the middle of a stage that is not the first."""
 _START, _PATIENCE = 120, 600
+_NOTEBOOK = 450
+"""Pixels for the notebook beside the map of patches."""
 
 
 def wait_for(what: str, ready: Callable[[], Any], seconds: float = _PATIENCE) -> Any:
@@ -88,7 +91,7 @@ class Hub:
     def wait(self) -> None:
         """Wait until hub and gateway answer."""
         for page in (f"{self.url}/hub/api", f"{self.gateway}/api/health"):
-            wait_for(f"{page} of {self.state / 'hub.log'}", lambda page=page: answers(page), _START)
+            wait_for(f"{page} of {self.state / 'hub.log'}", partial(answers, page), _START)
 
     def schedulers(self) -> list[psutil.Process]:
         """Schedulers of the clusters that there are now."""
@@ -154,6 +157,7 @@ class Session:
 
     def cell(self, number: int) -> dict[str, Any]:
         """Code cell as the notebook is saved now; not one that failed."""
+        self.tab(self.notebook.name).click()
         self.page.keyboard.press("Control+s")
         self.page.wait_for_timeout(1000)
         cells = json.loads(self.notebook.read_text(encoding="utf-8"))["cells"]
@@ -164,8 +168,12 @@ class Session:
 
     def start(self, number: int) -> None:
         """Run a code cell, without waiting for its end."""
-        self.page.locator(".jp-Notebook .jp-CodeCell").nth(number).locator(".cm-content").click()
+        self.shown(number).locator(".cm-content").click()
         self.page.keyboard.press("Shift+Enter")
+
+    def shown(self, number: int) -> Locator:
+        """Code cell as it is on the page."""
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
     def end(self, number: int) -> str:
         """Wait for the end of a code cell, and return what it printed."""
@@ -183,12 +191,37 @@ class Session:
         return self.end(number)
 
     def patches_in_panel(self, link: str) -> FrameLocator:
-        """Open the map of patches that the Dask panel offers: the one of this link's cluster, beside the notebook."""
-        frame = f'iframe[src^="{link.rpartition("/")[0]}/"]'
-        if not self.page.locator(frame).count():
+        """See the map of patches that the Dask panel offers: of this link's cluster, to the right of the notebook."""
+        if not self.tab("Mlc Patches").count():
             self.page.locator(".dask-DashboardListing-item:not(.dask-mod-disabled)", has_text="Mlc Patches").click()
+            self.tab("Mlc Patches").wait_for()
+            self.split()
+        frame = f'iframe[src^="{link.rpartition("/")[0]}/"]'
         self.page.locator(frame).wait_for(timeout=_START * 1000)
         return self.page.frame_locator(frame)
+
+    def tab(self, title: str) -> Locator:
+        """Tab of JupyterLab's main area."""
+        return self.page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text=title)
+
+    def split(self) -> None:
+        """Put the notebook to the left: a frame, as the map is, takes the mouse from whoever drags it to the right."""
+        dock = self.page.locator("#jp-main-dock-panel").bounding_box()
+        assert dock
+        middle = dock["y"] + dock["height"] / 2
+        self.drag(self.tab(self.notebook.name), dock["x"] + 10, middle)
+        handle = self.page.locator("#jp-main-dock-panel > .lm-DockPanel-handle:visible")
+        self.drag(handle, dock["x"] + _NOTEBOOK, middle)
+
+    def drag(self, what: Locator, x: float, y: float) -> None:
+        """Drag something to a place on the page."""
+        mouse = self.page.mouse
+        what.hover()
+        mouse.down()
+        mouse.move(x, y, steps=20)
+        self.page.wait_for_timeout(300)
+        mouse.up()
+        self.page.wait_for_timeout(300)
 
     def look_at_patches(self, link: str, name: str) -> None:
         """Open the map of patches in a tab of its own, and wait until it counts finished ones."""
@@ -227,7 +260,9 @@ def try_run(session: Session) -> None:
     address = session.page.get_by_placeholder("DASK DASHBOARD URL")
     address.fill(link.removesuffix("mlc-patches"))
     address.press("Enter")
-    session.patches_in_panel(link).get_by_text(_BUSY).wait_for(timeout=_PATIENCE * 1000)
+    patches = session.patches_in_panel(link)
+    session.shown(RUN).scroll_into_view_if_needed()
+    patches.get_by_text(_BUSY).wait_for(timeout=_PATIENCE * 1000)
     session.picture("3-run")
     session.look_at_patches(link, "4-patches")
     session.see_that_strangers_stay_out(link)
@@ -246,6 +281,18 @@ def try_cluster(session: Session) -> None:
     session.picture("6-cluster")
     session.run(END)
     wait_for("the end of the notebook's cluster", lambda: not session.hub.schedulers(), _START)
+
+
+def try_button(session: Session) -> None:
+    """Start a cluster by the Dask panel's own button, and stop it there."""
+    session.page.get_by_role("button", name="NEW", exact=True).click()
+    item = session.page.locator("li.dask-ClusterListingItem")
+    item.get_by_text("Number of Workers: 0").wait_for(timeout=_START * 1000)
+    assert len(session.hub.schedulers()) == 1
+    item.scroll_into_view_if_needed()
+    session.picture("7-button")
+    item.locator(".dask-ClusterListingItem-stop").click()
+    wait_for("the end of the button's cluster", lambda: not session.hub.schedulers(), _START)
 
 
 def run_locally(settings: Path, folder: Path) -> None:
@@ -280,12 +327,13 @@ def try_hub(folder: Path) -> dict[tuple[str, str], str]:
     folder.mkdir(parents=True, exist_ok=True)
     with running_hub(folder.absolute() / "state") as hub, sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS.split())
-        page = browser.new_context(viewport={"width": 1600, "height": 900}).new_page()
+        page = browser.new_context(viewport={"width": 1920, "height": 1000}).new_page()
         session = Session(page, hub, folder)
         session.log_in()
         session.open_notebook()
         try_run(session)
         try_cluster(session)
+        try_button(session)
         browser.close()
     run_locally(session.notebook.parent / "first-run" / "gateway.toml", folder / "local")
     through_gateway, by_local_workers = stored(session.notebook.parent / "first-run"), stored(folder / "local")

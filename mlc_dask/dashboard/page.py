@@ -32,6 +32,9 @@ _EVERY: Final = 1_000
 _STAGES: Final = 8
 """Stages shown, the ones that were announced last."""
 
+_NAME: Final = 20
+"""Letters of a worker's name that are shown beside its memory."""
+
 _EMPTY: Final[Columns] = {
     "x": [],
     "y": [],
@@ -159,7 +162,8 @@ def _memory(scheduler: Any) -> Columns:
     used = [w.memory.process for w in workers]
     limits = [w.memory_limit or 0 for w in workers]
     return {
-        "worker": [str(w.name) for w in workers],
+        # Names differ at their ends, whoever gave them; whole ones of a gateway would leave no room for the bars.
+        "worker": [str(w.name)[-_NAME:] for w in workers],
         "used": [u / limit if limit else 0.0 for u, limit in zip(used, limits, strict=True)],
         "text": [f"{format_bytes(u)} of {format_bytes(m)}" for u, m in zip(used, limits, strict=True)],
     }
