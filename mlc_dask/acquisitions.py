@@ -37,7 +37,7 @@ class Asset:
 class Granule:
     """One product of one tile, a part of an acquisition.
 
-    Attributes
+    Parameters
     ----------
     id
         Name of the product.
@@ -151,7 +151,7 @@ class Source(Protocol):
         """Lattice and acquisitions of `years`, all years by default; metadata only."""
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Raise :class:`InputError` when a local file of `acquisition` is missing or unfit; reads headers only."""
+        """Raise :class:`.InputError` when a local file of `acquisition` is missing or unfit; reads headers only."""
 
     def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
         """Cloud and valid share over `grid`, from the mask."""

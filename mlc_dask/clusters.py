@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ _SETTINGS = {
 @contextmanager
 def _local(execution: Execution) -> Iterator[Client]:
     """Start worker processes of one thread each, so that kernels never fight for cores, and one for every GPU."""
-    gpus = range(torch.cuda.device_count())
+    gpus = _gpus()
     share = _fair_share(execution.workers + _GPU_THREADS * len(gpus)) if execution.memory == "auto" else None
     plain = {
         "nthreads": 1,
@@ -64,21 +65,27 @@ def _local(execution: Execution) -> Iterator[Client]:
         "silence_logs": _QUIET,
     }
     workers = {f"cpu-{i}": {"cls": Nanny, "options": plain} for i in range(execution.workers)}
-    for i in gpus:
+    for gpu in gpus:
         options = {
             "nthreads": _GPU_THREADS,
             "memory_limit": _GPU_THREADS * share if share else execution.memory,
             "resources": {"GPU": _GPU_THREADS},
-            "env": {"CUDA_VISIBLE_DEVICES": str(i)},
+            "env": {"CUDA_VISIBLE_DEVICES": gpu},
             "silence_logs": _QUIET,
         }
-        workers[f"gpu-{i}"] = {"cls": Nanny, "options": options}
+        workers[f"gpu-{gpu}"] = {"cls": Nanny, "options": options}
     own = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": execution.dashboard}
     with (
         SpecCluster(scheduler={"cls": Scheduler, "options": own}, workers=workers, silence_logs=_QUIET) as cluster,
         Client(cluster) as client,
     ):
         yield client
+
+
+def _gpus() -> list[str]:
+    """Name the GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` does: its own may be some of the machine's."""
+    count, visible = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(i) for i in range(count)]
 
 
 @contextmanager

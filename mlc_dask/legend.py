@@ -70,7 +70,7 @@ class Legend:
 
     @property
     def size(self) -> int:
-        """One more than the highest code: the length of a table indexed by code, no data included."""
+        """One more than the highest code, the length of a table indexed by code, no data included."""
         return max(self.codes) + 1
 
     def code(self, name: str) -> int:

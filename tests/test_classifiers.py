@@ -380,6 +380,16 @@ class TestForest:
             save_model(dataclasses.replace(model, arrays={**model.arrays, key: array}), tmp_path)
             with pytest.raises(InputError, match="outside its tree"):
                 load_model(tmp_path)
+        first_leaves = np.flatnonzero(model.arrays["left"] < 0)[:2]
+        twice = {**model.arrays, "right": model.arrays["right"].copy()}
+        twice["right"][first_leaves] = 0
+        more = {**model.arrays, "shares": np.concatenate([model.arrays["shares"]] * 2)}
+        shared = {**model.arrays, "left": model.arrays["left"].copy()}
+        shared["left"][inner] = shared["right"][inner]
+        for arrays, words in ((twice, "not a row"), (more, "not a row"), (shared, "not one parent")):
+            save_model(dataclasses.replace(model, arrays=arrays), tmp_path)
+            with pytest.raises(InputError, match=words):
+                load_model(tmp_path)
         wide = {**model.arrays, "left": model.arrays["left"].astype(np.int64)}
         save_model(dataclasses.replace(model, arrays=wide), tmp_path)
         with pytest.raises(InputError, match="left is int64"):

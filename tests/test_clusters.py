@@ -70,16 +70,18 @@ def test_local_workers_have_a_thread_each_and_the_page() -> None:
 
 
 def test_a_gpu_has_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the names that this process has for them, where it may see some of the machine's."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     with connect(local(workers=1)) as client:
         client.wait_for_workers(3)
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         assert {w["name"]: (w["nthreads"], w["resources"]) for w in workers} == {
-            "cpu-0": (1, {}), "gpu-0": (4, {"GPU": 4}), "gpu-1": (4, {"GPU": 4}),
+            "cpu-0": (1, {}), "gpu-2": (4, {"GPU": 4}), "gpu-5": (4, {"GPU": 4}),
         }  # fmt: skip
         seen = client.run(environment, "CUDA_VISIBLE_DEVICES")
         names = {address: w["name"] for address, w in client.scheduler_info(n_workers=-1)["workers"].items()}
-        assert {names[a]: v for a, v in seen.items()} == {"cpu-0": "", "gpu-0": "0", "gpu-1": "1"}
+        assert {names[a]: v for a, v in seen.items()} == {"cpu-0": "", "gpu-2": "2", "gpu-5": "5"}
         with pytest.raises(InputError, match="offers the resource GPU, but PyTorch sees no device there"):
             preflight(client, Needs(Path.cwd() / "tests", [], 0))
 

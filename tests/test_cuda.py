@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -103,3 +104,18 @@ def test_a_gpu_gives_the_labels_of_the_cpu(layers: str, monkeypatch: pytest.Monk
     position, probability = StreamedEngine(made, name=layers, on=torch.device("cuda")).classify(dn)
     assert (position == plain[0]).mean() >= 0.99 and np.abs(probability - plain[1]).max() <= 0.05
     assert engine_of(net, 20).name == f"cuda-{layers}"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_threads_of_a_gpus_worker_do_not_disturb_each_other() -> None:
+    shape = (20, 10, 1, 32, True, 10)
+    net = network(shape)
+    parts = [series(shape, 5 * cuda.BATCH + i) for i in range(4)]
+    net.standardise(parts[0].transpose(2, 0, 1))
+    engine = StreamedEngine(cuda.in_float16(net, "cudnn"), name="cudnn", on=torch.device("cuda"))
+    alone = [engine.classify(dn) for dn in parts]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            together = list(pool.map(engine.classify, parts))
+            assert all(np.array_equal(a[0], b[0]) for a, b in zip(alone, together, strict=True))

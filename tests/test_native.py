@@ -145,7 +145,7 @@ def grown(seed: int, *, classes: int = 6, **forest: Any) -> tuple[dict[str, Arra
 @pytest.mark.parametrize("classes", [1, 6])
 def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, classes: int, module: ModuleType) -> None:
     arrays, features = grown(trees, n_estimators=trees, min_samples_leaf=leaf, classes=classes)
-    dn = np.random.default_rng(1).integers(0, 65_536, (features, 4_500)).astype(np.uint16)
+    dn = np.random.default_rng(1).integers(0, 65_536, (features, 9_000)).astype(np.uint16)
     dn[3] = np.where(dn[3] > 30_000, 65_535, 0)
     # Values on a threshold go left.
     split = np.flatnonzero(arrays["left"] >= 0)
@@ -157,10 +157,10 @@ def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, class
     assert all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("pixels", [0, 1, 7, 2_047, 2_049])
+@pytest.mark.parametrize("pixels", [0, 1, 7, 8_191, 8_193])
 def test_any_number_of_pixels_may_vote(pixels: int, module: ModuleType) -> None:
     arrays, features = grown(0, n_estimators=5)
-    dn = np.random.default_rng(1).integers(0, 65_536, (features, 2_049)).astype(np.uint16)
+    dn = np.random.default_rng(1).integers(0, 65_536, (features, 8_193)).astype(np.uint16)
     whole = NativeForest(arrays, features, module).classify(dn)
     part = NativeForest(arrays, features, module).classify(dn[:, :pixels])
     assert all(a.tobytes() == b[:pixels].tobytes() for a, b in zip(part, whole, strict=True))
@@ -189,6 +189,7 @@ def test_gaps_are_filled_bit_by_bit_as_in_numpy(
     usable = (random.random((steps, pixels)) < clear) & (dn != 0).all(axis=1)
     days = np.cumsum(random.choice([0.5, 1, 3, 5, 17], steps))
     at = np.flatnonzero(random.random(pixels) < random.choice([0.3, 1.0]))
+    at = at if clear < 0.5 else random.permutation(at)
     expected = _fill(dn[:, :, at], usable[:, at], days, method)
     for name in native.available():
         found = np.full((steps, bands, at.size), 7, np.uint16)
@@ -232,7 +233,13 @@ def test_a_level_that_this_processor_lacks_is_refused(monkeypatch: pytest.Monkey
     native.best.cache_clear()
 
 
+def test_a_level_that_the_compiler_left_out_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "find_spec", lambda name: None if name.endswith("_avx2") else object())
+    assert "avx2" not in native.available() and "baseline" in native.available()
+
+
 def test_without_the_extension_torch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLC_DASK_NATIVE", raising=False)
     monkeypatch.setattr(native, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     assert native.available() == []
     native.best.cache_clear()
@@ -251,6 +258,7 @@ def test_a_network_runs_on_what_beats_torch(module: ModuleType, monkeypatch: pyt
 
 
 def test_where_pytorch_has_tiles_it_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLC_DASK_NATIVE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
     monkeypatch.setattr(native, "best", lambda: None)
@@ -302,13 +310,44 @@ def test_an_engine_that_errs_is_not_used(reference: TorchEngine, caplog: pytest.
         assert line.startswith("altered gives ") and line.endswith(f"; {reference.name} is used")
 
 
-def test_an_engine_is_tried_once(reference: TorchEngine) -> None:
+def test_an_engine_is_tried_until_enough_pixels_were(reference: TorchEngine) -> None:
     fast = Altered(reference, 0)
     gated = GatedEngine(fast, reference)
     assert gated.classify(series(SHAPES[2], 0))[0].size == 0 and fast.calls == 1, "nothing to try it on"
-    for _ in range(3):
-        gated.classify(series(SHAPES[2], 50))
-    assert gated.name == "altered" and fast.calls == 1 + 1 + 3
+    for pixels in (1_000, 50, 50, 50):
+        gated.classify(series(SHAPES[2], pixels))
+    assert gated.name == "altered" and fast.calls == 1 + 2 * 2 + 2
+
+
+def test_a_few_right_pixels_are_not_enough(reference: TorchEngine) -> None:
+    fast = Altered(reference, 0)
+    gated = GatedEngine(fast, reference)
+    gated.classify(series(SHAPES[2], 1))
+    assert gated.name == "altered"
+    fast.wrong = 10**6
+    dn = series(SHAPES[2], 300)
+    assert np.array_equal(gated.classify(dn)[0], reference.classify(dn)[0]) and gated.name == reference.name
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 0.0])
+def test_other_probabilities_are_refused(wrong: float, reference: TorchEngine) -> None:
+    def classify(dn: Array) -> tuple[Array, Array]:
+        position, probability = reference.classify(dn)
+        return position, np.full_like(probability, wrong)
+
+    gated = GatedEngine(SimpleNamespace(name="fast", classify=classify), reference)
+    dn = series(SHAPES[2], 50)
+    assert np.array_equal(gated.classify(dn)[1], reference.classify(dn)[1]) and gated.name == reference.name
+
+
+def test_an_engine_that_raises_is_not_used(reference: TorchEngine, caplog: pytest.LogCaptureFixture) -> None:
+    def classify(dn: Array) -> tuple[Array, Array]:
+        raise RuntimeError("no kernel image is available")
+
+    gated = GatedEngine(SimpleNamespace(name="fast", classify=classify), reference)
+    dn = series(SHAPES[2], 50)
+    assert np.array_equal(gated.classify(dn)[0], reference.classify(dn)[0])
+    assert caplog.messages == ["fast fails (no kernel image is available); torch-cpu is used"]
 
 
 def test_a_tie_may_fall_either_way(reference: TorchEngine) -> None:
@@ -320,6 +359,6 @@ def test_a_tie_may_fall_either_way(reference: TorchEngine) -> None:
     other[7] = 1
     settled = SimpleNamespace(name="torch-cpu", probabilities=lambda _: scores, classify=None)
     fast = SimpleNamespace(name="fast", classify=lambda part: (other[: part.shape[2]], scores.max(axis=1)))
-    assert GatedEngine(fast, settled)._tried(dn) is fast
+    assert not GatedEngine(fast, settled)._fails(dn)
     scores[7] = [0.4, 0.3, 0.2, 0.1]
-    assert GatedEngine(fast, settled)._tried(dn) is settled
+    assert GatedEngine(fast, settled)._fails(dn)

@@ -18,13 +18,16 @@ from mlc_dask.classifiers.engines import Engine, Series, TorchEngine, device
 from mlc_dask.classifiers.network import LSTMNetwork
 
 _SAMPLE: Final = 1024
-"""Pixels of the first block that both engines classify."""
+"""Pixels that both engines classify before the fast one is trusted."""
 
 _EQUAL: Final = 0.999
 """Least share of equal labels among them."""
 
 _NEAR: Final = 0.02
 """Most by which the reference may prefer its own class where the labels differ."""
+
+_SURE: Final = 0.1
+"""Most by which the probabilities of one class may differ."""
 
 _FASTER: Final = ("native-amx", "native-avx512", "native-avx2")
 """Engines that beat PyTorch; plain 128-bit vectors do not (decision 008)."""
@@ -66,41 +69,51 @@ class NativeEngine:
 class GatedEngine:
     """A fast engine, held to the reference on the first pixels that it is given; where it fails, the reference.
 
-    Of :data:`_SAMPLE` pixels evenly taken from the first block, a share of :data:`_EQUAL` must get equal labels, and
-    where labels differ the two classes' probabilities must be as near as :data:`_NEAR`.
+    Of every block so many pixels, evenly taken, are compared until :data:`_SAMPLE` were: a share of :data:`_EQUAL` of
+    these must get equal labels, and where labels differ the two classes' probabilities must be as near as
+    :data:`_NEAR`. An engine fails, too, whose probabilities are others, or that raises.
     """
 
     def __init__(self, fast: Engine, reference: TorchEngine) -> None:
         self._fast, self._reference = fast, reference
-        self._chosen: Engine | None = None
+        self._compared = self._different = 0
+        self._failed = False
         self._lock = Lock()
 
     @property
     def name(self) -> str:
-        """That of the engine in use, or of the one that is still to be tried."""
-        return (self._chosen or self._fast).name
+        """That of the engine in use."""
+        return (self._reference if self._failed else self._fast).name
 
     def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """See :class:`~mlc_dask.classifiers.engines.Engine`."""
         with self._lock:
-            if self._chosen is None and dn.shape[2]:
-                self._chosen = self._tried(dn)
-        return (self._chosen or self._fast).classify(dn)
+            if not self._failed and self._compared < _SAMPLE and dn.shape[2]:
+                self._failed = self._fails(dn)
+        return (self._reference if self._failed else self._fast).classify(dn)
 
-    def _tried(self, dn: Series) -> Engine:
-        sample = dn[:, :, np.unique(np.linspace(0, dn.shape[2] - 1, _SAMPLE).astype(int))]
-        found, _ = self._fast.classify(sample)
+    def _fails(self, dn: Series) -> bool:
+        sample = dn[:, :, np.unique(np.linspace(0, dn.shape[2] - 1, _SAMPLE - self._compared).astype(int))]
+        try:
+            found, probability = self._fast.classify(sample)
+        except Exception as error:  # whatever a driver or a device says
+            _log.warning("%s fails (%s); %s is used", self._fast.name, error, self._reference.name)
+            return True
         expected = self._reference.probabilities(sample)
         pixels, best = np.arange(len(found)), expected.argmax(axis=1)
-        apart = expected[pixels, best] - expected[pixels, np.minimum(found, expected.shape[1] - 1)]
-        equal = float((found == best).mean())
-        if equal >= _EQUAL and (apart <= _NEAR).all():
-            return self._fast
+        own = expected[pixels, np.minimum(found, expected.shape[1] - 1)]
+        apart, off = expected[pixels, best] - own, np.abs(probability - own)
+        self._compared += len(found)
+        self._different += int((found != best).sum())
+        if self._different <= (1 - _EQUAL) * _SAMPLE and (apart <= _NEAR).all() and (off <= _SURE).all():
+            return False
         _log.warning(
-            "%s gives %.2f %% of %d pixels the labels of %s, and classes up to %.3f less probable; %s is used",
-            self._fast.name, 100 * equal, len(found), self._reference.name, apart.max(), self._reference.name,
+            "%s gives %d of %d pixels other labels than %s, classes up to %.3f less probable, and probabilities up to "
+            "%.3f apart; %s is used",
+            self._fast.name, self._different, self._compared, self._reference.name, apart.max(), off.max(),
+            self._reference.name,
         )  # fmt: skip
-        return self._reference
+        return True
 
 
 def engine_of(network: LSTMNetwork, steps: int) -> Engine:
@@ -129,9 +142,14 @@ def engine_here() -> str:
         return "torch-cuda" if cuda.chosen() == "off" else f"cuda-{cuda.chosen()}"
     module = native.best()
     name = native.engine_name(module) if module else ""
-    if name != "native-amx" and native.level_asked() in ("", "off") and torch.cpu._is_amx_tile_supported():
+    if name != "native-amx" and native.level_asked() in ("", "off") and _torch_has_tiles():
         return "torch-bf16"
     return name if name in _FASTER else "torch-cpu"
+
+
+def _torch_has_tiles() -> bool:
+    """Whether PyTorch can use matrix tiles here; asked of a function that is no part of its interface."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def _values(tensor: torch.Tensor) -> npt.NDArray[np.float32]:

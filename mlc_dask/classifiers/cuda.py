@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Final
 
@@ -35,6 +36,8 @@ def chosen() -> str:
     asked = os.environ.get("MLC_DASK_CUDA") or CHOICES[0]
     if asked not in CHOICES:
         raise InputError(f"MLC_DASK_CUDA={asked!r} is unknown; set it to {', '.join(CHOICES)}")
+    if asked == "triton" and not find_spec("triton"):
+        raise InputError("MLC_DASK_CUDA=triton needs the package triton; install it, or unset the variable")
     return asked
 
 
@@ -83,6 +86,10 @@ class StreamedEngine:
         here = torch.zeros(shape, dtype=torch.int16, pin_memory=gpu)
         there = torch.empty(shape, dtype=torch.int16, device=self._device)
         copies = torch.cuda.Stream(self._device) if gpu else None
+        if copies:
+            # Its memory may have been another thread's a moment ago, whose kernels still wait in the common stream.
+            copies.wait_stream(torch.cuda.current_stream(self._device))
+            there.record_stream(copies)
         for turn, part in enumerate(parts):
             source, target, count = here[turn % 2], there[turn % 2], part.stop - part.start
             source[:, :, :count] = torch.from_numpy(dn[:, :, part].view(np.int16))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Final, Protocol
 
 import numpy as np
@@ -59,7 +60,7 @@ class TorchEngine:
 
     def __init__(self, network: LSTMNetwork) -> None:
         self._device = device()
-        self._network = network.to(self._device).eval()
+        self._network = deepcopy(network).to(self._device).eval()
         self.name = f"torch-{self._device.type}" if network.dtype is torch.float32 else "torch-bf16"
 
     def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:

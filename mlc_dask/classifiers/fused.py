@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+from mlc_dask.errors import InputError
+
 _PIXELS: Final = 64
 """Pixels of one program."""
 
@@ -91,7 +93,11 @@ class FusedLSTM(nn.Module):
     def __init__(self, lstm: nn.LSTM, dtype: torch.dtype) -> None:
         super().__init__()
         self.hidden, self.directions = lstm.hidden_size, 2 if lstm.bidirectional else 1
-        assert not lstm.bias and self.hidden % _UNITS == 0, "biases, or a hidden size of no whole blocks"
+        assert not lstm.bias
+        if self.hidden % _UNITS:
+            raise InputError(
+                f"MLC_DASK_CUDA=triton runs hidden sizes that are multiples of {_UNITS}, not {self.hidden}; unset it"
+            )
         state = dict(lstm.named_parameters())
         self.layers = nn.ParameterList(
             nn.Parameter(self._packed(state, layer).to(dtype), requires_grad=False) for layer in range(lstm.num_layers)

@@ -68,7 +68,7 @@ class TrainingSet:
 
     @cached_property
     def classes(self) -> npt.NDArray[np.uint8]:
-        """Codes (K,) uint8 that stand among the training samples, ascending: what a model can answer."""
+        """Codes (K,) uint8 that stand among the training samples, ascending; a model can answer no others."""
         return np.unique(self.labels[~self.validation])
 
     @cached_property

@@ -63,6 +63,12 @@ def check_trees(arrays: Arrays, trees: int, features: int, classes: int) -> None
     inner = (own < left) & (left < end) & (own < right) & (right < end) & (arrays["feature"] < features)
     if not np.where(leaf, (right >= 0) & (right < len(shares)), inner).all():
         raise ValueError("a node points outside its tree")
+    root = np.repeat(first[:-1], np.diff(first))
+    parents = np.bincount(np.concatenate([(root + left)[~leaf], (root + right)[~leaf]]), minlength=nodes)
+    if not (parents == (own > 0)).all():
+        raise ValueError("a node has not one parent")
+    if not np.array_equal(np.sort(right[leaf]), np.arange(len(shares))):
+        raise ValueError("its leaves have not a row of shares each")
 
 
 def to_compiled(arrays: Arrays, features: int) -> list[tuple[Tree, npt.NDArray[np.int32]]]:

@@ -80,7 +80,7 @@ class Candidate:
 class PairingRules:
     """Limits, which are never relaxed silently, and the weights of what is minimised within them.
 
-    Attributes
+    Parameters
     ----------
     size
         Acquisitions a year, the number of pairs to choose (q; the paper's 20).

@@ -18,7 +18,8 @@ public:
         : y_(year), series_(year.steps * year.bands * BLOCK), source_(year.steps), before_(year.steps) {}
 
     void run(const int64_t* at, size_t count, size_t stride, uint16_t* out) {
-        const bool together = at[count - 1] - at[0] == int64_t(count) - 1;
+        bool together = true;
+        for (size_t i = 1; i < count; i++) together &= at[i] == at[0] + int64_t(i);
         for (size_t row = 0; row < y_.steps * y_.bands; row++) {
             const uint16_t* from = y_.dn + row * y_.pixels;
             uint16_t* to = series_.data() + row * BLOCK;

@@ -124,7 +124,7 @@ void fill(Series dn, Flags usable, Column<double> days, bool keep, Column<int64_
 
 NB_MODULE(MLC_MODULE, m) {
     m.def("fill", &fill, nb::arg("dn"), nb::arg("usable"), nb::arg("days"), nb::arg("keep"), nb::arg("at"),
-          nb::arg("out"));
+          nb::arg("out").noconvert());
     m.def("features", &mlc::features, "Instruction sets of this processor for which there are modules.");
     nb::class_<Lstm>(m, "Lstm")
         .def(nb::init<int, int, bool, Floats1, Floats1, Floats1, Floats1, std::vector<Floats2>, std::vector<Floats2>,
@@ -134,11 +134,13 @@ NB_MODULE(MLC_MODULE, m) {
              nb::arg("hidden_weights"), nb::arg("state_gain"), nb::arg("state_bias"), nb::arg("head"),
              nb::arg("head_bias"))
         .def_prop_ro("kernel", &Lstm::kernel, "Instruction set that this network runs on.")
-        .def("classify", &Lstm::classify, nb::arg("dn"), nb::arg("position"), nb::arg("probability"));
+        .def("classify", &Lstm::classify, nb::arg("dn"), nb::arg("position").noconvert(),
+             nb::arg("probability").noconvert());
     nb::class_<Forest>(m, "Forest")
         .def(nb::init<size_t, Column<int64_t>, Column<uint16_t>, Column<uint16_t>, Column<int32_t>, Column<int32_t>,
                       Floats2>(),
              nb::kw_only(), nb::arg("features"), nb::arg("first_node"), nb::arg("feature"), nb::arg("threshold"),
              nb::arg("left"), nb::arg("right"), nb::arg("shares"))
-        .def("classify", &Forest::classify, nb::arg("dn"), nb::arg("position"), nb::arg("share"));
+        .def("classify", &Forest::classify, nb::arg("dn"), nb::arg("position").noconvert(),
+             nb::arg("share").noconvert());
 }

@@ -55,7 +55,7 @@ class OpenedRun:
 
     @property
     def steps(self) -> pd.DataFrame:
-        """Steps in the order of their work: columns step, state, seconds, engines and finished.
+        """Steps in the order of their work, with columns step, state, seconds, engines and finished.
 
         Those behind the published maps; of an unfinished run all that were begun.
         """

@@ -35,13 +35,18 @@ _SLIVER = 0.01
 class Eopf(AreaSource):
     """A folder of EOPF products of Sentinel-2 L2A, ``NAME.zarr`` or ``NAME.zarr.zip``, at any depth.
 
-    The mask is the scene classification; ``mask.file`` is not used. In an :class:`Asset`, `href` is the product and
+    The mask is the scene classification; ``mask.file`` is not used. In an :class:`.Asset`, `href` is the product and
     `layer` the array within.
 
     Zarr reads a chunk whose file is missing as no data, and writers leave chunks of no data out, so that a product
-    downloaded in part looks like one at the edge of the swath. :meth:`check` takes a missing chunk for no data only
+    downloaded in part looks like one at the edge of the swath. ``check`` takes a missing chunk for no data only
     where no other band nor the mask has data, and refuses arrays without any chunk and chunks cut short. What all
     arrays lack at one place cannot be told from no data.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds the products.
     """
 
     folder: Path

@@ -26,10 +26,25 @@ _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 class GeoTiff(GranuleSource):
     """Folders of GeoTIFFs, their layout as settings.
 
-    `folder` holds one sub-folder per acquisition. Its name must hold the date (`date`, a regular expression whose first
-    group is read with `date_format`), unless `index`, a CSV with columns ``id`` and `index_column`, gives it. A band is
-    the file `file` with ``{band}`` replaced; without ``{band}`` in it, the band of that description in one file.
-    Reflectance = DN * `scale` + `offset`.
+    Parameters
+    ----------
+    folder
+        Folder with one sub-folder per acquisition.
+    file
+        File of a band, ``{band}`` replaced by its name; without ``{band}``, one file of all bands, each found by its
+        description.
+    date
+        Regular expression whose first group is the date in a sub-folder's name.
+    date_format
+        How that date is written, in the signs of ``strptime``.
+    index
+        CSV with columns ``id`` (a sub-folder's name) and `index_column`, which then gives the dates.
+    index_column
+        Column of `index` with ISO dates.
+    scale, offset
+        Reflectance = DN * `scale` + `offset`.
+    nodata
+        DN of pixels without data.
     """
 
     folder: Path

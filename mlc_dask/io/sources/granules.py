@@ -43,10 +43,17 @@ class Mask(BaseModel):
 
 
 class GranuleSource(BaseModel):
-    """A source whose acquisitions are rasters: `bands` in the cube's order, and how the mask is understood.
+    """A source whose acquisitions are rasters.
 
-    `resampling` is how bands get onto the cube's lattice from another one (another UTM zone, a shifted lattice); masks
-    are always taken by nearest neighbour, and bands whose pixels are whole times larger are repeated.
+    Parameters
+    ----------
+    bands
+        Bands of the cube, in its order.
+    mask
+        How the mask is understood; ``false`` reads none, and takes every pixel with data for usable.
+    resampling
+        How bands get onto the cube's lattice from another one (another UTM zone, a shifted lattice). Masks are always
+        taken by nearest neighbour, and bands whose pixels are whole times larger are repeated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -54,7 +54,13 @@ class Product:
 
 
 class ProductSource(AreaSource):
-    """A source whose `folder` holds products, as folders or in zip archives, at any depth of both."""
+    """A source of products.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds them, as folders or in zip archives, at any depth of both.
+    """
 
     folder: Path
     _name: ClassVar[re.Pattern[str]]

@@ -1,0 +1,73 @@
+"""What a tile and year takes in hours and memory. Prints the tables of docs/sizing.md.
+
+Usage: python benchmarks/sizing.py
+
+Rates are those in docs/decisions, times those of one core or one GPU. What was never measured is worked out of the
+network's arithmetic, and says so.
+"""
+
+from __future__ import annotations
+
+from mlc_dask.plan import _BATCH_BYTES, _MAP_LAYERS
+
+TILE = 10980**2
+DATES, BANDS = 20, 10
+PIXEL = DATES * (2 * BANDS + 1)
+"""Bytes of a pixel's year in the cube and in a patch: uint16 bands and the mask."""
+
+MEASURED = {
+    "the paper's LSTM, PyTorch": 941,
+    "the paper's LSTM, AVX2 kernel": 1_352,
+    "the same in one direction, AVX2 kernel": 3_571,
+    "forest of 100 trees, AVX2 kernel": 341_604,
+    "11 × 11 majority filter": 30_000_000,
+}
+"""Pixels a second of one core of a two-core AMD EPYC (decision 008)."""
+
+ELSEWHERE = {"the paper's LSTM, AMX prototype (measured elsewhere)": 23_500}
+READING = 2.6
+"""Seconds of a core to read the year of a million pixels (decision 006)."""
+
+TRAINING = 234
+"""Samples a second of a core (decision 008)."""
+
+FLOP = 52.8e6
+"""Of a pixel through the paper's LSTM (docs/method.md, section 7)."""
+
+
+def main() -> None:
+    """Print all tables."""
+    print("| one map of one year | pixels a second | on a core |\n|---|---|---|")
+    for name, rate in {**MEASURED, **ELSEWHERE}.items():
+        print(f"| {name} | {rate:,} | {hours(TILE / rate)} |")
+    print(f"| reading the cube, whatever the model | {1e6 / READING:,.0f} | {hours(TILE / 1e6 * READING)} |")
+
+    work = FLOP * TILE
+    print(f"\n| GPU that sustains, in float16 | {work / 1e15:.2f} PFLOP, **estimated** |\n|---|---|")
+    for tera in (5, 20, 60):
+        print(f"| {tera} TFLOP/s | {hours(work / tera / 1e12)} |")
+
+    print("\n| training of the paper's LSTM, a core a model | samples | on a core |\n|---|---|---|")
+    for name, years in (("a model of one year", 1), ("the model of three years", 3), ("the model of ten years", 10)):
+        print(f"| {name} | {24_000 * years:,} | {hours(24_000 * years * 100 / TRAINING)} |")
+
+    print("\n| `execution.patch` | patches a tile | the patch | asked of a worker, a thread |\n|---|---|---|---|")
+    for edge in (512, 1024, 1280, 2560, 5120):
+        patch = edge**2 * PIXEL
+        print(f"| {edge} | {(-(-10980 // edge)) ** 2} | {patch / 1e9:.2f} GB | {(patch + _BATCH_BYTES) / 1e9:.1f} GB |")
+
+    print(
+        f"\nOn disk a tile and year takes {TILE * PIXEL / 1e9:.0f} GB of cube and {TILE * _MAP_LAYERS / 1e9:.1f} GB of "
+        "maps, both before compression."
+    )
+
+
+def hours(seconds: float) -> str:
+    """Write a time in hours, minutes or seconds, by its size."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+if __name__ == "__main__":
+    main()
