@@ -5,7 +5,7 @@ NATIVE := CMakeLists.txt $(wildcard mlc_dask/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: demo test lint bench bench-run notebooks real-sites deploy-test hub clean
+.PHONY: demo docs test lint bench bench-run notebooks real-sites deploy-test hub clean
 
 demo: .venv/demo
 	$(BIN)/mlc-dask demo
@@ -17,6 +17,10 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in site/index.html.
+docs: .venv/docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs site
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/engines.py
@@ -51,6 +55,10 @@ hub: .venv/hub deploy/jupyterhub/node_modules
 	$(UV) --editable ".[dev]"
 	touch $@ .venv/demo
 
+.venv/docs: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/uv
+	$(UV) --editable ".[docs]"
+	touch $@ .venv/demo
+
 .venv/hub: pyproject.toml constraints.txt $(NATIVE) | .venv/bin/uv
 	$(UV) --editable ".[hub]"
 	touch $@ .venv/demo
@@ -64,4 +72,4 @@ deploy/jupyterhub/node_modules: deploy/jupyterhub/package-lock.json
 	touch $@ .venv/demo
 
 clean:
-	rm -rf .venv deploy/jupyterhub/node_modules mlc-demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv deploy/jupyterhub/node_modules mlc-demo site build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

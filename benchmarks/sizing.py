@@ -8,7 +8,7 @@ network's arithmetic, and says so.
 
 from __future__ import annotations
 
-from mlc_dask.plan import _BATCH_BYTES, _MAP_LAYERS
+from mlc_dask.plan import _MAP_LAYERS, worker_bytes
 
 TILE = 10980**2
 DATES, BANDS = 20, 10
@@ -54,7 +54,7 @@ def main() -> None:
     print("\n| `execution.patch` | patches a tile | the patch | asked of a worker, a thread |\n|---|---|---|---|")
     for edge in (512, 1024, 1280, 2560, 5120):
         patch = edge**2 * PIXEL
-        print(f"| {edge} | {(-(-10980 // edge)) ** 2} | {patch / 1e9:.2f} GB | {(patch + _BATCH_BYTES) / 1e9:.1f} GB |")
+        print(f"| {edge} | {(-(-10980 // edge)) ** 2} | {patch / 1e9:.2f} GB | {worker_bytes(patch) / 1e9:.1f} GB |")
 
     print(
         f"\nOn disk a tile and year takes {TILE * PIXEL / 1e9:.0f} GB of cube and {TILE * _MAP_LAYERS / 1e9:.1f} GB of "

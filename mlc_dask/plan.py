@@ -29,8 +29,8 @@ from mlc_dask.tiles import Pipeline, go_through
 _MAP_LAYERS = 3 * 3 + 2 + 2
 """Planes a year: label, confidence and usable dates of three map series, two filtered, and counts."""
 
-_BATCH_BYTES = 1_500_000_000
-"""What a worker needs beside its patch: interpreter and libraries, one batch of series, the model (measured)."""
+_PROGRAM_BYTES = 1_500_000_000
+"""What a worker needs whatever its patch: interpreter and libraries, one batch of series, the model (measured)."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,12 @@ def needs(config: Config, catalogues: Mapping[str, Catalogue]) -> Needs:
         inputs += [Path(folder)] if isinstance(folder, str) and "://" not in folder else []
         pixel = _year_bytes(own.acquisitions.per_year, source_of(own))
         patches.append(_patch_pixels(catalogues[tile].grid, own.execution.patch) * pixel)
-    return Needs(config.output, inputs, max(patches) + _BATCH_BYTES)
+    return Needs(config.output, inputs, worker_bytes(max(patches)))
+
+
+def worker_bytes(patch: int) -> int:
+    """Return the memory of a worker with a patch of so many bytes in hand: decision 004, and the program itself."""
+    return patch * 8 // 5 + _PROGRAM_BYTES
 
 
 def find_cube(place: Path) -> xr.Dataset:
@@ -114,7 +119,7 @@ def make_plan(config: Config) -> Plan:
         "cube": f"{cube / 1e9:.2f} GB before compression",
         "maps": f"{maps / 1e9:.2f} GB before compression",
         "patches": f"{patches} of at most {edge} × {edge} pixels",
-        "memory per worker": f"about {(patch + _BATCH_BYTES) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
+        "memory per worker": f"about {worker_bytes(patch) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
     }
     return Plan(selection, facts, cube + maps)
 

@@ -1,0 +1,176 @@
+"""What the site takes from the code while it is built, so that it cannot be out of date: a Sphinx extension.
+
+``<!-- generated: configuration -->`` in a page becomes the tables of all keys of the configuration, ``sources`` those
+of all sources, and ``commands`` the commands. Links to folders of the repository become plain text, since a site has
+no folders.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+import typer.main
+from pydantic import BaseModel
+from sphinx.application import Sphinx
+
+from mlc_dask.cli import app as commands
+from mlc_dask.config import Config
+from mlc_dask.io.sources import SOURCES
+
+_LEADS = re.compile(r"\[(`?)([^\]`]+)\1\]\(((?:\.\.?/|[\w-]+/)[^)#:\s]*)\)")
+_METHOD = re.compile(r"METHOD section")
+_FORMS = {"integer": "integer", "number": "number", "boolean": "true or false", "object": "table", "null": "left out"}
+_BOUNDS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+_DECISIONS = "\n```{toctree}\n:glob:\n:maxdepth: 1\n\n0*\n```\n"
+
+
+def configuration() -> str:
+    """Tables of all keys, a section each, the keys that stand above all sections first."""
+    schema = Config.model_json_schema()
+    sections = {name: _model(Config, name) for name in Config.model_fields}
+    plain = {name for name, model in sections.items() if model is None}
+    parts = ["## At the top\n", _table(schema, plain, {})]
+    for name, model in sections.items():
+        if model is not None:
+            about = _METHOD.sub(r"[method](../method.md), section", inspect.cleandoc(model.__doc__ or ""))
+            parts += [f"## `[{name}]`\n", f"{about}\n", _table(model.model_json_schema(), None, {})]
+    return "\n".join(parts)
+
+
+def sources() -> str:
+    """Tables of the keys of ``[source]``, by its `kind`."""
+    parts = []
+    for kind, model in SOURCES.items():
+        schema = model.model_json_schema()
+        parts += [f'### `kind = "{kind}"`\n', _table(schema, None, _parameters(model))]
+    return "\n".join(parts)
+
+
+def command_line() -> str:
+    """Every command: what it does, its arguments and its options."""
+    group = typer.main.get_command(commands)
+    assert isinstance(group, typer.core.TyperGroup)
+    return "\n".join(part for name, one in group.commands.items() for part in _command(name, one))
+
+
+def _model(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    annotation = model.model_fields[name].annotation
+    options = [annotation, *getattr(annotation, "__args__", ())]
+    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
+def _table(schema: Mapping[str, Any], only: set[str] | None, meanings: Mapping[str, str]) -> str:
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key, own in schema["properties"].items():
+        if only is None or key in only:
+            form = _cell(_form(own, schema.get("$defs", {})))
+            default = "required" if key in schema.get("required", ()) else _default(own)
+            rows.append(f"| `{key}` | {form} | {default} | {_cell(own.get('description') or meanings[key])} |")
+    return "\n".join([*rows, ""])
+
+
+def _form(own: Mapping[str, Any], models: Mapping[str, Any]) -> str:
+    """Say in words what a value must be."""
+    if "anyOf" in own:
+        forms = [_form(o, models) for o in own["anyOf"] if o.get("type") != "null"]
+        return " or ".join(forms)
+    if "$ref" in own:
+        keys = models[own["$ref"].rpartition("/")[2]]["properties"]
+        return f"table of {', '.join(f'`{k}`' for k in keys)}"
+    if "enum" in own or "const" in own:
+        return ", ".join(f"`{json.dumps(v)}`" for v in own.get("enum", [own.get("const")]))
+    if own.get("type") == "array":
+        inner = own.get("items") or (own.get("prefixItems") or [{}])[0]
+        count = f"{len(own['prefixItems'])} " if "prefixItems" in own else ""
+        return f"list of {count}{_form(inner, models)}s"
+    if own.get("type") == "string":
+        return "path" if own.get("format") == "path" else "text"
+    bounds = " and ".join(f"{sign} {own[name]:,}" for name, sign in _BOUNDS.items() if name in own)
+    return f"{_FORMS[own['type']]} {bounds}".strip()
+
+
+def _default(own: Mapping[str, Any]) -> str:
+    value = own.get("default")
+    return "–" if value is None or value == {} else f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def _parameters(model: type[BaseModel]) -> dict[str, str]:
+    """Meaning of every key of a source, out of the docstrings of its class and of those it comes from."""
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        about = inspect.cleandoc(one.__doc__ or "")
+        _, _, section = about.partition("Parameters\n----------\n")
+        for names, text in re.findall(r"^(\w[\w, ]*)\n((?:    .*\n?|\n(?=    ))+)", section, re.MULTILINE):
+            found |= dict.fromkeys(re.split(r",\s*", names), text.replace("``", "`"))
+    return found
+
+
+def _command(name: str, one: Any) -> Iterator[str]:
+    with typer.Context(one, info_name=f"mlc-dask {name}") as context:
+        yield f"## `mlc-dask {name}`\n"
+        yield f"{inspect.cleandoc(one.help or '')}\n"
+        rows = [own for own in one.get_params(context) if own.name != "help"]
+        words = [_word(own) for own in rows if isinstance(own, typer.core.TyperArgument)]
+        yield f"```text\n{' '.join([context.command_path, '[OPTIONS]', *words])}\n```\n"
+        yield "| | | default |\n|---|---|---|"
+        yield from (f"| {_spelling(own)} | {_cell(own.help or '')} | {_usual(own)} |" for own in rows)
+        yield ""
+
+
+def _word(own: Any) -> str:
+    return own.name.upper() if own.required else f"[{own.name.upper()}]"
+
+
+def _spelling(own: Any) -> str:
+    argument = isinstance(own, typer.core.TyperArgument)
+    return f"`{own.name.upper()}`" if argument else ", ".join(f"`{o}`" for o in own.opts)
+
+
+def _usual(own: Any) -> str:
+    if own.required:
+        return "required"
+    return "–" if own.default is None or own.default is False else f"`{own.default}`"
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "configuration": configuration,
+    "sources": sources,
+    "commands": command_line,
+}
+
+
+def fill(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put what is generated into a page, and take out links to what is no page: folders, and Markdown outside docs."""
+    text = source[0]
+    for name, generated in GENERATED.items():
+        mark = f"<!-- generated: {name} -->"
+        if mark in text:
+            text = text.replace(mark, generated())
+    root = Path(app.srcdir).resolve()
+    text = _LEADS.sub(partial(_without_folders, root, (root / docname).parent), text)
+    source[0] = text + _DECISIONS if docname == "decisions/README" else text
+
+
+def _without_folders(root: Path, folder: Path, link: re.Match[str]) -> str:
+    _, text, target = link.groups()
+    path = (folder / target).resolve()
+    elsewhere = path.is_dir() or (path.suffix == ".md" and path.is_file() and root not in path.parents)
+    return f"`{text}`" if elsewhere else link.group()
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Tell Sphinx when to call."""
+    app.connect("source-read", fill)
+    return {"parallel_read_safe": True}
