@@ -19,7 +19,7 @@ from pystac_client import Client
 from mlc_dask.config import load_config
 from mlc_dask.errors import InputError
 from mlc_dask.io.remote import FetchError
-from mlc_dask.io.sources import Stac, stac
+from mlc_dask.io.sources import Stac, catalogues
 from mlc_dask.kinds import kinds
 from mlc_dask.pipeline import annual_cube
 from mlc_dask.run import Run
@@ -191,7 +191,7 @@ def test_a_file_of_items_that_is_refused_is_named(status: int, quick: None) -> N
 
 def test_a_zone_of_one_digit_is_asked_for_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(stac, "found_by_search", lambda *query: asked.append(query[-1]) or [])
+    monkeypatch.setattr(catalogues, "found_by_search", lambda *query: asked.append(query[-1]) or [])
     for tile in ("T05QKB", "T32TPS"):
         with pytest.raises(InputError, match="it has no L2A products"):
             Stac(preset="earth-search-c1", tile=tile).catalogue([2019])

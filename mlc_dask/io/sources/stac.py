@@ -24,7 +24,6 @@ from mlc_dask.grids import Grid
 from mlc_dask.io.rasters import Method, read_on
 from mlc_dask.io.remote import check_href, environment, retried
 from mlc_dask.io.sources.area import AreaSource
-from mlc_dask.io.sources.catalogues import found_by_search, items_of_file
 from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.items import granule_of
 from mlc_dask.io.sources.signing import signed
@@ -105,8 +104,13 @@ class Stac(AreaSource):
         return found
 
     def _items(self, years: Sequence[int] | None) -> Iterable[pystac.Item]:
+        # It takes seconds to import where jsonschema knows all formats, and workers never ask catalogues.
+        from mlc_dask.io.sources import catalogues
+
         if not self._is_api:
-            return [i for i in items_of_file(self.catalogue_url) if self.collection in (None, i.collection_id)]
+            return [
+                i for i in catalogues.items_of_file(self.catalogue_url) if self.collection in (None, i.collection_id)
+            ]
         if years is None:
             raise InputError("a search needs years; set acquisitions.years")
         asked: list[dict[str, Any] | None] = [None]
@@ -114,7 +118,9 @@ class Stac(AreaSource):
             # Some catalogues write zone 5 as 05, others as 5.
             names = dict.fromkeys((str(self.tile), str(self.tile).lstrip("0")))
             asked = [{str(self.tile_property): {"eq": self.tile_value.format(tile=name)}} for name in names]
-        found = [found_by_search(self.catalogue_url, self.collection, years, self.bbox, query) for query in asked]
+        found = [
+            catalogues.found_by_search(self.catalogue_url, self.collection, years, self.bbox, query) for query in asked
+        ]
         return [item for items in found for item in items]
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
