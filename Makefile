@@ -11,7 +11,7 @@ demo: .venv/demo
 	$(BIN)/mlc-dask demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -24,6 +24,7 @@ docs: .venv/docs
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/gpu.py
 
 bench-run: .venv/demo
 	$(BIN)/python benchmarks/whole_run.py

@@ -12,6 +12,7 @@ rounds, with the spread of the ratio to the first of each group. Ceilings are me
 from __future__ import annotations
 
 import json
+import os
 import resource
 import statistics
 import sys
@@ -189,7 +190,7 @@ def fastest(call: Callable[[], object]) -> float:
     return max(rates)
 
 
-def measured(group: Group, rounds: int) -> dict[str, Any]:
+def measured(group: Group, rounds: int, clock: Callable[[], float] = time.process_time) -> dict[str, Any]:
     """Run all of a group in turn: rates, ratios to the first with their range, the share of labels equal to its."""
     rates: dict[str, list[float]] = {name: [] for name in group}
     dn, _ = series(max(pixels for _, pixels in group.values()), 3)
@@ -197,9 +198,9 @@ def measured(group: Group, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         for name, (classify, pixels) in group.items():
             part = np.ascontiguousarray(dn[:, :, :pixels])
-            start = time.process_time()
+            start = clock()
             labels[name] = classify(part)
-            rates[name].append(pixels / (time.process_time() - start))
+            rates[name].append(pixels / (clock() - start))
     first = next(iter(group))
     ratios = {name: [a / b for a, b in zip(found, rates[first], strict=True)] for name, found in rates.items()}
     return {
@@ -275,6 +276,7 @@ def main() -> None:
     """Run everything; write the JSON and the plot."""
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "engines.json")
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # GPUs have a benchmark of their own
     torch.set_num_threads(1)
     wanted = ("onnx", "onnxruntime", "openvino", "skl2onnx", "sklearnex", "skimage")
     if left_out := peers.missing(*wanted):

@@ -45,14 +45,27 @@ def in_batches(call: Callable[[npt.NDArray[np.float32]], Array], batch: int) -> 
     return classify
 
 
-def naive_torch(network: LSTMNetwork) -> Peer:
-    """PyTorch as one writes it first: batches of 1024 in float32."""
+CPU = torch.device("cpu")
+
+
+def naive_torch(network: LSTMNetwork, on: torch.device = CPU) -> Peer:
+    """PyTorch as one writes it first: batches of 1024 in float32, on the device where the network is."""
 
     def call(x: npt.NDArray[np.float32]) -> Array:
         with torch.inference_mode():
-            return network(torch.from_numpy(x)).argmax(dim=1).numpy()
+            return network(torch.from_numpy(x).to(on)).argmax(dim=1).cpu().numpy()
 
     return in_batches(call, BATCH)
+
+
+def autocast_torch(network: LSTMNetwork, on: torch.device, batch: int) -> Peer:
+    """PyTorch with the usual advice for GPUs: large batches, and whatever may be in float16 by autocast."""
+
+    def call(x: npt.NDArray[np.float32]) -> Array:
+        with torch.inference_mode(), torch.autocast(on.type, torch.float16):
+            return network(torch.from_numpy(x).to(on)).argmax(dim=1).cpu().numpy()
+
+    return in_batches(call, batch)
 
 
 def onnx_file(network: LSTMNetwork, steps: int, bands: int, path: Path) -> Path:

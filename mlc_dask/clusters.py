@@ -15,7 +15,6 @@ from typing import Any
 
 import dask
 import psutil
-import torch
 import yaml
 from distributed import Client, Nanny, Scheduler, SpecCluster
 from distributed.security import Security
@@ -84,6 +83,8 @@ def _local(execution: Execution) -> Iterator[Client]:
 
 def _gpus() -> list[str]:
     """Name the GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` does: its own may be some of the machine's."""
+    import torch
+
     count, visible = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",")[:count] if visible else [str(i) for i in range(count)]
 

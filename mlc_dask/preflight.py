@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import torch
 from distributed import Client
 
 from mlc_dask.errors import InputError
@@ -85,13 +84,21 @@ def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str
         found["wrote"] = own.name
     except OSError as error:
         found["refused"] = error.strerror
+    gpu = bool(state.total_resources.get("GPU"))
     limit = dask_worker.memory_manager.memory_limit
     return found | {
-        "gpu": bool(state.total_resources.get("GPU")),
-        "cuda": torch.cuda.is_available(),
+        "gpu": gpu,
+        "cuda": gpu and _sees_cuda(),
         "memory": limit // state.nthreads if limit else None,
         "host": os.uname().nodename,
     }
+
+
+def _sees_cuda() -> bool:
+    # Seconds to import, and most workers are not asked.
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _appears(path: Path) -> bool:

@@ -23,7 +23,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mlc_dask.classifiers.compiled import engine_here
 from mlc_dask.io.store import PatchStore
 from mlc_dask.lazy import PATCH_TOPIC, announce
 from mlc_dask.run import Event
@@ -57,8 +56,15 @@ def introduce(console: Console, client: Client) -> None:
         f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if client.run_on_scheduler(shows_patches) else ""
     )
     console.print(f"dashboard: {link}{page}", highlight=False)
-    engines = Counter(client.run(engine_here).values())
+    engines = Counter(client.run(_engine_here).values())
     console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
+
+
+def _engine_here() -> str:
+    # Workers import PyTorch sooner or later, this process need not.
+    from mlc_dask.classifiers.compiled import engine_here
+
+    return engine_here()
 
 
 @contextmanager

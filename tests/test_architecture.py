@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -209,6 +210,13 @@ def test_the_pipeline_is_a_list_of_calls() -> None:
     for statement in (s for f in functions for s in f.body[1:]):
         allowed = isinstance(statement, ast.Assign | ast.Expr | ast.Return)
         assert allowed, f"line {statement.lineno}: {ast.unparse(statement)}"
+
+
+def test_the_command_line_starts_without_what_takes_seconds() -> None:
+    slow = "{'torch', 'sklearn', 'matplotlib', 'scipy.stats', 'pystac_client', 'hvplot'}"
+    asked = f"import sys, mlc_dask.cli; print(sorted({slow} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
 
 
 def test_everything_public_exists() -> None:

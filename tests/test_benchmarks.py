@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def engines() -> ModuleType:
+def benchmark(name: str) -> ModuleType:
     sys.path.insert(0, str(FOLDER))
     try:
-        return __import__("engines")
+        return import_module(name)
     finally:
         sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def engines() -> ModuleType:
+    return benchmark("engines")
+
+
+@pytest.fixture(scope="module")
+def gpu() -> ModuleType:
+    return benchmark("gpu")
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -54,3 +66,25 @@ def test_the_report_is_drawn(engines: ModuleType, tmp_path: Path) -> None:
 
 def test_ceilings(engines: ModuleType) -> None:
     assert all(rate > 1e8 for rate in engines.ceilings().values())
+
+
+def test_engines_for_gpus_on_the_cpu(engines: ModuleType, gpu: ModuleType) -> None:
+    cpu = torch.device("cpu")
+    network = engines.decided(
+        gpu.LSTMNetwork(gpu.B, gpu.K, layers=2, hidden=32, bidirectional=True, dropout=0.0).eval()
+    )
+    group = gpu.networks(network, 200, cpu, ["cudnn"], batch=64)
+    with torch.backends.mkldnn.flags(enabled=False):  # its LSTM knows float16 on some processors only
+        assert min(gpu.compared(group, network).values()) >= 0.996
+        rows = gpu.measured(group, 2, time.perf_counter)
+    assert len(rows) == 3 and all(row["pixels_per_second"] > 0 for row in rows.values())
+    assert all(rate > 1e6 for rate in gpu.ceilings(cpu, 64).values())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_the_report_of_a_gpu(gpu: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    found = gpu.report(torch.device("cuda"), 1, 2**16, ["cudnn", "triton"])
+    rows = [row for group in found["groups"].values() for row in group.values()]
+    assert len(rows) == 8 and min(row["equal_to_cpu"] for row in rows) >= 0.99
+    assert "a tile-year" in capsys.readouterr().out

@@ -35,12 +35,6 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def to_percent(probability: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Round probabilities to whole percent (halves to even), and to 1 at least since 0 means no data."""
-    percent: npt.NDArray[np.uint8] = np.clip(np.rint(100 * probability), 1, 100).astype(np.uint8)
-    return percent
-
-
 class Engine(Protocol):
     """Runs one trained network. A pixel's answer is the same whatever pixels come with it."""
 

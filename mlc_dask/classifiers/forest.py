@@ -10,11 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import RandomForestClassifier
 
-from mlc_dask.classifiers.engines import to_percent
 from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
-from mlc_dask.classifiers.stored import StoredModel
+from mlc_dask.classifiers.stored import StoredModel, to_percent
 from mlc_dask.classifiers.trees import check_trees, flatten
 from mlc_dask.classifiers.votes import ForestEngine, forest_engine
 from mlc_dask.errors import InputError
@@ -108,6 +106,9 @@ class RandomForest:
         checkpoint, report
             Not used: a forest has no epochs.
         """
+        # Seconds to import, and only training needs it.
+        from sklearn.ensemble import RandomForestClassifier
+
         dn, labels = data.part(validation=False)
         forest = RandomForestClassifier(
             n_estimators=self.trees,

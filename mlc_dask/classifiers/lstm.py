@@ -1,4 +1,7 @@
-"""The recurrent classifier of the paper (section 4, METHOD section 7)."""
+"""The recurrent classifier of the paper (section 4, METHOD section 7).
+
+PyTorch takes seconds to import: it is imported where a network is trained or run, and not where one is spoken of.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from mlc_dask.classifiers.compiled import engine_of
-from mlc_dask.classifiers.engines import Engine, to_percent
-from mlc_dask.classifiers.network import LSTMNetwork
 from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
-from mlc_dask.classifiers.stored import StoredModel
-from mlc_dask.classifiers.training import train
+from mlc_dask.classifiers.stored import StoredModel, to_percent
 from mlc_dask.errors import InputError
+
+if TYPE_CHECKING:
+    from mlc_dask.classifiers.engines import Engine
+    from mlc_dask.classifiers.network import LSTMNetwork
 
 
 class LSTMModel(StoredModel["LSTM"]):
@@ -31,6 +33,10 @@ class LSTMModel(StoredModel["LSTM"]):
 
     @cached_property
     def _engine(self) -> Engine:
+        import torch
+
+        from mlc_dask.classifiers.compiled import engine_of
+
         # On the meta device the initial weights are never drawn, which leaves the caller's random state alone.
         with torch.device("meta"):
             network = self.settings.network(len(self.context.bands), len(self.classes))
@@ -99,6 +105,8 @@ class LSTM:
 
     def network(self, bands: int, classes: int) -> LSTMNetwork:
         """Return an untrained network for series of `bands` bands and so many `classes`."""
+        from mlc_dask.classifiers.network import LSTMNetwork
+
         return LSTMNetwork(
             bands,
             classes,
@@ -130,6 +138,8 @@ class LSTM:
         InputError
             If the loss is no longer finite.
         """
+        from mlc_dask.classifiers.training import train
+
         best, history = train(self, data, seed=seed, checkpoint=checkpoint, report=report)
         arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}
         return LSTMModel(self, data.context, data.classes, tuple(history), arrays)

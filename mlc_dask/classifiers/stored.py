@@ -19,6 +19,12 @@ from mlc_dask.classifiers.protocol import Classifier, Context, History
 Settings = TypeVar("Settings", bound=Classifier)
 
 
+def to_percent(probability: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Round probabilities to whole percent (halves to even), and to 1 at least since 0 means no data."""
+    percent: npt.NDArray[np.uint8] = np.clip(np.rint(100 * probability), 1, 100).astype(np.uint8)
+    return percent
+
+
 @dataclass(frozen=True, eq=False)
 class StoredModel(ABC, Generic[Settings]):
     """A model that is nothing but arrays and a description; see :class:`~mlc_dask.classifiers.protocol.Model`.

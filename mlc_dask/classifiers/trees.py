@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.tree._tree import NODE_DTYPE, Tree
+
+if TYPE_CHECKING:
+    from sklearn.tree._tree import Tree
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -73,6 +75,9 @@ def check_trees(arrays: Arrays, trees: int, features: int, classes: int) -> None
 
 def to_compiled(arrays: Arrays, features: int) -> list[tuple[Tree, npt.NDArray[np.int32]]]:
     """Return for every tree its compiled form, and for every node of it the row of `shares` (leaves only)."""
+    # Seconds to import, and only workers without compiled kernels need it.
+    from sklearn.tree._tree import NODE_DTYPE, Tree
+
     compiled = []
     for first, end in pairwise(arrays["first_node"].tolist()):
         nodes = np.zeros(end - first, NODE_DTYPE)

@@ -1,4 +1,7 @@
-"""Clusters within a class: what a thematic product's pixels of one class really look like (METHOD section 5)."""
+"""Clusters within a class: what a thematic product's pixels of one class really look like (METHOD section 5).
+
+scikit-learn takes seconds to import: it is imported where clusters are fitted.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import calinski_harabasz_score, silhouette_score
 from threadpoolctl import threadpool_limits
 
 _FEWEST_ROWS = 50  # below this a class is not split: its clusters would be chance
@@ -170,6 +170,10 @@ def _evenly(rows: Floats, most: int) -> Floats:
 
 def _best(rows: Floats, seed: int, max_clusters: int) -> tuple[Floats, float, float]:
     """Centroids, score and silhouette of the best number of clusters; a single centroid if no number fits."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import calinski_harabasz_score
+
     centroids, score = rows[:1], 0.0
     for clusters in range(2, max_clusters + 1 if len(rows) >= _FEWEST_ROWS else 2):
         fitted = KMeans(clusters, n_init=_STARTS, random_state=seed)
@@ -186,6 +190,8 @@ def _best(rows: Floats, seed: int, max_clusters: int) -> tuple[Floats, float, fl
 
 def _silhouette(rows: Floats, centroids: Floats) -> float:
     """Mean silhouette of rows around their nearest centroids; 0 if there is but one cluster."""
+    from sklearn.metrics import silhouette_score
+
     labels = _nearest(rows.astype(np.float64), centroids.astype(np.float64)) if len(centroids) > 1 else np.zeros(0)
     return float(silhouette_score(rows, labels)) if 1 < len(np.unique(labels)) < len(rows) else 0.0
 
@@ -194,5 +200,7 @@ def _refine(rows: Floats, start: Floats) -> tuple[npt.NDArray[np.int32], Floats]
     """Labels and centroids of K-means on all rows, from centroids found on some."""
     if len(start) == 1:
         return np.zeros(len(rows), np.int32), start
+    from sklearn.cluster import KMeans
+
     fitted = KMeans(len(start), init=start, n_init=1).fit(rows)
     return fitted.labels_, fitted.cluster_centers_

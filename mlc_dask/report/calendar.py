@@ -10,17 +10,20 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from mlc_dask.acquisitions import Selection, Surveyed
 from mlc_dask.kernels.pairing_rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _DAYS = 365
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -93,6 +96,8 @@ def calendar_figure(selection: Selection) -> Figure:
     numbered and joined with their partners in the other years; the others show by shape and colour why they were left
     out.
     """
+    from matplotlib.figure import Figure
+
     years = selection.years
     floors = {year: -float(i) for i, year in enumerate(years)}
     figure = Figure(figsize=(11, 1.25 + 1.0 * len(years)), layout="constrained")

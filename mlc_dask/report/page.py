@@ -1,4 +1,7 @@
-"""The page itself: figures as embedded PNGs and tables, rendered into one HTML file without outside references."""
+"""The page itself: figures as embedded PNGs and tables, rendered into one HTML file without outside references.
+
+matplotlib takes a second to import: this room does so where it draws.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
 from mlc_dask.acquisitions import Selection
 from mlc_dask.legend import Legend
-from mlc_dask.report import figures
 from mlc_dask.report.calendar import calendar_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FILTERED = "_filtered"
 
@@ -47,6 +51,8 @@ class Evidence:
 
 def write_report(evidence: Evidence, path: Path) -> None:
     """Write the evidence card as one HTML file."""
+    from mlc_dask.report import figures
+
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("mlc_dask.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.jinja")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.image import imsave
 
 from mlc_dask.schema import OFFSET, SCALE
 from mlc_dask.sensors import SENTINEL2
@@ -40,6 +39,8 @@ def quicklook_png(
     -------
     A PNG of h × w pixels.
     """
+    from matplotlib.image import imsave
+
     roles = SENTINEL2.positions(bands)
     shown = next((c for c in _COLOURS if set(c) <= roles.keys()), None)
     planes = [roles[r] for r in shown] if shown else [0, 0, 0]
