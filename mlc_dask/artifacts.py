@@ -113,13 +113,13 @@ def opened(value: Any) -> Any:
     return value
 
 
-def references(value: Any) -> Iterator[dict[str, Any]]:
-    """All artifacts and sources in `value`, as records name them."""
+def given(value: Any) -> Iterator[Artifact | Source]:
+    """All artifacts and sources in `value`."""
     if isinstance(value, (Artifact, Source)):
-        yield value.reference()
+        yield value
     elif isinstance(value, (Mapping, list, tuple)):
         for v in value.values() if isinstance(value, Mapping) else value:
-            yield from references(v)
+            yield from given(v)
 
 
 def read_current(folder: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, Artifact]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mlc_dask.artifacts import Artifact, Event, Kind, Source, StopRun, opened, read_current, references
+from mlc_dask.artifacts import Artifact, Event, Kind, Source, StopRun, given, opened, read_current
 from mlc_dask.errors import InputError
 from mlc_dask.files import NotPublished, OutputLock, atomic_write, canonical, files_fingerprint, now
 from mlc_dask.records import (
@@ -117,7 +117,7 @@ class Run:
         """
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name), name
         assert name not in [e.step for e in self.steps], f"two steps are called {name!r}"
-        assert not list(references(settings)), f"{name}: artifacts are inputs, not settings"
+        assert not list(given(settings)), f"{name}: artifacts are inputs, not settings"
         identity = fingerprint(name, version, settings, inputs)
         folder = artifact_folder(self.folder, name, identity)
         artifact = Artifact(name, kind, folder, identity, self.kinds[kind])
@@ -158,12 +158,14 @@ class Run:
         except BaseException as error:
             self._listener(Event(name, "failed", artifact, str(error), time.monotonic() - clock))
             error.add_note(f"in step {name} of {self.folder}")
+            if "checksum" in str(error):
+                _find_damage(inputs, error)
             raise
         seconds = round(time.monotonic() - clock, 3)
         made = {"kind": artifact.kind, "function": function_name(function), "version": version}
-        given = {"settings": settings, "arguments": inputs, "inputs": list(references(inputs))}
+        by = {"settings": settings, "arguments": inputs, "inputs": [i.reference() for i in given(inputs)]}
         times = {"started": started, "finished": now(), "seconds": seconds}
-        write_record(folder, {**self._facts(name), **artifact.reference(), **made, **given, **times})
+        write_record(folder, {**self._facts(name), **artifact.reference(), **made, **by, **times})
         self._done(Event(name, "finished", artifact, seconds=seconds))
 
     def publish(self, layers: Mapping[str, Artifact]) -> None:
@@ -176,6 +178,18 @@ class Run:
             place = artifact.folder.relative_to(self.folder).as_posix()
             form[layer] = {**artifact.reference(), "part": list(artifact.part), "kind": artifact.kind, "folder": place}
         atomic_write(self.folder / "CURRENT.json", canonical({"published": now(), "layers": form}))
+
+
+def _find_damage(inputs: tuple[Any, ...], error: BaseException) -> None:
+    """Raise InputError for the damaged file of an input; its result loses its record, so that the next run mends it."""
+    for artifact in given(inputs):
+        if isinstance(artifact, Artifact):
+            reason = why_not(artifact.folder, artifact.whole, verify=True)
+            if reason is not None:
+                (artifact.folder / RECORD).unlink(missing_ok=True)
+                raise InputError(
+                    f"{artifact.folder}: {reason}; run it again, and only what is damaged is computed"
+                ) from error
 
 
 def _scratch(function: Callable[..., Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Path]:

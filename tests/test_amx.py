@@ -118,3 +118,17 @@ def test_gates_that_are_wide_open_or_shut(classify: Classify) -> None:
     net.standardise(dn.transpose(2, 0, 1))
     _, probability = classify(net, dn)
     assert np.isfinite(probability).all() and (probability > 0).all()
+
+
+def test_bands_have_more_than_eight_bits(classify: Classify) -> None:
+    """One step of large bands whose products nearly cancel: eight bits of bands, or of weights, would be too few."""
+    shape = (1, 10, 1, 32, False, 4)
+    net, dn = network(shape), series(shape, 128)
+    net.standardise(dn.transpose(2, 0, 1))
+    net.input_norm.bias.data.fill_(64)
+    weights = net.lstm.weight_ih_l0.data
+    weights -= weights.mean(dim=1, keepdim=True)
+    expected, eight = (TorchEngine(n).classify(dn) for n in (net, net.with_recurrence_in(torch.bfloat16)))
+    position, probability = classify(net, dn)
+    assert np.array_equal(position, expected[0]) and not np.array_equal(eight[0], expected[0])
+    assert np.abs(probability - expected[1]).max() <= 0.05 * np.abs(eight[1] - expected[1]).max()

@@ -31,6 +31,7 @@ from mlc_dask.io.store import (
     PatchStore,
     open_store,
 )
+from mlc_dask.run import Event, Kind, Run
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["mlc_dask.io.store", "rioxarray", "hypothesis", "pytest"])
@@ -278,6 +279,34 @@ def test_damage_is_found_and_only_that_patch_redone(finished: PatchStore, damage
     finished.write(patch, values_of(truth(), finished, patch))
     finished.finish()
     xr.testing.assert_identical(open_store(finished.folder, verify=True).compute(), truth())
+
+
+def test_a_run_names_a_flipped_bit_and_the_next_one_mends_it(tmp_path: Path) -> None:
+    kinds = {
+        "store": Kind(open_store, lambda data, folder: fill(folder, data, patch=PATCH, chunk=16)),
+        "text": Kind(lambda f: (f / "sum").read_text(), lambda value, f: (f / "sum").write_text(str(value))),
+    }
+    events: list[Event] = []
+
+    def run(*, counted: bool) -> None:
+        with Run(tmp_path, kinds, listener=events.append) as going:
+            maps = going.do("maps", truth, kind="store")
+            if counted:
+                going.do("sum", lambda data: int(data.label.sum()), maps, kind="text")
+
+    run(counted=False)
+    folder = events[-1].artifact.folder
+    kept, damaged = folder / "label/c/0/0/0", folder / "label/c/1/2/1"
+    whole, written = damaged.read_bytes(), kept.stat().st_mtime_ns
+    flip(damaged)
+    with pytest.raises(InputError, match=r"maps-.*: label/c/1/2/1 changed: its digest differs; run it again, and only"):
+        run(counted=True)
+    run(counted=True)
+    assert [(e.step, e.state) for e in events[-4:]] == [
+        ("maps", "started"), ("maps", "finished"), ("sum", "started"), ("sum", "finished"),
+    ]  # fmt: skip
+    assert events[-1].artifact.open() == str(int(truth().label.sum()))
+    assert damaged.read_bytes() == whole and kept.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("name", ["label/zarr.json", "x/c/0", "zarr.json"])
