@@ -16,11 +16,11 @@ PIXEL = DATES * (2 * BANDS + 1)
 """Bytes of a pixel's year in the cube and in a patch: uint16 bands and the mask."""
 
 MEASURED = {
-    "the paper's LSTM, PyTorch": 941,
-    "the paper's LSTM, AVX2 kernel": 1_352,
-    "the same in one direction, AVX2 kernel": 3_571,
-    "forest of 100 trees, AVX2 kernel": 341_604,
-    "11 × 11 majority filter": 30_000_000,
+    "the paper's LSTM, PyTorch": 933,
+    "the paper's LSTM, AVX2 kernel": 1_332,
+    "the same in one direction, AVX2 kernel": 3_675,
+    "forest of 100 trees, AVX2 kernel": 299_563,
+    "11 × 11 majority filter": 29_000_000,
 }
 """Pixels a second of one core of a two-core AMD EPYC (decision 008)."""
 
