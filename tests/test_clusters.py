@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -261,9 +260,6 @@ def test_kubernetes_makes_the_manifest_and_takes_it_away(
     kubernetes: type[Kubernetes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("kr8s")
-    # In its own thread it would import it while others run, which pytest's rewriting does not always survive
-    # (python/cpython#106905).
-    importlib.import_module("anyio._core._fileio")
     asked = []
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=40) as behind:
         service = clusters._service
