@@ -21,7 +21,7 @@ from typing import Any
 
 import peers
 import torch
-from engines import FLOP, B, Group, K, decided, labels_of, measured, series
+from engines import FLOP, B, Group, K, decided, fastest, labels_of, measured, series
 
 from mlc_dask.classifiers.cuda import BATCH, StreamedEngine, in_float16
 from mlc_dask.classifiers.network import LSTMNetwork
@@ -49,29 +49,25 @@ def ceilings(on: torch.device, edge: int) -> dict[str, float]:
     a = torch.rand(edge, edge, device=on).half()
     here = torch.empty(edge * edge, dtype=torch.uint8, pin_memory=on.type == "cuda")
     there = torch.empty_like(here, device=on)
-    return {
-        "float16 products, FLOP/s": 2 * edge**3 * fastest(lambda: a @ a, on),
-        "copy to the device, bytes/s": here.nbytes * fastest(lambda: there.copy_(here, non_blocking=True), on),
-    }
 
-
-def fastest(call: Callable[[], object], on: torch.device, times: int = 10) -> float:
-    """Return calls a second, the best of several tries of `times` calls each."""
-    rates = []
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(times):
+    def rate(call: Callable[[], object]) -> float:
+        def finished() -> None:
             call()
-        if on.type == "cuda":
-            torch.cuda.synchronize(on)
-        rates.append(times / (time.perf_counter() - start))
-    return max(rates)
+            if on.type == "cuda":
+                torch.cuda.synchronize(on)
+
+        return fastest(finished, time.perf_counter)
+
+    return {
+        "float16 products, FLOP/s": 2 * edge**3 * rate(lambda: a @ a),
+        "copy to the device, bytes/s": here.nbytes * rate(lambda: there.copy_(here, non_blocking=True)),
+    }
 
 
 def compared(group: Group, network: LSTMNetwork) -> dict[str, float]:
     """Return the share of labels equal to those of float32 on the CPU, by engine."""
     dn, _ = series(_COMPARED, 4)
-    expected = peers.naive_torch(deepcopy(network).cpu())(dn)
+    expected = peers.naive_torch(network)(dn)
     return {name: float((classify(dn) == expected).mean()) for name, (classify, _) in group.items()}
 
 

@@ -22,6 +22,7 @@ if find_spec("sklearnex"):
 Array = npt.NDArray[Any]
 Peer = Callable[[Array], Array]
 BATCH = 1024
+CPU = torch.device("cpu")
 
 
 def missing(*packages: str) -> list[str]:
@@ -43,9 +44,6 @@ def in_batches(call: Callable[[npt.NDArray[np.float32]], Array], batch: int) -> 
         return np.concatenate(found)
 
     return classify
-
-
-CPU = torch.device("cpu")
 
 
 def naive_torch(network: LSTMNetwork, on: torch.device = CPU) -> Peer:
