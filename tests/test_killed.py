@@ -22,7 +22,7 @@ from tests.runs import artifacts, run_all, small_world, write_config
 
 pytestmark = pytest.mark.slow
 
-SOME_STEPS = {"cube", "models", "multi-year"}
+SOME_STEPS = {"cube", "annual-training", "models", "multi-year", "evaluation"}
 """Steps that are killed by default; with MLC_KILL_EVERY_STEP=1 it is every one, which takes some minutes."""
 
 
