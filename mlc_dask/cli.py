@@ -22,7 +22,7 @@ from mlc_dask.config import Config, commented, load_config
 from mlc_dask.demo import write_demo
 from mlc_dask.errors import InputError
 from mlc_dask.export import export_maps
-from mlc_dask.files import atomic_write
+from mlc_dask.files import atomic_write, on_a_disk
 from mlc_dask.grids import Grid
 from mlc_dask.inputs import check_inputs, check_source
 from mlc_dask.io.remote import FetchError
@@ -148,6 +148,7 @@ def demo(
     workers: Workers = None,
 ) -> None:
     """Make a synthetic world with planted truth, and its maps from end to end."""
+    on_a_disk(output)
     with console.status(f"making a world of {size} × {size} pixels"):
         config = write_demo(output, size=size, seed=seed)
     run(config, until=until, workers=workers)
@@ -212,7 +213,7 @@ def export(
     def told(path: Path, reused: bool) -> None:
         console.print(f"{path}  {'reused' if reused else f'{path.stat().st_size:,} bytes'}", highlight=False)
 
-    catalogue = export_maps(output, folder, layers=layer, license=license, listener=told)
+    catalogue = export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=told)
     console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
 
 

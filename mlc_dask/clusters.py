@@ -16,11 +16,12 @@ from typing import Any
 import dask
 import psutil
 import yaml
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Nanny, SpecCluster
 from distributed.security import Security
 
 from mlc_dask.config import Execution
 from mlc_dask.errors import InputError
+from mlc_dask.loopback import HOST, LoopbackScheduler
 
 _CONNECT_SECONDS = 20
 _START_SECONDS = 600
@@ -43,6 +44,8 @@ _SETTINGS = {
     # A local cluster otherwise gives up for good on a worker that died twice within seconds, and the run hangs.
     "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.worker.multiprocessing-method": "spawn",
+    # Their HTTP server cannot be switched off, and knows no Host: it is left with nothing to tell.
+    "distributed.worker.http.routes": [],
     # Sampling the frames of other threads can deadlock an earlier Python for good (python/cpython#106883).
     "distributed.worker.profile.enabled": sys.version_info >= (3, 11, 10),
     "distributed.scheduler.allowed-failures": 5,
@@ -54,31 +57,38 @@ _SETTINGS = {
 
 @contextmanager
 def _local(execution: Execution) -> Iterator[Client]:
-    """Start worker processes of one thread each, so that kernels never fight for cores, and one for every GPU."""
+    """Start worker processes of one thread each, so that kernels never fight for cores, and one for every GPU.
+
+    All of them listen on loopback only, and talk to nobody without the certificate made here.
+    """
+    security = Security.temporary()
+    private = {"host": HOST, "port": 0, "protocol": "tls://", "security": security}
+    page = {"dashboard": True, "dashboard_address": execution.dashboard}
+    scheduler = {"cls": LoopbackScheduler, "options": private | page}
+    common = private | {"dashboard": False, "silence_logs": _QUIET}
+    workers = {name: {"cls": Nanny, "options": common | own} for name, own in _workers(execution).items()}
+    with (
+        SpecCluster(scheduler=scheduler, workers=workers, security=security, silence_logs=_QUIET) as cluster,
+        Client(cluster, security=security) as client,
+    ):
+        yield client
+
+
+def _workers(execution: Execution) -> dict[str, dict[str, Any]]:
+    """Threads, memory and devices of the local workers, by their names."""
     gpus = _gpus()
     share = _fair_share(execution.workers + _GPU_THREADS * len(gpus)) if execution.memory == "auto" else None
-    plain = {
-        "nthreads": 1,
-        "memory_limit": share or execution.memory,
-        "env": {"CUDA_VISIBLE_DEVICES": ""},
-        "silence_logs": _QUIET,
-    }
-    workers = {f"cpu-{i}": {"cls": Nanny, "options": plain} for i in range(execution.workers)}
-    for gpu in gpus:
-        options = {
+    plain = {"nthreads": 1, "memory_limit": share or execution.memory, "env": {"CUDA_VISIBLE_DEVICES": ""}}
+    with_gpu = {
+        f"gpu-{gpu}": {
             "nthreads": _GPU_THREADS,
             "memory_limit": _GPU_THREADS * share if share else execution.memory,
             "resources": {"GPU": _GPU_THREADS},
             "env": {"CUDA_VISIBLE_DEVICES": gpu},
-            "silence_logs": _QUIET,
         }
-        workers[f"gpu-{gpu}"] = {"cls": Nanny, "options": options}
-    own = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": execution.dashboard}
-    with (
-        SpecCluster(scheduler={"cls": Scheduler, "options": own}, workers=workers, silence_logs=_QUIET) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        for gpu in gpus
+    }
+    return {f"cpu-{i}": plain for i in range(execution.workers)} | with_gpu
 
 
 def _gpus() -> list[str]:

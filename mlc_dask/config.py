@@ -9,9 +9,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mlc_dask.errors import InputError
+from mlc_dask.files import on_a_disk
 
 _RESERVED = ("artifacts", "evaluation")
 """Folders that a run makes in its output."""
@@ -162,16 +163,28 @@ class Execution(Section):
         ),
     ] = "auto"
     patch: Annotated[int, Field(ge=1, description="edge of a patch in pixels, a multiple of 128")] = 2560
-    dashboard: Annotated[str, Field(description="where the dashboard listens")] = "127.0.0.1:8787"
+    dashboard: Annotated[str, Field(description="where a local run's dashboard listens; port 0 is any free one")] = (
+        "127.0.0.1:8787"
+    )
     tiles_at_once: Annotated[
         int, Field(ge=1, description="tiles whose patches are in the cluster's hands at a time")
     ] = 2
+
+    @field_validator("dashboard")
+    @classmethod
+    def _on_loopback(cls, dashboard: str) -> str:
+        if not re.fullmatch(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", dashboard):
+            raise ValueError(
+                "the dashboard shows paths and maps to whoever asks; give 127.0.0.1:PORT, and look at it from afar "
+                "by: ssh -L PORT:127.0.0.1:PORT MACHINE"
+            )
+        return dashboard
 
 
 class Config(Section):
     """Everything that one run needs."""
 
-    output: Annotated[Path, Field(description="folder of the results")]
+    output: Annotated[Path, AfterValidator(on_a_disk), Field(description="folder of the results")]
     tiles: Annotated[
         tuple[str, ...] | None, Field(description="map several tiles with common models; {tile} stands for their names")
     ] = None

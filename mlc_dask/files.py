@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterable, Mapping
@@ -131,6 +132,17 @@ def atomic_write(path: Path, data: bytes, *, exclusive: bool = False) -> None:
     finally:
         draft.unlink(missing_ok=True)
     fsync(path.parent)
+
+
+def on_a_disk(path: Path) -> Path:
+    """Return `path`, or raise InputError if it is a URL such as ``s3://bucket/maps``, which Path reads as a folder."""
+    scheme = re.match(r"([a-z][a-z0-9+.-]+):/", str(path), re.IGNORECASE)
+    if scheme:
+        raise InputError(
+            f"{scheme[1]}://{str(path)[scheme.end() :].lstrip('/')} is a URL; results are written to a folder of a "
+            "file system: name one, and copy the results from there"
+        )
+    return path
 
 
 def now() -> str:

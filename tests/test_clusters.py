@@ -322,7 +322,7 @@ def test_preflight_leaves_nothing(workers: Client, tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"memory": 2 * 10**9}, r"may use 1\.0 GB a thread, a patch takes 2\.0 GB; lower execution\.patch"),
-        ({"inputs": [Path("/no/such/folder")]}, r"worker tcp://\S+ does not see /no/such/folder; mount it there"),
+        ({"inputs": [Path("/no/such/folder")]}, r"worker tls://\S+ does not see /no/such/folder; mount it there"),
     ],
 )
 def test_preflight_tells_the_remedy(
@@ -342,7 +342,7 @@ def seconds_of_patience(seconds: float) -> None:
 
 def test_preflight_compares_versions(workers: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlc_dask.preflight.versions", lambda: {**versions(), "zarr": "3.0.0"})
-    with pytest.raises(InputError, match=r"worker tcp://\S+ has zarr 3\.\d+\.\d+, this process 3\.0\.0; install the"):
+    with pytest.raises(InputError, match=r"worker tls://\S+ has zarr 3\.\d+\.\d+, this process 3\.0\.0; install the"):
         preflight(workers, Needs(tmp_path, [], 0))
 
 

@@ -22,6 +22,7 @@ from mlc_dask import (
 )
 from mlc_dask.config import Config, Section, commented, load_config, validated
 from mlc_dask.errors import InputError
+from mlc_dask.files import on_a_disk
 from mlc_dask.inputs import clustering_for, source_of
 from mlc_dask.io.sources.geotiff import GeoTiff
 
@@ -218,3 +219,15 @@ def test_defaults_of_the_file_are_those_of_the_functions() -> None:
     ):
         parameters = inspect.signature(function).parameters
         assert {n: parameters[n].default for n in names} == {n: getattr(section, n) for n in names}, function
+
+
+@pytest.mark.parametrize("output", ["s3://bucket/maps", "gs://bucket/maps", "https://example.org/maps"])
+def test_an_output_that_is_a_url_is_refused(output: str, tmp_path: Path) -> None:
+    """Path would make a folder called ``s3:`` of it."""
+    file = tmp_path / "mlc.toml"
+    file.write_text(f'output = "{output}"\n[source]\nkind = "geotiff"\nfolder = "in"\n')
+    with pytest.raises(InputError, match=f"{output} is a URL; results are written to a folder"):
+        load_config(file)
+    with pytest.raises(InputError, match=f"{output} is a URL"):
+        on_a_disk(Path(output))
+    assert on_a_disk(tmp_path) == tmp_path

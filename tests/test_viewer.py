@@ -20,6 +20,7 @@ import cv2
 import dask
 import dask.array as da
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 from rasterio.crs import CRS
@@ -31,6 +32,7 @@ from mlc_dask.cli import app as cli
 from mlc_dask.grids import Grid
 from mlc_dask.legend import DEFAULT_LEGEND
 from tests.runs import artifacts, run_all, small_world, write_config
+from tests.sockets import listening, loopback
 
 pytest.importorskip("fastapi", reason="the extra `view` is not installed")
 pytest.importorskip("httpx", reason="starlette's test client needs httpx")
@@ -376,6 +378,8 @@ def address(output: Path) -> Iterator[str]:
         assert server.stdout is not None
         line = server.stdout.readline()
         try:
+            offered = listening(psutil.Process(server.pid))
+            assert offered and loopback(offered), offered
             yield line.split()[0]
         finally:
             server.send_signal(signal.SIGINT)
