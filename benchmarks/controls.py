@@ -27,18 +27,19 @@ import xarray as xr
 
 import mlc_dask as mlc
 from mlc_dask.classifiers import LSTM
-from mlc_dask.clusters import connect
+from mlc_dask.compute.backends import connect
 from mlc_dask.config import Config, load_config
-from mlc_dask.demo import write_demo
-from mlc_dask.inputs import given_truth
-from mlc_dask.io.products import open_reference
-from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import annual_maps
-from mlc_dask.run import Run, StopRun
-from mlc_dask.sampling import VALIDATION
-from mlc_dask.schema import legend_of
+from mlc_dask.data.schema import legend_of
+from mlc_dask.io.old_map import open_reference
+from mlc_dask.pipeline.figure1 import annual_maps
+from mlc_dask.pipeline.formats import kinds
+from mlc_dask.pipeline.inputs import given_truth
+from mlc_dask.runs.artifacts import StopRun
+from mlc_dask.runs.run import Run
 from mlc_dask.stages.classification import classify, fit_groups
+from mlc_dask.stages.drawing import VALIDATION
 from mlc_dask.stages.evaluation import evaluate
+from mlc_dask.worlds.demo import write_demo
 
 BASELINE = "single_year"
 METRICS = ("agreement", "accuracy", "macro_f1", "change_recall", "change_precision")

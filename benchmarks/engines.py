@@ -30,11 +30,11 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask import native
-from mlc_dask.classifiers.compiled import NativeEngine
-from mlc_dask.classifiers.engines import TorchEngine
-from mlc_dask.classifiers.network import LSTMNetwork
-from mlc_dask.classifiers.trees import flatten
-from mlc_dask.classifiers.votes import NativeForest, SklearnForest
+from mlc_dask.classifiers.forest.trees import flatten
+from mlc_dask.classifiers.forest.votes import NativeForest, SklearnForest
+from mlc_dask.classifiers.lstm.compiled import NativeEngine
+from mlc_dask.classifiers.lstm.engines import TorchEngine
+from mlc_dask.classifiers.lstm.network import LSTMNetwork
 from mlc_dask.kernels import gaps
 from mlc_dask.kernels.majority import majority, median
 

@@ -13,8 +13,8 @@ import numpy as np
 from engines import B, T, modules, series
 from sklearn.ensemble import RandomForestClassifier
 
-from mlc_dask.classifiers.trees import flatten
-from mlc_dask.classifiers.votes import NativeForest, SklearnForest
+from mlc_dask.classifiers.forest.trees import flatten
+from mlc_dask.classifiers.forest.votes import NativeForest, SklearnForest
 
 AT_ONCE = 250_000
 

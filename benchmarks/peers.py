@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 
-from mlc_dask.classifiers.network import LSTMNetwork
+from mlc_dask.classifiers.lstm.network import LSTMNetwork
 
 if find_spec("sklearnex"):
     import sklearnex  # noqa: F401  (brings a threading library that must be loaded before OpenVINO's)

@@ -24,7 +24,7 @@ from patch_memory import BANDS, DATES, write
 
 import mlc_dask as mlc
 from mlc_dask.classifiers import Context, Model, TrainingSet
-from mlc_dask.progress import count_tasks
+from mlc_dask.compute.progress import count_tasks
 
 COUNTS, WORKERS, ROUNDS = (1, 4, 16), (1, 2), 3
 

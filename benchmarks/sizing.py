@@ -8,7 +8,7 @@ network's arithmetic, and says so.
 
 from __future__ import annotations
 
-from mlc_dask.plan import _MAP_LAYERS, worker_bytes
+from mlc_dask.pipeline.plan import _MAP_LAYERS, worker_bytes
 
 TILE = 10980**2
 DATES, BANDS = 20, 10

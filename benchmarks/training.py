@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlc_dask.classifiers import Context, TrainingSet
-from mlc_dask.classifiers.lstm import LSTM
-from mlc_dask.legend import DEFAULT_LEGEND
+from mlc_dask.classifiers.lstm.settings import LSTM
+from mlc_dask.data.legend import DEFAULT_LEGEND
 
 SAMPLES, VALIDATION = 4_096, 2_048
 

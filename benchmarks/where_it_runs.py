@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mlc_dask.demo import write_demo
+from mlc_dask.worlds.demo import write_demo
 
 ROOT = Path(__file__).parents[1]
 TLS, GATEWAY = "tls://127.0.0.1:28796", 28310

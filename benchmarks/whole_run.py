@@ -27,9 +27,9 @@ import numpy as np
 import psutil
 
 from mlc_dask.classifiers import Model
-from mlc_dask.demo import write_demo
 from mlc_dask.io.models import open_models
-from mlc_dask.run import read_current
+from mlc_dask.runs.artifacts import read_current
+from mlc_dask.worlds.demo import write_demo
 
 TILE, YEARS, WORKERS = 10980**2, 3, 2
 CLASSIFYING = {"preliminary": "forests", "single-year": "models", "multi-year": "models"}

@@ -78,7 +78,7 @@ build_image() {
 prepare_runs() {
   mkdir -p "$data/local" "$data/cluster"
   chown -R 1000:1000 "$data"
-  in_image python -c "from pathlib import Path; from mlc_dask.demo import write_demo
+  in_image python -c "from pathlib import Path; from mlc_dask.worlds.demo import write_demo
 write_demo(Path('/data/local'), size=$size, seed=0)"
   sed -i 's/^epochs = .*/epochs = 3/; s/^patch = .*/patch = 128/' "$data/local/demo.toml"
   sed "s#\"world/#\"/data/local/world/#; s#^\[execution\]#&\ncluster = \"tls://mlc-dask-scheduler-pod-0:8786\"#" \

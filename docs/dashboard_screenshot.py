@@ -26,10 +26,10 @@ from distributed import Client
 from playwright.sync_api import sync_playwright
 
 import mlc_dask as mlc
-from mlc_dask.clusters import connect
+from mlc_dask.compute.backends import connect
+from mlc_dask.compute.dashboard.board import NAME, STATES
 from mlc_dask.config import Execution
-from mlc_dask.dashboard.board import NAME, STATES
-from mlc_dask.run import read_current
+from mlc_dask.runs.artifacts import read_current
 
 PICTURE = Path(__file__).with_name("dashboard.png")
 PATCH = 128

@@ -13,9 +13,9 @@ import pandas as pd
 
 import mlc_dask as mlc
 from mlc_dask.config import load_config
-from mlc_dask.legend import Legend
-from mlc_dask.report import figures
-from mlc_dask.report.page import key_figures, table_one
+from mlc_dask.data.legend import Legend
+from mlc_dask.show.report import figures
+from mlc_dask.show.report.page import key_figures, table_one
 
 HERE = Path(__file__).parent
 SITES = ("flanders", "meuse")

@@ -5,21 +5,21 @@ scheduler: threads of this process, or the cluster of a ``distributed.Client``.
 """
 
 from mlc_dask.classifiers import LSTM, Classifier, Model, RandomForest, load_model, save_model
-from mlc_dask.errors import InputError
-from mlc_dask.export import export_maps
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, Legend
 from mlc_dask.io.cubes import open_cube, write_cube
 from mlc_dask.io.maps import write_maps
 from mlc_dask.io.models import open_models, write_models
-from mlc_dask.io.products import open_product, open_reference
+from mlc_dask.io.old_map import open_product, open_reference
+from mlc_dask.io.published import open_maps
 from mlc_dask.io.samples import open_samples, write_samples
 from mlc_dask.io.sources import SOURCES, Eopf, GeoTiff, Mask, Safe, Stac, Theia
-from mlc_dask.kernels.pairing import PairingRules
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, Legend
-from mlc_dask.notebook import open_run
-from mlc_dask.results import open_maps
-from mlc_dask.sampling import Gaps
+from mlc_dask.kernels.pairing.rules import PairingRules
+from mlc_dask.show.export import export_maps
+from mlc_dask.show.notebook import open_run
 from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
 from mlc_dask.stages.classification import classify, fit, fit_multi_and_single_year, fit_per_year
+from mlc_dask.stages.drawing import Gaps
 from mlc_dask.stages.evaluation import agreement, change_count, evaluate, transition_matrices
 from mlc_dask.stages.filtering import smooth
 from mlc_dask.stages.multiyear_training import sample_unchanged, unchanged_areas

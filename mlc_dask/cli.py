@@ -16,25 +16,26 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from mlc_dask.acquisitions import Catalogue
-from mlc_dask.clusters import connect
+from mlc_dask.compute.backends import connect
+from mlc_dask.compute.preflight import preflight
+from mlc_dask.compute.progress import StepProgress, introduce, profiled
 from mlc_dask.config import Config, commented, load_config
-from mlc_dask.demo import write_demo
-from mlc_dask.errors import InputError
-from mlc_dask.export import export_maps
-from mlc_dask.files import atomic_write, on_a_disk
-from mlc_dask.grids import Grid
-from mlc_dask.inputs import check_inputs, check_source
+from mlc_dask.data.acquisitions import Catalogue
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 from mlc_dask.io.remote import FetchError
-from mlc_dask.kinds import kinds, open_tables
-from mlc_dask.pipeline import CUBE, MAPS
-from mlc_dask.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, needs, places
-from mlc_dask.preflight import preflight
-from mlc_dask.progress import StepProgress, introduce, profiled
-from mlc_dask.report.calendar import calendar_png, calendar_text
-from mlc_dask.report.page import key_figures
-from mlc_dask.run import Event, Origin, explain, read_current
-from mlc_dask.tiles import Pipeline, go_through
+from mlc_dask.pipeline.figure1 import CUBE, MAPS
+from mlc_dask.pipeline.formats import kinds, open_tables
+from mlc_dask.pipeline.inputs import check_inputs, check_source
+from mlc_dask.pipeline.many_tiles import Pipeline, go_through
+from mlc_dask.pipeline.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, needs, places
+from mlc_dask.runs.artifacts import Event, read_current
+from mlc_dask.runs.records import Origin, explain
+from mlc_dask.show.export import export_maps
+from mlc_dask.show.report.calendar import calendar_png, calendar_text
+from mlc_dask.show.report.page import key_figures
+from mlc_dask.storage.durable import atomic_write, on_a_disk
+from mlc_dask.worlds.demo import write_demo
 
 FAILED = 1
 BAD_INPUT = 2
@@ -186,8 +187,8 @@ def view(
 ) -> None:
     """Show the maps of a finished run in the browser of this machine, until Ctrl-C."""
     try:
-        from mlc_dask.viewer import app as viewer
-        from mlc_dask.viewer.places import open_places
+        from mlc_dask.show.viewer import app as viewer
+        from mlc_dask.show.viewer.places import open_places
     except ModuleNotFoundError as error:
         raise InputError(f'the viewer needs {error.name}; install it with: pip install "mlc-dask[view]"') from None
     with viewer.listen(port) as listening:

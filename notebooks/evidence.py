@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 import mlc_dask as mlc
-from mlc_dask.report import figures
+from mlc_dask.show.report import figures
 from mlc_dask.worlds import World, write_world
 
 # %matplotlib inline

@@ -172,6 +172,6 @@ assert again.digest == trained["boosting"].digest
 
 # %% [markdown]
 # To train it in runs by the command line, put both classes into a module of `mlc_dask/classifiers/`, one of them into
-# `CLASSIFIERS`, and call it in `train_models` of `mlc_dask/pipeline.py`; the contract tests in
+# `CLASSIFIERS`, and call it in `train_models` of `mlc_dask/pipeline/figure1.py`; the contract tests in
 # `tests/test_classifiers.py` then run over it as over all others. They also ask for what was waved through here, such
 # as models that are read without running what stands in their file.

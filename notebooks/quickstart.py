@@ -27,8 +27,8 @@ import numpy as np
 from dask.distributed import Client
 
 import mlc_dask as mlc
-from mlc_dask.report import figures
-from mlc_dask.report.calendar import calendar_figure
+from mlc_dask.show.report import figures
+from mlc_dask.show.report.calendar import calendar_figure
 from mlc_dask.worlds import World, write_world
 
 # %matplotlib inline

@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 import mlc_dask as mlc
-from mlc_dask.report.calendar import calendar_figure
+from mlc_dask.show.report.calendar import calendar_figure
 from mlc_dask.worlds import World, write_products
 
 # %matplotlib inline

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask.classifiers import Context
-from mlc_dask.legend import DEFAULT_LEGEND
-from mlc_dask.sensors import SENTINEL2
+from mlc_dask.data.legend import DEFAULT_LEGEND
+from mlc_dask.data.sensors import SENTINEL2
 
 Array = npt.NDArray[Any]
 

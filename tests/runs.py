@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mlc_dask.config import Config, load_config
-from mlc_dask.inputs import check_inputs
-from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import MAPS
-from mlc_dask.plan import places
-from mlc_dask.run import Event
-from mlc_dask.tiles import go_through
+from mlc_dask.pipeline.figure1 import MAPS
+from mlc_dask.pipeline.formats import kinds
+from mlc_dask.pipeline.inputs import check_inputs
+from mlc_dask.pipeline.many_tiles import go_through
+from mlc_dask.pipeline.plan import places
+from mlc_dask.runs.artifacts import Event
 from mlc_dask.worlds import World, write_world
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

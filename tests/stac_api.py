@@ -26,8 +26,8 @@ import pytest
 from rasterio.warp import transform_bounds
 from typer.testing import CliRunner
 
-from mlc_dask.acquisitions import Acquisition, Catalogue
 from mlc_dask.cli import app
+from mlc_dask.data.acquisitions import Acquisition, Catalogue
 from mlc_dask.io.remote import Patience
 from mlc_dask.io.sources import Stac
 from mlc_dask.worlds import World

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from mlc_dask.classifiers.engines import TorchEngine
-from mlc_dask.classifiers.network import LSTMNetwork
+from mlc_dask.classifiers.lstm.engines import TorchEngine
+from mlc_dask.classifiers.lstm.network import LSTMNetwork
 from tests.cubes import Array
 from tests.test_native import network, series
 

@@ -14,14 +14,14 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from mlc_dask.acquisitions import Acquisition, Asset, Granule, Weather
 from mlc_dask.config import validated
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, Weather
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import overpasses
-from mlc_dask.kernels.pairing import PairingRules
+from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.time_series import choose_acquisitions
 from tests.cubes import Array
 

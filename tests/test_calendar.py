@@ -13,9 +13,9 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from rich.console import Console
 
-from mlc_dask.acquisitions import Acquisition, Selection, Surveyed, Weather
-from mlc_dask.kernels.pairing_rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
-from mlc_dask.report.calendar import _apart, calendar_figure, calendar_png, calendar_text
+from mlc_dask.data.acquisitions import Acquisition, Selection, Surveyed, Weather
+from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
+from mlc_dask.show.report.calendar import _apart, calendar_figure, calendar_png, calendar_text
 
 REASONS = (CLOUDY, HOPELESS, PARTIAL, ALONE, OUTSCORED)
 

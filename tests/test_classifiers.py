@@ -26,10 +26,10 @@ from safetensors.numpy import load_file, save_file
 from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, Context, RandomForest, TrainingSet, load_model, save_model
-from mlc_dask.classifiers.engines import BATCH, TorchEngine
-from mlc_dask.classifiers.network import LSTMNetwork
-from mlc_dask.errors import InputError
-from mlc_dask.legend import DEFAULT_LEGEND
+from mlc_dask.classifiers.lstm.engines import BATCH, TorchEngine
+from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import DEFAULT_LEGEND
 
 T, B = 5, 4
 CONTEXT = Context(DEFAULT_LEGEND, ("B02", "B03", "B04", "B08"), (20.0, 90.5, 150.0, 230.25, 300.0), "keep", 3)

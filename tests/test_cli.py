@@ -15,9 +15,9 @@ from affine import Affine
 from typer.testing import CliRunner
 
 from mlc_dask import native
-from mlc_dask.classifiers.compiled import engine_here
+from mlc_dask.classifiers.lstm.compiled import engine_here
 from mlc_dask.cli import app
-from mlc_dask.demo import write_demo
+from mlc_dask.worlds.demo import write_demo
 from tests.runs import small_world, write_config
 
 runner = CliRunner()

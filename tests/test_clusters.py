@@ -23,11 +23,12 @@ import torch
 import xarray as xr
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 
-from mlc_dask import clusters, lazy
-from mlc_dask.clusters import connect
+from mlc_dask import lazy
+from mlc_dask.compute import backends as clusters
+from mlc_dask.compute.backends import connect
+from mlc_dask.compute.preflight import Needs, preflight, versions
 from mlc_dask.config import Execution, load_config
-from mlc_dask.errors import InputError
-from mlc_dask.preflight import Needs, preflight, versions
+from mlc_dask.data.errors import InputError
 from tests.cubes import landscape, threshold
 
 pytestmark = pytest.mark.slow
@@ -335,13 +336,13 @@ def test_preflight_tells_the_remedy(
 
 
 def seconds_of_patience(seconds: float) -> None:
-    from mlc_dask import preflight as module
+    from mlc_dask.compute import preflight as module
 
     module._SHARED_SECONDS = seconds
 
 
 def test_preflight_compares_versions(workers: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlc_dask.preflight.versions", lambda: {**versions(), "zarr": "3.0.0"})
+    monkeypatch.setattr("mlc_dask.compute.preflight.versions", lambda: {**versions(), "zarr": "3.0.0"})
     with pytest.raises(InputError, match=r"worker tls://\S+ has zarr 3\.\d+\.\d+, this process 3\.0\.0; install the"):
         preflight(workers, Needs(tmp_path, [], 0))
 
@@ -358,7 +359,7 @@ def test_preflight_sees_another_disk(workers: Client, tmp_path: Path) -> None:
 
 def elsewhere(folder: str | None) -> None:
     """Make a worker's preflight look into a folder of its own."""
-    from mlc_dask import preflight as module
+    from mlc_dask.compute import preflight as module
 
     class Moved(type(Path())):  # type: ignore[misc]
         def __new__(cls, *parts: Any) -> Path:
@@ -376,7 +377,7 @@ def test_a_worker_without_the_package(workers: Client, tmp_path: Path) -> None:
 
 
 def forget() -> None:
-    sys.modules["mlc_dask.preflight"] = None  # type: ignore[assignment]
+    sys.modules["mlc_dask.compute.preflight"] = None  # type: ignore[assignment]
 
 
 def test_an_output_that_cannot_be_written(workers: Client, tmp_path: Path) -> None:

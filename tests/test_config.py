@@ -21,10 +21,10 @@ from mlc_dask import (
     smooth,
 )
 from mlc_dask.config import Config, Section, commented, load_config, validated
-from mlc_dask.errors import InputError
-from mlc_dask.files import on_a_disk
-from mlc_dask.inputs import clustering_for, source_of
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.sources.geotiff import GeoTiff
+from mlc_dask.pipeline.inputs import clustering_for, source_of
+from mlc_dask.storage.durable import on_a_disk
 
 LEAST = """
 output = "maps"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from mlc_dask.classifiers import cuda
-from mlc_dask.classifiers.compiled import engine_here, engine_of
-from mlc_dask.classifiers.cuda import StreamedEngine
-from mlc_dask.classifiers.engines import TorchEngine
-from mlc_dask.errors import InputError
+from mlc_dask.classifiers.lstm import cuda
+from mlc_dask.classifiers.lstm.compiled import engine_here, engine_of
+from mlc_dask.classifiers.lstm.cuda import StreamedEngine
+from mlc_dask.classifiers.lstm.engines import TorchEngine
+from mlc_dask.data.errors import InputError
 from tests.test_native import network, series
 
 SHAPE = (5, 4, 2, 32, True, 6)
@@ -55,7 +55,7 @@ def test_the_fused_kernel_compiles_for_tensor_cores(
     compiler = pytest.importorskip("triton.compiler", reason="Triton is not installed")
     from triton.backends.compiler import GPUTarget
 
-    from mlc_dask.classifiers import fused
+    from mlc_dask.classifiers.lstm import fused
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
     types = {"x": "*fp16", "weights": "*fp16", "out": "*fp16", "cells": "*fp32", "steps": "i32", "pixels": "i32"}

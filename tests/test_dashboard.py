@@ -19,10 +19,10 @@ from distributed import Client, LocalCluster
 
 import mlc_dask as mlc
 from mlc_dask import lazy
-from mlc_dask.dashboard import page as pages
-from mlc_dask.dashboard.board import NAME, STATES
-from mlc_dask.io.store import PatchStore
-from mlc_dask.progress import shows_patches
+from mlc_dask.compute.dashboard import page as pages
+from mlc_dask.compute.dashboard.board import NAME, STATES
+from mlc_dask.compute.progress import shows_patches
+from mlc_dask.io.patchstore.store import PatchStore
 from tests.cubes import landscape
 
 pytestmark = pytest.mark.slow

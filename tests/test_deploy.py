@@ -25,7 +25,7 @@ from distributed.cli.dask_scheduler import main as scheduler_command
 from distributed.cli.dask_worker import main as worker_command
 from distributed.security import Security
 
-from mlc_dask import clusters
+from mlc_dask.compute import backends as clusters
 from mlc_dask.config import load_config
 
 ROOT = Path(__file__).parents[1]

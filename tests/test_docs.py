@@ -17,8 +17,8 @@ import typer.main
 import mlc_dask as mlc
 from mlc_dask.cli import app
 from mlc_dask.config import Config, Product, validated
-from mlc_dask.inputs import source_of
 from mlc_dask.io.sources import SOURCES
+from mlc_dask.pipeline.inputs import source_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(p for p in ROOT.glob("docs/**/*.md"))
@@ -103,7 +103,11 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     known = identifiers(site / "reference" / "api.html")
     assert [name for name in mlc.__all__ if f"mlc_dask.{name}" not in known] == []
-    assert {"mlc_dask.notebook.Showing.plot", "mlc_dask.clusters.connect", "mlc_dask.acquisitions.Source.read"} <= known
+    assert {
+        "mlc_dask.show.notebook.Showing.plot",
+        "mlc_dask.compute.backends.connect",
+        "mlc_dask.data.acquisitions.Source.read",
+    } <= known
     assert {"mlc_dask.Classifier.fit", "mlc_dask.Model.predict"} <= known
 
 

@@ -22,10 +22,10 @@ from typer.testing import CliRunner
 
 import mlc_dask as mlc
 from mlc_dask.cli import app as cli
-from mlc_dask.export import cogs
-from mlc_dask.export.cogs import level_shapes
-from mlc_dask.grids import Grid
-from mlc_dask.legend import DEFAULT_LEGEND
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.legend import DEFAULT_LEGEND
+from mlc_dask.show.export import cogs
+from mlc_dask.show.export.cogs import level_shapes
 from tests.runs import run_all, small_world, write_config
 
 YEARS = (2018, 2019)

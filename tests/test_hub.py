@@ -16,7 +16,7 @@ import kubernetes_validate.utils as kubernetes
 import pytest
 import yaml
 
-from mlc_dask import clusters
+from mlc_dask.compute import backends as clusters
 
 jupyterhub = pytest.importorskip("jupyterhub", reason="needs pip install 'mlc-dask[hub]'")
 gateway_server = pytest.importorskip("dask_gateway_server", reason="needs pip install 'mlc-dask[hub]'")

@@ -15,10 +15,10 @@ import dask
 import pytest
 
 from mlc_dask.config import load_config
-from mlc_dask.io.reading import content_digest
-from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import annual_cube
-from mlc_dask.run import Run
+from mlc_dask.io.patchstore.reading import content_digest
+from mlc_dask.pipeline.figure1 import annual_cube
+from mlc_dask.pipeline.formats import kinds
+from mlc_dask.runs.run import Run
 from mlc_dask.worlds import World
 from mlc_dask.worlds.writing import write_products
 from tests.faulty_server import serve

@@ -15,8 +15,8 @@ import pystac
 import pytest
 import rasterio
 
-from mlc_dask.acquisitions import Catalogue, Selection, Surveyed, Weather
-from mlc_dask.errors import InputError
+from mlc_dask.data.acquisitions import Catalogue, Selection, Surveyed, Weather
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.sources import Stac, items, stac
 from mlc_dask.stages.radiometry import check_radiometry
 from mlc_dask.worlds import World

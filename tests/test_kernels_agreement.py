@@ -8,17 +8,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn import metrics
 
-from mlc_dask.errors import InputError
-from mlc_dask.kernels.agreement import (
-    accuracy,
-    class_counts,
-    confusion,
-    entropy,
-    kappa,
-    overall,
-    per_class,
-    shares,
-)
+from mlc_dask.data.errors import InputError
+from mlc_dask.kernels.agreement import accuracy, class_counts, confusion, entropy, kappa, overall, per_class, shares
 
 SIZE = 6
 

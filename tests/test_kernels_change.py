@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.change import SIZE_EDGES, change_count, change_objects, detection, flicker, size_bins, sustained
 from mlc_dask.kernels.majority import majority
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.kernels import gaps
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.indices import INDICES, available, sen2cor_soil_ratio, spectral_indices
 
 ROLES = {"nir": 3, "blue": 0, "swir1": 4, "green": 1, "red": 2}

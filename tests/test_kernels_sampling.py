@@ -9,16 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlc_dask.errors import InputError
-from mlc_dask.kernels.sampling import (
-    Candidates,
-    allocate,
-    candidates,
-    merge,
-    priority,
-    spatial_split,
-    splitmix64,
-)
+from mlc_dask.data.errors import InputError
+from mlc_dask.kernels.sampling.allocation import allocate
+from mlc_dask.kernels.sampling.candidates import Candidates, candidates, merge
+from mlc_dask.kernels.sampling.priority import priority, splitmix64
+from mlc_dask.kernels.sampling.splits import spatial_split
 
 
 def naive(labels, ids, priorities, limit):

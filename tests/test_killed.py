@@ -17,7 +17,7 @@ import xarray as xr
 
 import mlc_dask as mlc
 from mlc_dask.config import load_config
-from mlc_dask.plan import dry_run
+from mlc_dask.pipeline.plan import dry_run
 from tests.runs import artifacts, run_all, small_world, write_config
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mlc_dask import lazy
-from mlc_dask.io.store import Layout, PatchStore, open_store
+from mlc_dask.io.patchstore.layout import Layout
+from mlc_dask.io.patchstore.reading import open_store
+from mlc_dask.io.patchstore.store import PatchStore
 from mlc_dask.stages.classification import classify
 from mlc_dask.stages.evaluation import change_count
 from mlc_dask.stages.filtering import smooth

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlc_dask import legend as module
-from mlc_dask.errors import InputError
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend, legend_of_crosswalk
+from mlc_dask.data import legend as module
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend, legend_of_crosswalk
 
 TABLES = Path(module.__file__).parent / "crosswalks"
 HEADER = "code,label,class,quota,reason\n"

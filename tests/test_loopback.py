@@ -15,7 +15,7 @@ import pytest
 import requests
 from distributed import Client
 
-from mlc_dask.clusters import connect
+from mlc_dask.compute.backends import connect
 from mlc_dask.config import Execution
 from tests.sockets import listening, loopback
 

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask import native
-from mlc_dask.classifiers.compiled import GatedEngine, NativeEngine, engine_of
-from mlc_dask.classifiers.engines import TorchEngine
-from mlc_dask.classifiers.network import LSTMNetwork
-from mlc_dask.classifiers.trees import flatten
-from mlc_dask.classifiers.votes import NativeForest, SklearnForest, forest_engine
-from mlc_dask.errors import InputError
+from mlc_dask.classifiers.forest.trees import flatten
+from mlc_dask.classifiers.forest.votes import NativeForest, SklearnForest, forest_engine
+from mlc_dask.classifiers.lstm.compiled import GatedEngine, NativeEngine, engine_of
+from mlc_dask.classifiers.lstm.engines import TorchEngine
+from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.gaps import _fill, fill
 from tests.cubes import Array
 

@@ -10,12 +10,14 @@ import pytest
 import xarray as xr
 
 import mlc_dask as mlc
-from mlc_dask.clusters import connect
+from mlc_dask.compute.backends import connect
 from mlc_dask.config import load_config
-from mlc_dask.files import NotPublished
-from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import annual_maps
-from mlc_dask.run import Run, StopRun, explain
+from mlc_dask.pipeline.figure1 import annual_maps
+from mlc_dask.pipeline.formats import kinds
+from mlc_dask.runs.artifacts import StopRun
+from mlc_dask.runs.records import explain
+from mlc_dask.runs.run import Run
+from mlc_dask.storage.durable import NotPublished
 from tests.runs import artifacts, run_all, small_world, write_config
 
 pytestmark = pytest.mark.slow

@@ -15,10 +15,10 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
-from mlc_dask.io.products import open_product, open_reference, read_crosswalk
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend, legend_of_crosswalk
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend, legend_of_crosswalk
+from mlc_dask.io.old_map import open_product, open_reference, read_crosswalk
 from tests.cubes import SHARED, Array, raiser
 
 UTM = CRS.from_epsg(32632)

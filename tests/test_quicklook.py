@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from mlc_dask.report.quicklook import quicklook_png
+from mlc_dask.show.report.quicklook import quicklook_png
 from tests.cubes import Array
 
 TEN = ("B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12")

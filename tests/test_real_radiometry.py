@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlc_dask.acquisitions import Acquisition, Catalogue, Selection, Surveyed, Weather
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection, Surveyed, Weather
 from mlc_dask.io.sources import GeoTiff
 from mlc_dask.kernels import radiometry
 from mlc_dask.stages.radiometry import check_radiometry

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import mlc_dask as mlc
-from mlc_dask.acquisitions import SELECTION
+from mlc_dask.data.acquisitions import SELECTION
 from tests.runs import SHARED, run_all
 
 SITES = Path(__file__).parents[1] / "docs" / "sites"

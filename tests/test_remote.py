@@ -21,7 +21,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pystac.extensions.projection import ProjectionExtension
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.remote import FetchError, Patience, check_href, environment, options, retried
 from tests.faulty_server import Fault, FaultyServer, serve
 

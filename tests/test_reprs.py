@@ -19,10 +19,10 @@ import xarray as xr
 from PIL import Image
 
 import mlc_dask as mlc
-from mlc_dask.errors import InputError
-from mlc_dask.files import NotPublished
-from mlc_dask.legend import DEFAULT_LEGEND
-from mlc_dask.notebook import layers
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import DEFAULT_LEGEND
+from mlc_dask.show.notebook import layers
+from mlc_dask.storage.durable import NotPublished
 from tests.cubes import landscape, map_of, product_of, raiser
 from tests.runs import run_all, small_world, write_config
 
@@ -133,9 +133,9 @@ class TestCube:
         )  # fmt: skip
         glance = layers.glance
         monkeypatch.setattr(
-            "mlc_dask.notebook.cube.glance", lambda raster, side: read.append(raster.size) or glance(raster, side)
+            "mlc_dask.show.notebook.cube.glance", lambda raster, side: read.append(raster.size) or glance(raster, side)
         )
-        monkeypatch.setattr("mlc_dask.notebook.cube.at_hand", lambda _: True)
+        monkeypatch.setattr("mlc_dask.show.notebook.cube.at_hand", lambda _: True)
         assert "the 768 × 768 pixels in the middle" in page(large).text
         assert read == [10 * 768 * 768] * 2
 
@@ -317,7 +317,7 @@ class TestPlot:
         real = builtins.__import__
 
         def without(name: str, *rest: Any) -> Any:
-            if name.startswith("mlc_dask.notebook.interactive"):
+            if name.startswith("mlc_dask.show.notebook.interactive"):
                 raise ModuleNotFoundError("No module named 'hvplot'", name="hvplot")
             return real(name, *rest)
 

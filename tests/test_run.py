@@ -16,20 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from mlc_dask.errors import InputError
-from mlc_dask.files import canonical
-from mlc_dask.run import (
-    Event,
-    Kind,
-    NotPublished,
-    Run,
-    Source,
-    StopRun,
-    explain,
-    files_fingerprint,
-    fingerprint,
-    read_current,
-)
+from mlc_dask.data.errors import InputError
+from mlc_dask.runs.artifacts import Event, Input, Kind, StopRun, read_current
+from mlc_dask.runs.records import explain, fingerprint
+from mlc_dask.runs.run import Run
+from mlc_dask.storage.durable import NotPublished, canonical, files_fingerprint
 
 
 def write_json(value: object, folder: Path) -> None:
@@ -68,7 +59,7 @@ class Pipeline:
         with Run(self.folder, KINDS, listener=self.told.append, **run) as work:
             self.run = work
             numbers = work.do("numbers", self.numbers, kind="json", count=count)
-            factor = work.do("factor", self.factor, Source("text", "abc", "four"), kind="json", by=by)
+            factor = work.do("factor", self.factor, Input("text", "abc", "four"), kind="json", by=by)
             scaled = partial(self.scaled, workers=workers)
             self.scaled_ = work.do("scaled", scaled, numbers["all"], {"f": factor}, kind="json")
             work.publish({"result": self.scaled_, "numbers": numbers["all"]})
@@ -122,7 +113,7 @@ def test_only_what_no_longer_holds_is_done_again(pipeline: Pipeline, damage: str
 
 def test_files_listed_by_a_manifest_are_compared_by_size_or_digest(tmp_path: Path) -> None:
     def write(value: object, folder: Path) -> None:
-        from mlc_dask.files import entry
+        from mlc_dask.storage.durable import entry
 
         store = folder / "maps.zarr"
         store.mkdir(exist_ok=True)

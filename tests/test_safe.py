@@ -13,8 +13,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from mlc_dask.acquisitions import Catalogue
-from mlc_dask.errors import InputError
+from mlc_dask.data.acquisitions import Catalogue
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.sources.safe import Safe, _finest
 from tests.cubes import SHARED, Array
 

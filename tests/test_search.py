@@ -17,12 +17,12 @@ import xarray as xr
 from pystac_client import Client
 
 from mlc_dask.config import load_config
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.remote import FetchError
 from mlc_dask.io.sources import Stac, catalogues
-from mlc_dask.kinds import kinds
-from mlc_dask.pipeline import annual_cube
-from mlc_dask.run import Run
+from mlc_dask.pipeline.figure1 import annual_cube
+from mlc_dask.pipeline.formats import kinds
+from mlc_dask.runs.run import Run
 from mlc_dask.worlds import write_world
 from mlc_dask.worlds.scenes import LEFT, TOP, Scene
 from tests.faulty_server import FaultyServer

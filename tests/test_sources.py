@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlc_dask.acquisitions import CATALOGUE, Catalogue, Source
-from mlc_dask.errors import InputError
-from mlc_dask.files import canonical
+from mlc_dask.data.acquisitions import CATALOGUE, Catalogue, Source
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.remote import FetchError
 from mlc_dask.io.sources import SOURCES
+from mlc_dask.storage.durable import canonical
 from mlc_dask.worlds import World
 from mlc_dask.worlds.formats import FORMATS
 from mlc_dask.worlds.formats.stac import write_catalogue

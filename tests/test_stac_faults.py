@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlc_dask.acquisitions import Acquisition, Catalogue
-from mlc_dask.errors import InputError
+from mlc_dask.data.acquisitions import Acquisition, Catalogue
+from mlc_dask.data.errors import InputError
 from mlc_dask.io import remote
 from mlc_dask.io.remote import FetchError
 from mlc_dask.io.sources import Stac, stac

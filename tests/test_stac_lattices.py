@@ -12,8 +12,8 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.warp import transform, transform_bounds
 
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 from mlc_dask.io.sources import Stac
 from tests.cubes import Array
 from tests.stac_api import collected

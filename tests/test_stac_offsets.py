@@ -15,7 +15,7 @@ import pytest
 import rasterio
 from rasterio.warp import transform_bounds
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.sources import Stac, items
 from mlc_dask.kernels import radiometry
 from mlc_dask.worlds import World

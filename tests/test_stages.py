@@ -11,13 +11,13 @@ import pytest
 import xarray as xr
 
 from mlc_dask.classifiers import RandomForest
-from mlc_dask.errors import InputError
-from mlc_dask.legend import DEFAULT_LEGEND
-from mlc_dask.sampling import Gaps
-from mlc_dask.schema import check_samples
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import DEFAULT_LEGEND
+from mlc_dask.data.schema import check_samples
 from mlc_dask.stages import evaluation
 from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
 from mlc_dask.stages.classification import classify, fit_per_year
+from mlc_dask.stages.drawing import Gaps
 from mlc_dask.stages.filtering import smooth
 from mlc_dask.stages.multiyear_training import sample_unchanged, unchanged_areas
 from tests.cubes import BANDS, Array, cube_of, landscape, map_of, product_of, threshold

@@ -19,22 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlc_dask as mlc
-from mlc_dask.errors import InputError
-from mlc_dask.io.store import (
-    ArrayLayout,
-    CorruptPatch,
-    Layout,
-    NonDeterministicOutput,
-    NotPublished,
-    OutputLock,
-    Patch,
-    PatchStore,
-    open_store,
-)
-from mlc_dask.run import Event, Kind, Run
+from mlc_dask.data.errors import InputError
+from mlc_dask.io.patchstore.layout import ArrayLayout, Layout, Patch
+from mlc_dask.io.patchstore.patches import CorruptPatch, NonDeterministicOutput
+from mlc_dask.io.patchstore.reading import open_store
+from mlc_dask.io.patchstore.store import PatchStore
+from mlc_dask.runs.artifacts import Event, Kind
+from mlc_dask.runs.run import Run
+from mlc_dask.storage.durable import NotPublished, OutputLock
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["mlc_dask.io.store", "rioxarray", "hypothesis", "pytest"])
+PROCESSES.set_forkserver_preload(["mlc_dask.io.patchstore.store", "rioxarray", "hypothesis", "pytest"])
 
 HEIGHT, WIDTH, PATCH = 90, 70, 32
 KILLED = ["label", "change_count"]

@@ -14,13 +14,13 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import mlc_dask as mlc
-from mlc_dask import sampling
 from mlc_dask.cli import app
 from mlc_dask.config import Config, load_config
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.samples import open_samples
-from mlc_dask.records import explain
-from mlc_dask.run import Event
+from mlc_dask.runs.artifacts import Event
+from mlc_dask.runs.records import explain
+from mlc_dask.stages import drawing as sampling
 from mlc_dask.worlds import World, write_world
 from tests.runs import artifacts, run_all, write_config
 

@@ -29,8 +29,8 @@ from typer.testing import CliRunner
 
 import mlc_dask as mlc
 from mlc_dask.cli import app as cli
-from mlc_dask.grids import Grid
-from mlc_dask.legend import DEFAULT_LEGEND
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.legend import DEFAULT_LEGEND
 from tests.runs import artifacts, run_all, small_world, write_config
 from tests.sockets import listening, loopback
 
@@ -39,9 +39,9 @@ pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 
 from fastapi.testclient import TestClient
 
-from mlc_dask.viewer import app as viewer
-from mlc_dask.viewer.places import EDGE, Place, in_words, open_places
-from mlc_dask.viewer.tiles import Tiles
+from mlc_dask.show.viewer import app as viewer
+from mlc_dask.show.viewer.places import EDGE, Place, in_words, open_places
+from mlc_dask.show.viewer.web_tiles import Tiles
 
 YEARS = (2018, 2019)
 NEAR = 17
@@ -364,8 +364,8 @@ def test_what_cannot_be_shown_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         taken.listen()
         port = taken.getsockname()[1]
         assert f"port {port} of 127.0.0.1 cannot be had" in refused(tmp_path, "--port", str(port))
-    monkeypatch.delitem(sys.modules, "mlc_dask.viewer.app")
-    monkeypatch.delattr("mlc_dask.viewer.app")
+    monkeypatch.delitem(sys.modules, "mlc_dask.show.viewer.app")
+    monkeypatch.delattr("mlc_dask.show.viewer.app")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert 'needs uvicorn; install it with: pip install "mlc-dask[view]"' in refused(tmp_path)
 

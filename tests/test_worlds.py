@@ -11,9 +11,9 @@ import pytest
 import rasterio
 from sklearn.ensemble import RandomForestClassifier
 
+from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk
 from mlc_dask.io.sources import GeoTiff
-from mlc_dask.kernels.pairing import PairingRules
-from mlc_dask.legend import DEFAULT_LEGEND, Crosswalk
+from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.time_series import choose_acquisitions
 from mlc_dask.worlds import World, write_world
 from mlc_dask.worlds.landscape import make_landscape

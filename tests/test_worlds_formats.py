@@ -19,7 +19,7 @@ import rasterio
 import xarray as xr
 from defusedxml import ElementTree
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.worlds import World, write_products, write_world
 from mlc_dask.worlds.formats import FORMATS, eopf, geotiff, safe, stac, theia
 from mlc_dask.worlds.formats.products import Product

@@ -20,7 +20,7 @@
 from pathlib import Path
 
 import mlc_dask as mlc
-from mlc_dask.demo import write_demo
+from mlc_dask.worlds.demo import write_demo
 
 folder = Path("first-run").absolute()
 text = write_demo(folder, size=192, seed=0).read_text(encoding="utf-8")

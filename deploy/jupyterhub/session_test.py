@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 from playwright.sync_api import Error, FrameLocator, Locator, Page, sync_playwright
 
-from mlc_dask.files import entry, sha256
+from mlc_dask.storage.durable import entry, sha256
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent

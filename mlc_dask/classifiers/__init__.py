@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from mlc_dask.classifiers import archive
-from mlc_dask.classifiers.forest import RandomForest
-from mlc_dask.classifiers.lstm import LSTM
-from mlc_dask.classifiers.protocol import Classifier, Context, Model, TrainingSet
-from mlc_dask.errors import InputError
+from mlc_dask.classifiers.context import Context
+from mlc_dask.classifiers.forest.settings import RandomForest
+from mlc_dask.classifiers.lstm.settings import LSTM
+from mlc_dask.classifiers.protocol import Classifier, Model, TrainingSet
+from mlc_dask.data.errors import InputError
 
 __all__ = [
     "CLASSIFIERS",

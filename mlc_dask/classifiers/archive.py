@@ -17,7 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 
 WEIGHTS: Final = "model.safetensors"
 DESCRIPTION: Final = "model.json"

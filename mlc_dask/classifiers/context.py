@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.errors import InputError
-from mlc_dask.legend import Legend
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import Legend
 
 Gaps = Literal["interpolate", "keep"]
 GAPS: Final = get_args(Gaps)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.classifiers.context import Context
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 
 __all__ = ["Classifier", "Context", "History", "Model", "Report", "TrainingSet", "check_at_least"]
 

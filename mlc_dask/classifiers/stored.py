@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.classifiers import archive
-from mlc_dask.classifiers.protocol import Classifier, Context, History
+from mlc_dask.classifiers.context import Context
+from mlc_dask.classifiers.protocol import Classifier, History
 
 Settings = TypeVar("Settings", bound=Classifier)
 

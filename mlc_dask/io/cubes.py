@@ -7,9 +7,11 @@ from pathlib import Path
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.io.layout import Layout
-from mlc_dask.io.store import OutputLock, PatchStore, open_store
-from mlc_dask.schema import ACQUISITION, YEAR, X, Y, check_cube
+from mlc_dask.data.schema import ACQUISITION, YEAR, X, Y, check_cube
+from mlc_dask.io.patchstore.layout import Layout
+from mlc_dask.io.patchstore.reading import open_store
+from mlc_dask.io.patchstore.store import PatchStore
+from mlc_dask.storage.durable import OutputLock
 
 CHUNK = 256
 """Edge of a cube's chunks in pixels, all bands of one acquisition in one (decision 006)."""

@@ -7,16 +7,18 @@ from pathlib import Path
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.io.layout import Layout
-from mlc_dask.io.store import OutputLock, PatchStore, open_store
-from mlc_dask.schema import X, Y
+from mlc_dask.data.schema import X, Y
+from mlc_dask.io.patchstore.layout import Layout
+from mlc_dask.io.patchstore.reading import open_store
+from mlc_dask.io.patchstore.store import PatchStore
+from mlc_dask.storage.durable import OutputLock
 
 
 def write_maps(maps: xr.Dataset, path: str | Path) -> None:
     """Compute and store lazy rasters (…, y, x), their blocks being the patches; repeated, only what is missing.
 
     A store that was not finished cannot be opened, and every patch is checked against its record (see
-    :mod:`mlc_dask.io.store`).
+    :mod:`mlc_dask.io.patchstore.store`).
 
     Raises
     ------

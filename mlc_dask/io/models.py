@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlc_dask.classifiers import Model, load_model, save_model
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 
 
 def write_models(models: Mapping[str, Model], path: str | Path) -> None:

@@ -15,9 +15,9 @@ from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from mlc_dask.errors import InputError, UnreadableError
-from mlc_dask.grids import Grid
-from mlc_dask.schema import DN_OFFSET, SCALE
+from mlc_dask.data.errors import InputError, UnreadableError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.schema import DN_OFFSET, SCALE
 
 EXACT = 1e-6
 """Fraction of a pixel by which the transformation to another lattice may be off."""

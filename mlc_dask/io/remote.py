@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from requests.exceptions import RequestException
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from mlc_dask.errors import InputError, UnreadableError
+from mlc_dask.data.errors import InputError, UnreadableError
 
 T = TypeVar("T")
 

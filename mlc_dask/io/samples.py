@@ -7,7 +7,7 @@ from pathlib import Path
 import xarray as xr
 from zarr.codecs import BloscCodec
 
-from mlc_dask.schema import SAMPLE, check_samples
+from mlc_dask.data.schema import SAMPLE, check_samples
 
 _ROWS = 16_384
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.errors import InputError
-from mlc_dask.legend import NO_DATA
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import NO_DATA
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]

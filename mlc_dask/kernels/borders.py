@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.legend import NO_DATA
+from mlc_dask.data.legend import NO_DATA
 
 
 def interior(labels: npt.NDArray[np.uint8], radius: int) -> npt.NDArray[np.bool_]:

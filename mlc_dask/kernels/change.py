@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mlc_dask.errors import InputError
-from mlc_dask.legend import NO_DATA
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import NO_DATA
 
 _Map = npt.NDArray[np.uint8]
 _Mask = npt.NDArray[np.bool_]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlc_dask import native
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 
 Method = Literal["interpolate", "keep"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 

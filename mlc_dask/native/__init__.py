@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 
 LEVELS: Final = ("amx", "avx512", "avx2", "baseline")
 """Instruction sets that there may be modules for, the fastest first."""

@@ -86,7 +86,7 @@ private:
     std::unique_ptr<mlc::Engine> engine_;
 };
 
-// The caller has seen that every path ends in a leaf: mlc_dask.classifiers.trees.check_trees.
+// The caller has seen that every path ends in a leaf: mlc_dask.classifiers.forest.trees.check_trees.
 class Forest {
 public:
     Forest(size_t features, Column<int64_t> first_node, Column<uint16_t> feature, Column<uint16_t> threshold,

@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask import lazy, sampling
-from mlc_dask.errors import InputError
+from mlc_dask import lazy
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
+from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.kernels.borders import interior
 from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_clusters
 from mlc_dask.kernels.gaps import fill
 from mlc_dask.kernels.indices import spectral_indices
-from mlc_dask.legend import Legend
-from mlc_dask.sampling import ANNUAL, TRAINING, Gaps, Method, Pool
-from mlc_dask.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
-from mlc_dask.sensors import SENTINEL2, Sensor
+from mlc_dask.stages import drawing as sampling
+from mlc_dask.stages.drawing import ANNUAL, TRAINING, Gaps, Method, Pool
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
@@ -71,7 +72,7 @@ def select_reliable_samples(
     Parameters
     ----------
     cube
-        See :func:`mlc_dask.schema.check_cube`.
+        See :func:`mlc_dask.data.schema.check_cube`.
     product
         Old map M from :func:`mlc_dask.open_product`.
     size, min_per_class
@@ -79,8 +80,8 @@ def select_reliable_samples(
 
     Returns
     -------
-    Samples of all years (see :func:`mlc_dask.sampling.collect`); attributes ``clusters`` (what was kept of every class
-    and year) and ``notes``.
+    Samples of all years (see :func:`mlc_dask.stages.drawing.collect`); attributes ``clusters`` (what was kept of every
+    class and year) and ``notes``.
     """
     check_same_grid(check_cube(cube), check_map(product), "cube and product")
     years = [int(y) for y in cube[YEAR].values]

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask import lazy, sampling
+from mlc_dask import lazy
 from mlc_dask.classifiers import Classifier, Context, Model, TrainingSet
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.schema import BAND, YEAR, check_cube, check_samples, days_of, legend_of
 from mlc_dask.kernels.gaps import count_valid, fill
-from mlc_dask.schema import BAND, YEAR, check_cube, check_samples, days_of, legend_of
+from mlc_dask.stages import drawing as sampling
 
 Array = npt.NDArray[Any]
 ModelSet = dict[str, Model]
@@ -130,7 +131,7 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model]) -> xr.Dataset
     Parameters
     ----------
     cube
-        See :func:`mlc_dask.schema.check_cube`; its blocks are the patches.
+        See :func:`mlc_dask.data.schema.check_cube`; its blocks are the patches.
     model
         One model for all years, or a mapping from year to model.
 

@@ -14,10 +14,10 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
+from mlc_dask.data.legend import NO_DATA, Legend
+from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, check_same_grid, legend_of
 from mlc_dask.kernels import agreement as measures
 from mlc_dask.kernels import change
-from mlc_dask.legend import NO_DATA, Legend
-from mlc_dask.schema import ACQUISITION, YEAR, check_map, check_same_grid, legend_of
 
 Array = npt.NDArray[Any]
 

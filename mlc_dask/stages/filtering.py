@@ -11,9 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.schema import YEAR, check_map
 from mlc_dask.kernels.majority import majority, median
-from mlc_dask.schema import YEAR, check_map
 
 RULES: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {"majority": majority, "median": median}
 

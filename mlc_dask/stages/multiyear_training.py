@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask import lazy, sampling
-from mlc_dask.errors import InputError
-from mlc_dask.kernels.sampling import spatial_split
-from mlc_dask.legend import Legend
-from mlc_dask.sampling import TRAINING, UNCHANGED, VALIDATION, Gaps, Pool
-from mlc_dask.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
+from mlc_dask import lazy
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
+from mlc_dask.kernels.sampling.splits import spatial_split
+from mlc_dask.stages import drawing as sampling
+from mlc_dask.stages.drawing import TRAINING, UNCHANGED, VALIDATION, Gaps, Pool
 
 Array = npt.NDArray[Any]
 
@@ -67,7 +68,7 @@ def sample_unchanged(
 
     Returns
     -------
-    Samples of all years (see :func:`mlc_dask.sampling.collect`), attribute ``notes``.
+    Samples of all years (see :func:`mlc_dask.stages.drawing.collect`), attribute ``notes``.
     """
     check_same_grid(check_cube(cube), check_map(product), "cube and product")
     legend, counts = legend_of(product), sampling.class_counts(product, "count-product")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from mlc_dask import lazy
-from mlc_dask.acquisitions import Acquisition, Catalogue, Selection, Source
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection, Source
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.schema import DN_OFFSET
 from mlc_dask.kernels import radiometry
-from mlc_dask.schema import DN_OFFSET
-from mlc_dask.scratch import remembered
+from mlc_dask.storage.once import once
 
 _LOOKED_AT = 1_000
 """Pixels along each side at most of the lattice that is judged."""
@@ -66,4 +66,4 @@ def _dark_level(source: Source, acquisition: Acquisition, grid: Grid, scratch: P
         dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
         return [radiometry.dark_level(dn, usable) - DN_OFFSET]
 
-    return remembered(scratch, acquisition.id, looked)[0]
+    return once(scratch, acquisition.id, looked)[0]

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.acquisitions import Acquisition, Catalogue, Selection, Source, Surveyed, Weather
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
-from mlc_dask.kernels.pairing import Candidate, Infeasible, Pairing, PairingRules, pair, season_day
-from mlc_dask.kernels.pairing_rules import HOPELESS
-from mlc_dask.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y
-from mlc_dask.scratch import remembered
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection, Source, Surveyed, Weather
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y
+from mlc_dask.kernels.pairing.limits import Infeasible
+from mlc_dask.kernels.pairing.pair import Pairing, pair
+from mlc_dask.kernels.pairing.rules import HOPELESS, Candidate, PairingRules, season_day
+from mlc_dask.storage.once import once
 
 
 def choose_acquisitions(
@@ -124,7 +125,7 @@ def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path
         weather = source.weather(acquisition, grid)
         return [weather.cloud, weather.valid]
 
-    return remembered(scratch, acquisition.id, looked)
+    return once(scratch, acquisition.id, looked)
 
 
 def stack(source: Source, selection: Selection, *, grid: Grid, chunk: int) -> xr.Dataset:
@@ -140,7 +141,7 @@ def stack(source: Source, selection: Selection, *, grid: Grid, chunk: int) -> xr
     Returns
     -------
     Dataset with ``reflectance`` (year, acquisition, band, y, x) uint16, ``usable`` (year, acquisition, y, x) bool and
-    the coordinates that :func:`mlc_dask.schema.check_cube` asks for, plus ``cloud``, ``valid`` and ``id`` (year,
+    the coordinates that :func:`mlc_dask.data.schema.check_cube` asks for, plus ``cloud``, ``valid`` and ``id`` (year,
     acquisition).
     """
     chunks = (_split(grid.height, chunk), _split(grid.width, chunk))

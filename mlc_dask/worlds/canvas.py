@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.worlds.kinds import NUMBER
+from mlc_dask.worlds.covers import NUMBER
 from mlc_dask.worlds.patterns import Bools, Ints
 
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.legend import DEFAULT_LEGEND
+from mlc_dask.data.legend import DEFAULT_LEGEND
 from mlc_dask.worlds.canvas import Canvas
-from mlc_dask.worlds.kinds import CODES, NUMBER
+from mlc_dask.worlds.covers import CODES, NUMBER
 from mlc_dask.worlds.patterns import Bools
 from mlc_dask.worlds.settings import World
 

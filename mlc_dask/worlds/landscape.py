@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mlc_dask.worlds.canvas import Canvas
 from mlc_dask.worlds.changes import Change, plant_changes
-from mlc_dask.worlds.kinds import ARABLE, CODES, NUMBER
+from mlc_dask.worlds.covers import ARABLE, CODES, NUMBER
 from mlc_dask.worlds.patterns import Bools, Floats, Ints, fields, rank, smooth_noise, voronoi
 from mlc_dask.worlds.settings import World
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mlc_dask.worlds.kinds import KINDS
+from mlc_dask.worlds.covers import KINDS
 from mlc_dask.worlds.landscape import Landscape
 from mlc_dask.worlds.patterns import shifted
 from mlc_dask.worlds.settings import World

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.worlds.kinds import BANDS
+from mlc_dask.worlds.covers import BANDS
 from mlc_dask.worlds.landscape import make_landscape
 from mlc_dask.worlds.patterns import Bools, Floats
 from mlc_dask.worlds.settings import World

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 
 _SHARES = ("changed_share", "drought", "cloud_share", "scl_false_alarms", "label_errors")
 _AMOUNTS = ("variety", "phenology_shift", "noise", "misregistration")

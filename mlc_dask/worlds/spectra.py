@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mlc_dask.worlds.kinds import KINDS, NUMBER, spectrum
+from mlc_dask.worlds.covers import KINDS, NUMBER, spectrum
 from mlc_dask.worlds.landscape import Landscape
 from mlc_dask.worlds.patterns import Floats, smooth_noise
 from mlc_dask.worlds.settings import World

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.worlds.kinds import spectrum
+from mlc_dask.worlds.covers import spectrum
 from mlc_dask.worlds.patterns import Bools, Floats, shifted, smooth_noise
 from mlc_dask.worlds.settings import World
 

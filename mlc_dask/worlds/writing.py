@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.worlds.formats import FORMATS
 from mlc_dask.worlds.formats.rasters import write_geotiff
 from mlc_dask.worlds.formats.stac import write_catalogue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlc_dask.acquisitions import Acquisition, Source, Weather
+from mlc_dask.data.acquisitions import Acquisition, Source, Weather
 from mlc_dask.io.sources.eopf import Eopf
 from mlc_dask.io.sources.geotiff import GeoTiff
 from mlc_dask.io.sources.granules import Mask

@@ -12,9 +12,9 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
-from mlc_dask.acquisitions import Catalogue, Granule
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Catalogue, Granule
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 from mlc_dask.io.sources.granules import GranuleSource, overpasses
 
 _COMMON_STEP = 60.0

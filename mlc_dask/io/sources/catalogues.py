@@ -15,7 +15,7 @@ from pystac_client.warnings import DoesNotConformTo
 from requests.exceptions import RequestException
 from urllib3.util import Retry
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.io import remote
 from mlc_dask.io.remote import FetchError
 

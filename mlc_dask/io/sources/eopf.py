@@ -18,14 +18,14 @@ import zarr
 from rasterio.io import MemoryFile
 from rasterio.warp import transform_bounds
 
-from mlc_dask.acquisitions import Acquisition, Asset, Catalogue, Granule
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.sensors import SENTINEL2
 from mlc_dask.io.rasters import Method, read_on
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.eopf_products import DAMAGE, NAME, array_of, centres, described, grid_of, packing_of, root_of
 from mlc_dask.io.sources.granules import MASK, required
-from mlc_dask.sensors import SENTINEL2
 
 _SCL = "conditions/mask/l2a_classification/r20m/scl"
 # Share of a chunk that may have data in one array and none in another: at the edge of the swath, bands end apart.

@@ -15,9 +15,9 @@ import zarr
 from affine import Affine
 from zarr.storage import ZipStore
 
-from mlc_dask.acquisitions import Asset, Granule, utc
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Asset, Granule, utc
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 
 NAME = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L\w\w)_(?P<time>\d{8}T\d{6})_N(?P<major>\d\d)(?P<minor>\d\d)"

@@ -14,9 +14,9 @@ import numpy as np
 import rasterio
 from pydantic import Field, field_validator
 
-from mlc_dask.acquisitions import Acquisition, Asset, Catalogue, Granule, utc
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, utc
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 from mlc_dask.io.rasters import band_index, open_raster
 from mlc_dask.io.sources.granules import MASK, GranuleSource
 

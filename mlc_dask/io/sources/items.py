@@ -11,9 +11,9 @@ from typing import Any
 import pystac
 from affine import Affine
 
-from mlc_dask.acquisitions import Asset, Granule, utc
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Asset, Granule, utc
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 from mlc_dask.io.sources.granules import MASK, understood
 
 _PRODUCT = re.compile(

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import ClassVar
 from xml.etree.ElementTree import Element
 
-from mlc_dask.acquisitions import Asset, Granule, utc
-from mlc_dask.errors import InputError
+from mlc_dask.data.acquisitions import Asset, Granule, utc
+from mlc_dask.data.errors import InputError
 from mlc_dask.io.sources.granules import MASK
-from mlc_dask.io.sources.products import FIX, Product, ProductSource, lattice, share, told
+from mlc_dask.io.sources.packages import FIX, Product, ProductSource, lattice, share, told
 
 _BANDS_BY_ID = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 # Never out of the product; before 2018 the classification was called S2A_USER_SCL_L2A_TL_…_T32TPS_20m.

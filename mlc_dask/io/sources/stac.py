@@ -18,9 +18,9 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
 from rasterio.warp import transform
 
-from mlc_dask.acquisitions import Acquisition, Catalogue, Granule
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
 from mlc_dask.io.rasters import Method, read_on
 from mlc_dask.io.remote import check_href, environment, retried
 from mlc_dask.io.sources.area import AreaSource

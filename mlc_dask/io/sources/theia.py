@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from xml.etree.ElementTree import Element
 
-from mlc_dask.acquisitions import Asset, Granule
-from mlc_dask.errors import InputError
-from mlc_dask.grids import Grid
+from mlc_dask.data.acquisitions import Asset, Granule
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.sensors import SENTINEL2
 from mlc_dask.io.rasters import open_raster
 from mlc_dask.io.sources.granules import DN, MASK, Mask, Usable
-from mlc_dask.io.sources.products import Product, ProductSource, lattice, share, told
-from mlc_dask.sensors import SENTINEL2
+from mlc_dask.io.sources.packages import Product, ProductSource, lattice, share, told
 
 _EDGE = "edge"
 _PRODUCT = re.compile(

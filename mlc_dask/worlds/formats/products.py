@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from rasterio.warp import transform as to_crs
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.worlds.scenes import CRS, DN, LEFT, TOP, Scene
 
 TILE = "32TPS"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlc_dask.errors import InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.worlds.formats.products import Product
 from mlc_dask.worlds.formats.rasters import write_cog, write_jp2
 from mlc_dask.worlds.formats.stac_flavours import FLAVOURS, LAYERS, Flavour, grid_fields

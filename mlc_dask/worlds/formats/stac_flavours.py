@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mlc_dask.worlds.covers import BANDS
 from mlc_dask.worlds.formats.products import TILE, Product
 from mlc_dask.worlds.formats.rasters import transform
 from mlc_dask.worlds.formats.stac_properties import (
@@ -18,7 +19,6 @@ from mlc_dask.worlds.formats.stac_properties import (
     planetary_computer,
     planetary_computer_id,
 )
-from mlc_dask.worlds.kinds import BANDS
 from mlc_dask.worlds.scenes import CRS, pixel_of
 
 _COLOURS = {

@@ -1,0 +1,1 @@
+"""The Random Forest: settings, trees as flat arrays, and the engines that count votes."""

@@ -1,0 +1,125 @@
+"""Random Forest of the preliminary maps (paper section 2.3, METHOD section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.classifiers.forest.trees import check_trees, flatten
+from mlc_dask.classifiers.forest.votes import ForestEngine, forest_engine
+from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
+from mlc_dask.classifiers.stored import StoredModel, to_percent
+from mlc_dask.data.errors import InputError
+
+
+class ForestModel(StoredModel["RandomForest"]):
+    """A trained forest, as the flat arrays of :mod:`mlc_dask.classifiers.forest.trees`."""
+
+    @staticmethod
+    def parse_settings(values: Mapping[str, Any]) -> RandomForest:
+        """Build the classifier from the fields that were saved."""
+        return RandomForest(**values)
+
+    @property
+    def _features(self) -> int:
+        return len(self.context.days) * len(self.context.bands)
+
+    @cached_property
+    def _engine(self) -> ForestEngine:
+        return forest_engine(self.arrays, self._features)
+
+    def check(self) -> None:
+        """Raise `ValueError` or `KeyError` if the arrays are no forest of these settings."""
+        check_trees(self.arrays, self.settings.trees, self._features, len(self.classes))
+
+    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and a confidence (P,) uint8, percent 1..100.
+
+        The confidence is the mean over the trees of the class's share in the leaf that the pixel falls into; at a
+        tie the lowest code wins.
+        """
+        self.context.check_series(dn)
+        position, share = self._engine.classify(dn.reshape(self._features, dn.shape[2]))
+        return self.classes[position], to_percent(share)
+
+    @property
+    def engine(self) -> str:
+        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
+        return self._engine.name
+
+
+@dataclass(frozen=True)
+class RandomForest:
+    """Settings of the forest, as scikit-learn means them.
+
+    Parameters
+    ----------
+    trees
+        Number of trees.
+    max_depth
+        Greatest depth of a tree, or None: until the leaves are pure.
+    min_samples_leaf
+        Least number of training samples in a leaf.
+    max_features
+        How many of the T·B values are tried at a split: ``"sqrt"``, ``"log2"``, a share of them, or None for all.
+    """
+
+    name: ClassVar[str] = "forest"
+    model: ClassVar[type[Model]] = ForestModel
+    resource: ClassVar[str | None] = None
+
+    trees: int = 200
+    max_depth: int | None = None
+    min_samples_leaf: int = 1
+    max_features: str | float | None = "sqrt"
+
+    def __post_init__(self) -> None:
+        depth = self.max_depth if self.max_depth is not None else 1
+        check_at_least(
+            "RandomForest",
+            [("trees", self.trees, 1), ("max_depth", depth, 1), ("min_samples_leaf", self.min_samples_leaf, 1)],
+        )
+        share = self.max_features
+        known = share in ("sqrt", "log2", None) if not isinstance(share, float) else 0 < share <= 1
+        if not known:
+            raise InputError(
+                f"RandomForest: max_features={share!r} is unknown; give 'sqrt', 'log2', a share in (0, 1], or None"
+            )
+
+    def fit(
+        self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
+    ) -> ForestModel:
+        """Grow the forest on the training part of `data`.
+
+        Parameters
+        ----------
+        data
+            Series (N, T, B) uint16 and labels; the validation part is not looked at.
+        seed
+            Decides the bootstrap samples and the values tried at every split.
+        checkpoint, report
+            Not used: a forest has no epochs.
+        """
+        # Seconds to import, and only training needs it.
+        from sklearn.ensemble import RandomForestClassifier
+
+        dn, labels = data.part(validation=False)
+        forest = RandomForestClassifier(
+            n_estimators=self.trees,
+            max_depth=self.max_depth,
+            min_samples_leaf=self.min_samples_leaf,
+            max_features=self.max_features,
+            # One task of a cluster is one core.
+            n_jobs=1,
+            random_state=np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed))),
+        )
+        forest.fit(dn.reshape(len(dn), -1).astype(np.float32), labels)
+        # `labels` are positions in the classes and none is missing, so that column i of every leaf is class i.
+        assert np.array_equal(forest.classes_, np.arange(len(data.classes)))
+        return ForestModel(self, data.context, data.classes, (), flatten([e.tree_ for e in forest.estimators_]))

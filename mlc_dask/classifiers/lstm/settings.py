@@ -1,0 +1,145 @@
+"""The recurrent classifier of the paper (section 4, METHOD section 7).
+
+PyTorch takes seconds to import: it is imported where a network is trained or run, and not where one is spoken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
+from mlc_dask.classifiers.stored import StoredModel, to_percent
+from mlc_dask.data.errors import InputError
+
+if TYPE_CHECKING:
+    from mlc_dask.classifiers.lstm.engines import Engine
+    from mlc_dask.classifiers.lstm.network import LSTMNetwork
+
+
+class LSTMModel(StoredModel["LSTM"]):
+    """A trained recurrent network, as its state of the best epoch, normalisation included."""
+
+    @staticmethod
+    def parse_settings(values: Mapping[str, Any]) -> LSTM:
+        """Build the classifier from the fields that were saved."""
+        return LSTM(**values)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        import torch
+
+        from mlc_dask.classifiers.lstm.compiled import engine_of
+
+        # On the meta device the initial weights are never drawn, which leaves the caller's random state alone.
+        with torch.device("meta"):
+            network = self.settings.network(len(self.context.bands), len(self.classes))
+        state = {name: torch.tensor(array, dtype=torch.float32) for name, array in self.arrays.items()}
+        network.load_state_dict(state, assign=True)
+        return engine_of(network, len(self.context.days))
+
+    def check(self) -> None:
+        """Raise `RuntimeError` if the arrays are not those of a network of these settings."""
+        assert self._engine
+
+    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and its probability (P,) uint8, percent 1..100.
+
+        The same bits whatever pixels come with it and however many threads there are, on one kind of device.
+        """
+        self.context.check_series(dn)
+        position, probability = self._engine.classify(dn)
+        return self.classes[position], to_percent(probability)
+
+    @property
+    def engine(self) -> str:
+        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
+        return self._engine.name
+
+
+@dataclass(frozen=True)
+class LSTM:
+    """Settings of the recurrent classifier; the defaults are the paper's, or METHOD section 7 where it is silent.
+
+    Parameters
+    ----------
+    layers, hidden, bidirectional, dropout
+        Shape of the network; the dropout is that between layers.
+    epochs, batch, learning_rate, weight_decay
+        Adam on the cross-entropy, `batch` samples a step.
+    class_weights
+        Whether every class counts alike in the loss, however many samples it has.
+    precision
+        What is multiplied in training: ``float32``, or ``bfloat16`` on processors and GPUs with matrix units for it.
+        Weights, their updates and the validation loss are float32 in either case.
+    """
+
+    name: ClassVar[str] = "lstm"
+    model: ClassVar[type[Model]] = LSTMModel
+    resource: ClassVar[str | None] = "GPU"
+
+    layers: int = 4
+    hidden: int = 128
+    bidirectional: bool = True
+    dropout: float = 0.5713
+    epochs: int = 100
+    batch: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-6
+    class_weights: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        least = {"layers": 1, "hidden": 1, "epochs": 1, "batch": 1, "learning_rate": 0, "weight_decay": 0}
+        check_at_least("LSTM", [(setting, getattr(self, setting), value) for setting, value in least.items()])
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"LSTM: precision={self.precision!r} is unknown; use 'float32' or 'bfloat16'")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"LSTM: dropout={self.dropout} is no share; give 0 or more, and less than 1")
+
+    def network(self, bands: int, classes: int) -> LSTMNetwork:
+        """Return an untrained network for series of `bands` bands and so many `classes`."""
+        from mlc_dask.classifiers.lstm.network import LSTMNetwork
+
+        return LSTMNetwork(
+            bands,
+            classes,
+            layers=self.layers,
+            hidden=self.hidden,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+        )
+
+    def fit(
+        self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
+    ) -> LSTMModel:
+        """Train the network on `data`, keeping its best epoch (METHOD section 7).
+
+        Parameters
+        ----------
+        data
+            Series (N, T, B) uint16 and labels; the validation part chooses the epoch.
+        seed
+            Decides initial weights, order of the samples and dropout.
+        checkpoint
+            File written after every epoch, from which an interrupted training continues to the very same weights.
+            It is left there; one of other data, settings or seed is ignored and replaced.
+        report
+            Called after every epoch with its history row, and besides `epochs` (their number) and `seconds`.
+
+        Raises
+        ------
+        InputError
+            If the loss is no longer finite.
+        """
+        from mlc_dask.classifiers.lstm.training import train
+
+        best, history = train(self, data, seed=seed, checkpoint=checkpoint, report=report)
+        arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}
+        return LSTMModel(self, data.context, data.classes, tuple(history), arrays)

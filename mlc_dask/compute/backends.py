@@ -1,0 +1,243 @@
+"""Where the tasks run: a Dask client from the configuration. The stages never see it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dask
+import psutil
+import yaml
+from distributed import Client, Nanny, SpecCluster
+from distributed.security import Security
+
+from mlc_dask.compute.loopback import HOST, LoopbackScheduler
+from mlc_dask.config import Execution
+from mlc_dask.data.errors import InputError
+
+_CONNECT_SECONDS = 20
+_START_SECONDS = 600
+_GPU_THREADS = 4
+"""Of a GPU's worker: while one task computes, the others read the next patches and write the last."""
+
+_QUIET = logging.ERROR
+_ONE_GIB = 2**30
+_OPERATOR = "kubernetes.dask.org/v1"
+_PAGE = "mlc_dask.dashboard"
+_SETTINGS = {
+    # Dask makes malloc hand freed blocks back at once; batches then spend their time on page faults (decision 005).
+    "distributed.nanny.pre-spawn-environ": {
+        "MALLOC_TRIM_THRESHOLD_": _ONE_GIB,
+        "MALLOC_MMAP_THRESHOLD_": _ONE_GIB,
+        "OMP_NUM_THREADS": 1,
+        "MKL_NUM_THREADS": 1,
+        "OPENBLAS_NUM_THREADS": 1,
+    },
+    # A local cluster otherwise gives up for good on a worker that died twice within seconds, and the run hangs.
+    "distributed.deploy.lost-worker-timeout": "1h",
+    "distributed.worker.multiprocessing-method": "spawn",
+    # Their HTTP server cannot be switched off, and knows no Host: it is left with nothing to tell.
+    "distributed.worker.http.routes": [],
+    # Sampling the frames of other threads can deadlock an earlier Python for good (python/cpython#106883).
+    "distributed.worker.profile.enabled": sys.version_info >= (3, 11, 10),
+    "distributed.scheduler.allowed-failures": 5,
+    # Samples and models pass through graphs on purpose, once each; their size is checked before, not per submission.
+    "distributed.admin.large-graph-warning-threshold": "100MB",
+    "distributed.scheduler.preload": [_PAGE] if find_spec("bokeh") else [],
+}
+
+
+@contextmanager
+def _local(execution: Execution) -> Iterator[Client]:
+    """Start worker processes of one thread each, so that kernels never fight for cores, and one for every GPU.
+
+    All of them listen on loopback only, and talk to nobody without the certificate made here.
+    """
+    security = Security.temporary()
+    private = {"host": HOST, "port": 0, "protocol": "tls://", "security": security}
+    page = {"dashboard": True, "dashboard_address": execution.dashboard}
+    scheduler = {"cls": LoopbackScheduler, "options": private | page}
+    common = private | {"dashboard": False, "silence_logs": _QUIET}
+    workers = {name: {"cls": Nanny, "options": common | own} for name, own in _workers(execution).items()}
+    with (
+        SpecCluster(scheduler=scheduler, workers=workers, security=security, silence_logs=_QUIET) as cluster,
+        Client(cluster, security=security) as client,
+    ):
+        yield client
+
+
+def _workers(execution: Execution) -> dict[str, dict[str, Any]]:
+    """Threads, memory and devices of the local workers, by their names."""
+    gpus = _gpus()
+    share = _fair_share(execution.workers + _GPU_THREADS * len(gpus)) if execution.memory == "auto" else None
+    plain = {"nthreads": 1, "memory_limit": share or execution.memory, "env": {"CUDA_VISIBLE_DEVICES": ""}}
+    with_gpu = {
+        f"gpu-{gpu}": {
+            "nthreads": _GPU_THREADS,
+            "memory_limit": _GPU_THREADS * share if share else execution.memory,
+            "resources": {"GPU": _GPU_THREADS},
+            "env": {"CUDA_VISIBLE_DEVICES": gpu},
+        }
+        for gpu in gpus
+    }
+    return {f"cpu-{i}": plain for i in range(execution.workers)} | with_gpu
+
+
+def _gpus() -> list[str]:
+    """Name the GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` does: its own may be some of the machine's."""
+    import torch
+
+    count, visible = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(i) for i in range(count)]
+
+
+@contextmanager
+def _address(execution: Execution) -> Iterator[Client]:
+    """Connect to a scheduler that is already running; certificates for ``tls://`` are options, or Dask's settings."""
+    address = execution.cluster
+    security = Security(require_encryption=True, **execution.options) if execution.options else None
+    try:
+        client = Client(address, security=security, timeout=_CONNECT_SECONDS)
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address} ({error}); start one with: dask scheduler"
+            + (", and check its certificates" if address.startswith("tls:") else "")
+        ) from None
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise InputError(f"the scheduler at {address} has no workers; start one with: dask worker {address}")
+        yield client
+
+
+@contextmanager
+def _gateway(execution: Execution) -> Iterator[Client]:
+    """Ask a dask-gateway for a cluster; where it is stands in Dask's settings, as a hub sets them."""
+    with _package("dask_gateway", execution).GatewayCluster(**execution.options) as cluster:
+        cluster.scale(execution.workers)
+        with cluster.get_client() as client:
+            yield client
+
+
+@contextmanager
+def _kubernetes(execution: Execution) -> Iterator[Client]:
+    """Have Dask's operator make the DaskCluster of ``options.spec``, and adapt it to the work; for runs in a pod.
+
+    Of the operator's own objects rather than by its ``KubeCluster``, which cannot speak TLS.
+    """
+    kinds = _package("kr8s.objects", execution)
+    manifest = _manifest(execution)
+    name, namespace = manifest["metadata"]["name"], execution.options.get("namespace", "default")
+    scaled = {"cluster": name, "minimum": 1, "maximum": execution.workers}
+    made = [
+        kinds.new_class("DaskCluster", _OPERATOR)(manifest, namespace=namespace),
+        kinds.new_class("DaskAutoscaler", _OPERATOR)({"metadata": {"name": name}, "spec": scaled}, namespace=namespace),
+    ]
+    with ExitStack() as stack:
+        for thing in made:
+            thing.create()
+            stack.callback(thing.delete)
+        with _patiently(_service(manifest, namespace)) as client:
+            yield client
+
+
+def _manifest(execution: Execution) -> dict[str, Any]:
+    """Read the DaskCluster among the documents of ``options.spec``."""
+    spec = Path(str(execution.options.get("spec", "")))
+    if not spec.is_file():
+        raise InputError(
+            f"execution.options.spec = {str(spec)!r} is no file; name the manifest of the DaskCluster to make, "
+            "as kubectl kustomize deploy/kubernetes/operator prints it"
+        )
+    documents = yaml.safe_load_all(spec.read_text(encoding="utf-8"))
+    manifest = next((d for d in documents if d and d.get("kind") == "DaskCluster"), None)
+    if manifest is None:
+        raise InputError(f"execution.options.spec = {str(spec)!r} holds no DaskCluster; name the manifest of one")
+    return dict(manifest)
+
+
+def _service(manifest: dict[str, Any], namespace: str) -> str:
+    """Address of the scheduler's Service, as pods of any namespace know it."""
+    (container,) = manifest["spec"]["scheduler"]["spec"]["containers"]
+    protocol = "tls" if "tls" in container.get("args", []) else "tcp"
+    return f"{protocol}://{manifest['metadata']['name']}-scheduler.{namespace}:8786"
+
+
+def _patiently(address: str) -> Client:
+    """Client of a scheduler that is being started."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return Client(address, timeout=_CONNECT_SECONDS)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+@contextmanager
+def _slurm(execution: Execution) -> Iterator[Client]:
+    """Submit every worker as a job; queue, cores, memory and time are options, or stand in Dask's settings."""
+    with _package("dask_jobqueue", execution).SLURMCluster(**execution.options) as cluster:
+        cluster.scale(execution.workers)
+        with Client(cluster) as client:
+            yield client
+
+
+def _package(name: str, execution: Execution) -> Any:
+    """Import the package of a backend."""
+    kind = execution.cluster
+    try:
+        return import_module(name)
+    except ImportError:
+        raise InputError(
+            f"execution.cluster = {kind!r} needs the package {name.partition('.')[0].replace('_', '-')}; "
+            f"install it with: pip install 'mlc-dask[{kind}]'"
+        ) from None
+
+
+def _fair_share(threads: int) -> int:
+    """Bytes a thread may use: nine tenths of what is free now, shared."""
+    return int(psutil.virtual_memory().available * 0.9 / threads)
+
+
+BACKENDS: dict[str, Callable[[Execution], AbstractContextManager[Client]]] = {
+    "local": _local,
+    "gateway": _gateway,
+    "kubernetes": _kubernetes,
+    "slurm": _slurm,
+}
+
+
+@contextmanager
+def connect(execution: Execution) -> Iterator[Client]:
+    """Client of the cluster that `execution` describes, the default of every computation inside the block.
+
+    Raises
+    ------
+    InputError
+        When the cluster cannot be had, saying why.
+    """
+    backend = _address if "://" in execution.cluster else BACKENDS.get(execution.cluster)
+    if backend is None:
+        raise InputError(
+            f"execution.cluster = {execution.cluster!r} is unknown; use {', '.join(BACKENDS)}, "
+            "or the address of a scheduler, e.g. tls://scheduler:8786"
+        )
+    with dask.config.set(_SETTINGS), ExitStack() as stack:
+        try:
+            client = stack.enter_context(backend(execution))
+            client.wait_for_workers(1, timeout=_START_SECONDS)
+        except InputError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"execution.cluster = {execution.cluster!r} does not start: {reason}") from error
+        yield client

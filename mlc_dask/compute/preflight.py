@@ -1,0 +1,151 @@
+"""Before any work: can the workers of a cluster do it? Every fault is told with its remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from distributed import Client
+
+from mlc_dask.data.errors import InputError
+
+_SAME = ("mlc-dask", "dask", "distributed", "numpy", "scikit-learn", "torch", "xarray", "zarr")
+"""Packages whose versions decide what a task means, or a result's bytes."""
+
+_SHARED_SECONDS = 10
+"""How long a shared file system may take to show a new file to another machine."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run asks of its workers.
+
+    Parameters
+    ----------
+    output
+        Folder that every worker must be able to write, and this process to read.
+    inputs
+        Files and folders that every worker must see.
+    memory
+        Bytes a task takes at most.
+    """
+
+    output: Path
+    inputs: Sequence[Path]
+    memory: int
+
+
+def preflight(client: Client, needs: Needs) -> None:
+    """Ask every worker whether it can do its part.
+
+    Raises
+    ------
+    InputError
+        With the worker, what it lacks, and the remedy.
+    """
+    mark = needs.output / f".preflight-{uuid4().hex}"
+    try:
+        needs.output.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise InputError(f"output = {needs.output} cannot be written ({error.strerror}); choose another") from None
+    try:
+        answers = client.run(_look, str(mark), [str(path) for path in needs.inputs], on_error="return")
+        for worker, answer in answers.items():
+            _check_package(worker, answer)
+            _check_folders(worker, answer, needs, mark)
+            _check_device(worker, answer)
+            _check_memory(worker, answer, needs)
+    finally:
+        for file in needs.output.glob(f"{mark.name}*"):
+            file.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this process, without the build of a package (``2.13.0+cpu``)."""
+    own = {name: version(name).partition("+")[0] for name in _SAME}
+    return {"Python": platform.python_version().rpartition(".")[0], **own}
+
+
+def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str, Any]:
+    """Tell what a worker has and sees; runs there."""
+    state, own = dask_worker.state, Path(f"{mark}-{uuid4().hex}")
+    found: dict[str, Any] = {"versions": versions(), "missing": [p for p in inputs if not _appears(Path(p))]}
+    found["sees"] = _appears(Path(mark))
+    try:
+        own.touch()
+        found["wrote"] = own.name
+    except OSError as error:
+        found["refused"] = error.strerror
+    gpu = bool(state.total_resources.get("GPU"))
+    limit = dask_worker.memory_manager.memory_limit
+    return found | {
+        "gpu": gpu,
+        "cuda": gpu and _sees_cuda(),
+        "memory": limit // state.nthreads if limit else None,
+        "host": os.uname().nodename,
+    }
+
+
+def _sees_cuda() -> bool:
+    # Seconds to import, and most workers are not asked.
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _appears(path: Path) -> bool:
+    deadline = time.monotonic() + _SHARED_SECONDS
+    while not path.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _check_package(worker: str, answer: Mapping[str, Any] | BaseException) -> None:
+    if isinstance(answer, BaseException):
+        raise InputError(
+            f"worker {worker} cannot run mlc_dask ({type(answer).__name__}: {answer}); "
+            "install there what is installed here, or use one image for all"
+        )
+    for name, own in versions().items():
+        if answer["versions"][name] != own:
+            raise InputError(
+                f"worker {worker} has {name} {answer['versions'][name]}, this process {own}; "
+                "install the same on both, or use one image for all"
+            )
+
+
+def _check_folders(worker: str, answer: Mapping[str, Any], needs: Needs, mark: Path) -> None:
+    for path in answer["missing"]:
+        raise InputError(f"worker {worker} does not see {path}; mount it there at the same path")
+    if not answer["sees"]:
+        raise InputError(f"worker {worker} on {answer['host']} does not see {needs.output}; share it, at the same path")
+    if "refused" in answer:
+        raise InputError(f"worker {worker} cannot write to {needs.output} ({answer['refused']}); give it the right to")
+    if not _appears(mark.with_name(answer["wrote"])):
+        raise InputError(f"{needs.output} is not the folder that worker {worker} writes to; share it, at the same path")
+
+
+def _check_device(worker: str, answer: Mapping[str, Any]) -> None:
+    if answer["gpu"] and not answer["cuda"]:
+        raise InputError(
+            f"worker {worker} offers the resource GPU, but PyTorch sees no device there; "
+            "install PyTorch with CUDA and give it the device, or start it without --resources"
+        )
+
+
+def _check_memory(worker: str, answer: Mapping[str, Any], needs: Needs) -> None:
+    if answer["memory"] is not None and answer["memory"] < needs.memory:
+        raise InputError(
+            f"worker {worker} may use {answer['memory'] / 1e9:.1f} GB a thread, a patch takes "
+            f"{needs.memory / 1e9:.1f} GB; lower execution.patch or execution.workers, or give it more memory"
+        )

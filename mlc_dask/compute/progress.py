@@ -1,0 +1,173 @@
+"""What a person sees of a run: one line a step with its tasks, the time left, and the epochs of running trainings."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from distributed import Client, performance_report
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mlc_dask.io.patchstore.store import PatchStore
+from mlc_dask.lazy import PATCH_TOPIC, announce
+from mlc_dask.runs.artifacts import Event
+from mlc_dask.stages.classification import ENGINE_TOPIC, TRAINING_TOPIC
+
+_POLL_SECONDS = 0.5
+_OF_PATCHES = ("cube", "product", "maps")
+"""Kinds of results that are stores of patches."""
+
+
+def count_tasks(since: float, dask_scheduler: Any = None) -> tuple[int, int]:
+    """Tasks done and tasks in all of the computations that began after `since`; runs on the scheduler."""
+    done = total = 0
+    for computation in dask_scheduler.computations:
+        if computation.start >= since:
+            states = computation.states
+            done += sum(states.get(s, 0) for s in ("memory", "released", "forgotten", "erred"))
+            total += sum(states.values())
+    return done, total
+
+
+def shows_patches(dask_scheduler: Any = None) -> bool:
+    """Whether the scheduler's dashboard has our page; runs on the scheduler."""
+    return PATCH_TOPIC in dask_scheduler.plugins
+
+
+def introduce(console: Console, client: Client) -> None:
+    """Say where the work is to be seen, and what it runs on."""
+    link = client.dashboard_link
+    page = (
+        f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if client.run_on_scheduler(shows_patches) else ""
+    )
+    console.print(f"dashboard: {link}{page}", highlight=False)
+    engines = Counter(client.run(_engine_here).values())
+    console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
+
+
+def _engine_here() -> str:
+    # Workers import PyTorch sooner or later, this process need not.
+    from mlc_dask.classifiers.lstm.compiled import engine_here
+
+    return engine_here()
+
+
+@contextmanager
+def profiled(console: Console, path: Path) -> Iterator[None]:
+    """Keep Dask's own report of the work; that it cannot be had, since a scheduler is gone, fails no run."""
+    report = performance_report(path)
+    report.__enter__()
+    try:
+        yield
+    finally:
+        try:
+            report.__exit__(None, None, None)
+        except Exception as error:
+            console.print(f"no {path.name}: {error}", highlight=False)
+
+
+class StepProgress:
+    """Listener of a :class:`mlc_dask.runs.run.Run`, or of several, that draws a progress bar for every running step."""
+
+    def __init__(self, console: Console, client: Client) -> None:
+        self._console, self._client = console, client
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._stop = threading.Event()
+        self._poller = threading.Thread(target=self._poll, daemon=True)
+        self._running: dict[str, tuple[TaskID, float]] = {}
+        self._epochs: dict[str, str] = {}
+        self._engines: dict[str, set[str]] = {}
+
+    def __enter__(self) -> Self:
+        self._client.subscribe_topic(TRAINING_TOPIC, self._on_epoch)
+        self._client.subscribe_topic(ENGINE_TOPIC, self._on_block)
+        self._progress.start()
+        self._poller.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._poller.join(timeout=5)
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event of the run."""
+        match event.state:
+            case "started":
+                self._epochs.clear()
+                task = self._progress.add_task(event.step, total=None, detail=_because(event.reason))
+                self._engines[event.step] = set()
+                self._running[event.step] = (task, time.time())
+            case "reused":
+                self._progress.add_task(event.step, total=1, completed=1, detail="reused")
+                if event.artifact.kind in _OF_PATCHES:
+                    folder = event.artifact.folder
+                    announce(PatchStore.at(folder), event.artifact.open(), name=folder.name)
+                self._say(f"{event.step}: reused")
+            case "finished" | "failed":
+                task, _ = self._running.pop(event.step)
+                total = self._progress.tasks[task].total or 1
+                done = total if event.state == "finished" else self._progress.tasks[task].completed
+                self._progress.update(task, total=total, completed=done, detail=event.state)
+                self._progress.stop_task(task)
+                self._say(f"{event.step}: {event.state} after {event.seconds:.1f} s")
+
+    def facts(self, step: str) -> dict[str, Any]:
+        """Return what the record of a step shall say: the engines that classified while it ran."""
+        engines = self._engines.get(step)
+        return {"engines": sorted(engines)} if engines else {}
+
+    def _say(self, line: str) -> None:
+        """Print a line where there is no terminal for bars, as in a log."""
+        if not self._console.is_terminal:
+            self._console.print(line, highlight=False)
+
+    def _on_epoch(self, event: Any) -> None:
+        row = event[1]
+        self._epochs[row["model"]] = f"{row['model']} epoch {row['epoch']} loss {row['train_loss']:.3f}"
+
+    def _on_block(self, event: Any) -> None:
+        for step in list(self._running):
+            self._engines[step].add(event[1]["engine"])
+
+    def _poll(self) -> None:
+        while not self._stop.wait(_POLL_SECONDS):
+            for step, (task, since) in list(self._running.items()):
+                try:
+                    done, total = self._client.run_on_scheduler(count_tasks, since)
+                except (OSError, RuntimeError):
+                    continue
+                if step in self._running and total:
+                    self._progress.update(task, completed=done, total=total, detail=", ".join(self._epochs.values()))
+
+
+def _because(reason: str) -> str:
+    """Why a step is done again, where that is worth a word."""
+    return "" if reason in ("", "not computed yet") else reason

@@ -1,0 +1,102 @@
+"""Reading the configuration file: every fault in one line, and relative paths relative to the file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from mlc_dask.config.sections import Config, Product
+from mlc_dask.data.errors import InputError
+
+_SOURCE_PATHS = ("folder", "index", "catalogue")
+"""Keys of a source that are paths, unless they are URLs."""
+
+_OPTION_PATHS = ("spec", "tls_ca_file", "tls_client_cert", "tls_client_key")
+"""Options of a cluster that are paths."""
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a configuration; relative paths in it are relative to the file.
+
+    Raises
+    ------
+    InputError
+        Naming the key, the value and the fix.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; make one with: mlc-dask init {path}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give the configuration file in it") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}; mend that line") from None
+    config = validated(Config, data, str(path))
+    return _anchored(config, path.parent.resolve())
+
+
+def validated(model: type[Any], data: dict[str, Any], where: str) -> Any:
+    """Build `model` from `data`, telling of the first fault in one line."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise InputError(_explain(error, model, where)) from None
+
+
+def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"{where}: unknown key {key!r}; {hint}"
+    if first["type"] == "missing":
+        return f"{where}: {key!r} is missing; add it (mlc-dask init writes a commented file with every key)"
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return f"{where}: {message}"
+    return f"{where}: {key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        (model,) = models_in(model.model_fields[str(part)].annotation)
+    return list(model.model_fields)
+
+
+def _anchored(config: Config, base: Path) -> Config:
+    """Return the configuration with its relative paths made absolute."""
+    product = config.product and _anchored_product(config.product, base)
+    truth = config.evaluation.truth
+    evaluation = config.evaluation.model_copy(update={"truth": str(base / truth) if truth else None})
+    source = {
+        key: str(base / value) if key in _SOURCE_PATHS and isinstance(value, str) and "://" not in value else value
+        for key, value in config.source.items()
+    }
+    options = {k: str(base / v) if k in _OPTION_PATHS else v for k, v in config.execution.options.items()}
+    execution = config.execution.model_copy(update={"options": options})
+    anchored = {"product": product, "evaluation": evaluation, "source": source, "execution": execution}
+    return config.model_copy(update={"output": base / config.output, **anchored})
+
+
+def _anchored_product(product: Product, base: Path) -> Product:
+    own_table = product.crosswalk.endswith(".csv")
+    return product.model_copy(
+        update={
+            "path": base / product.path,
+            "legend": base / product.legend if product.legend else None,
+            "crosswalk": str(base / product.crosswalk) if own_table else product.crosswalk,
+        }
+    )
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Models that a field may hold, seen through a union with None."""
+    options = [annotation, *getattr(annotation, "__args__", ())]
+    return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]

@@ -1,0 +1,1 @@
+"""The nouns that every room uses: errors, legends, sensors, schema, grids, acquisitions."""

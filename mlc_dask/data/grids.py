@@ -1,0 +1,141 @@
+"""The pixel lattice that everything is put on: CRS, affine transform, height and width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import ceil
+
+import numpy as np
+import rasterio
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+from affine import Affine
+from rasterio.crs import CRS
+
+from mlc_dask.data.errors import InputError, UnreadableError
+from mlc_dask.data.schema import X, Y
+
+_LATTICE_TOLERANCE = 1e-3
+"""Share of a pixel by which two files of one lattice may differ (rounding in their headers)."""
+
+
+@lru_cache(maxsize=256)
+def _crs(text: str) -> CRS:
+    return CRS.from_user_input(text)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A north-up raster lattice: `crs` (WKT), the upper left corner, the pixel size in CRS units, and the shape."""
+
+    crs: str
+    left: float
+    top: float
+    pixel: float
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, source: rasterio.io.DatasetReader) -> Grid:
+        """Lattice of an open file; refuses rotated, non-square and unreferenced rasters."""
+        if source.crs is None:
+            raise UnreadableError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
+        return cls.at(source.crs.to_wkt(), source.transform, source.shape, source.name)
+
+    @classmethod
+    def at(cls, crs: str, transform: Affine, shape: tuple[int, int], name: str) -> Grid:
+        """Lattice from its parts; refuses rotated and non-square ones, called `name` in the message."""
+        t = transform
+        if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) > _LATTICE_TOLERANCE * t.a:
+            raise InputError(f"{name} is rotated or has oblong pixels ({t.a} × {-t.e}); warp it to squares")
+        return cls(_crs(crs).to_wkt(), t.c, t.f, t.a, *map(int, shape))
+
+    @classmethod
+    def of_raster(cls, raster: xr.Dataset | xr.DataArray) -> Grid:
+        """Lattice of a raster with y and x at pixel centres and a CRS."""
+        if raster.rio.crs is None:
+            raise InputError("the raster has no CRS; set one with .rio.write_crs('EPSG:…')")
+        x, y = raster[X].values, raster[Y].values
+        pixel = float(x[1] - x[0]) if len(x) > 1 else float(y[0] - y[1])
+        wkt = CRS.from_user_input(raster.rio.crs).to_wkt()
+        return cls(wkt, float(x[0]) - pixel / 2, float(y[0]) + pixel / 2, pixel, len(y), len(x))
+
+    @property
+    def transform(self) -> Affine:
+        """Affine transform from pixel to CRS coordinates."""
+        return Affine(self.pixel, 0.0, self.left, 0.0, -self.pixel, self.top)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height, self.width
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right and top in CRS units."""
+        return self.left, self.top - self.height * self.pixel, self.left + self.width * self.pixel, self.top
+
+    @property
+    def crs_name(self) -> str:
+        """``EPSG:32632``, or *its own CRS* where it has no code."""
+        authority = _crs(self.crs).to_authority()
+        return ":".join(authority) if authority else "its own CRS"
+
+    @property
+    def label(self) -> str:
+        """Short text for messages."""
+        size = f"{self.width} × {self.height} px of {self.pixel:g}"
+        return f"{size} from ({self.left:g}, {self.top:g}) in {self.crs_name}"
+
+    def same_crs(self, other: Grid) -> bool:
+        """Whether both lattices are in one CRS."""
+        return self.crs == other.crs or bool(_crs(self.crs) == _crs(other.crs))
+
+    def refined(self, factor: int) -> Grid:
+        """Return the lattice over the same ground whose pixels are `factor` times smaller."""
+        return Grid(self.crs, self.left, self.top, self.pixel / factor, self.height * factor, self.width * factor)
+
+    def coarsened(self, most: int) -> Grid:
+        """Return the lattice with pixels as many whole times larger as it takes for at most `most` along each side."""
+        factor = max(1, ceil(max(self.shape) / most))
+        return self.at_pixel(self.pixel * factor)
+
+    def at_pixel(self, pixel: float) -> Grid:
+        """Return the lattice from the same corner, over at least the same ground, with pixels of another size."""
+        height, width = (ceil(n * self.pixel / pixel - _LATTICE_TOLERANCE) for n in self.shape)
+        return replace(self, pixel=pixel, height=height, width=width)
+
+    def window(self, rows: slice, columns: slice) -> Grid:
+        """Return the part of the lattice at `rows` and `columns`."""
+        return replace(
+            self,
+            left=self.left + columns.start * self.pixel,
+            top=self.top - rows.start * self.pixel,
+            height=rows.stop - rows.start,
+            width=columns.stop - columns.start,
+        )
+
+    def steps_to(self, other: Grid) -> tuple[int, int, int] | None:
+        """Factor, row and column at which this lattice's pixels, whole times larger, lie on those of `other`.
+
+        None where they do not: another CRS, smaller pixels, a fraction of a pixel apart.
+        """
+        factor = round(self.pixel / other.pixel)
+        if factor < 1 or not self.same_crs(other):
+            return None
+        row, column = (other.top - self.top) / other.pixel, (self.left - other.left) / other.pixel
+        off = (abs(row - round(row)), abs(column - round(column)))
+        drift = abs(self.pixel / other.pixel - factor) * max(self.shape)
+        return None if max(*off, drift) > _LATTICE_TOLERANCE * factor else (factor, round(row), round(column))
+
+    def matches(self, other: Grid) -> bool:
+        """Whether both have the same pixels, up to a thousandth of one."""
+        return self.shape == other.shape and self.steps_to(other) == (1, 0, 0)
+
+    def coords(self) -> dict[str, xr.DataArray]:
+        """Coordinates y and x at pixel centres and ``spatial_ref`` with the CRS (CF)."""
+        x = self.left + self.pixel * (np.arange(self.width) + 0.5)
+        y = self.top - self.pixel * (np.arange(self.height) + 0.5)
+        empty = xr.Dataset(coords={Y: (Y, y), X: (X, x)}).rio.write_crs(self.crs).rio.write_transform(self.transform)
+        return {name: empty[name] for name in (Y, X, "spatial_ref")}

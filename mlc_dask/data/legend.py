@@ -1,0 +1,252 @@
+"""Land-cover classes and the crosswalks from public products to them.
+
+A legend is data: codes 1..254, names, colours; 0 is always *no data*, and 255 always means *never written*.
+A crosswalk is a CSV beside this module (or the user's own) with one row per product code.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.data.errors import InputError
+
+NO_DATA = 0
+NEVER_WRITTEN = 255
+
+_HERE = Path(__file__).parent / "crosswalks"
+
+
+@dataclass(frozen=True)
+class LandCoverClass:
+    """One class: its map code (1..254), its name and its ``#rrggbb`` colour."""
+
+    code: int
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Legend:
+    """An ordered set of classes with unique codes and names."""
+
+    classes: tuple[LandCoverClass, ...]
+
+    def __post_init__(self) -> None:
+        codes = [c.code for c in self.classes]
+        names = [c.name for c in self.classes]
+        if not codes:
+            raise InputError("the legend has no classes; give at least two rows of code,name,colour")
+        for code in codes:
+            if not NO_DATA < code < NEVER_WRITTEN:
+                raise InputError(f"legend code {code} is not in 1..254 (0: no data, 255: never written); renumber it")
+        for what, values in (("code", [str(c) for c in codes]), ("name", names)):
+            twice = sorted({v for v in values if values.count(v) > 1})
+            if twice:
+                raise InputError(f"legend {what} {', '.join(twice)} stands twice; make every {what} unique")
+
+    @cached_property
+    def codes(self) -> tuple[int, ...]:
+        """Class codes in legend order."""
+        return tuple(c.code for c in self.classes)
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Name of every code."""
+        return {c.code: c.name for c in self.classes}
+
+    @cached_property
+    def colours(self) -> dict[int, str]:
+        """Colour (``#rrggbb``) of every code."""
+        return {c.code: c.colour for c in self.classes}
+
+    @property
+    def size(self) -> int:
+        """One more than the highest code, the length of a table indexed by code, no data included."""
+        return max(self.codes) + 1
+
+    def code(self, name: str) -> int:
+        """Code of the class called `name`; raises :class:`InputError` with the known names."""
+        for c in self.classes:
+            if c.name.lower() == name.strip().lower():
+                return c.code
+        raise InputError(f"class {name!r} is not in the legend; it has {', '.join(self.names.values())}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, the inverse of :meth:`from_dict`; also what map attributes carry."""
+        return {str(c.code): {"name": c.name, "colour": c.colour} for c in self.classes}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Mapping[str, str]]) -> Legend:
+        """Rebuild a legend from :meth:`to_dict`."""
+        return cls(tuple(LandCoverClass(int(code), v["name"], v["colour"]) for code, v in data.items()))
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> Legend:
+        """Read ``code,name,colour`` rows."""
+        rows = _rows(path, {"code", "name", "colour"})
+        with _told_of(str(path)):
+            return cls(tuple(LandCoverClass(_integer(r["code"]), r["name"].strip(), r["colour"].strip()) for r in rows))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What happens to one product code: its class (0 = excluded), its sampling quota (0..1] and the reason."""
+
+    code: int
+    label: str
+    target: int
+    quota: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Crosswalk:
+    """Product codes to legend codes (METHOD section 10).
+
+    `twin` names the shipped crosswalk of the same product in its other coding, if there is one.
+    """
+
+    name: str
+    legend: Legend
+    entries: tuple[Entry, ...]
+    no_data: tuple[int, ...] = (0,)
+    twin: str = ""
+
+    @cached_property
+    def by_code(self) -> dict[int, Entry]:
+        """Entries by product code."""
+        return {e.code: e for e in self.entries}
+
+    def check(self, counts: Mapping[int, int], where: str) -> None:
+        """Refuse product codes that the crosswalk does not know, listing each with its pixel count."""
+        unknown = {c: n for c, n in sorted(counts.items()) if c not in self.by_code and c not in self.no_data}
+        if unknown:
+            listed = ", ".join(f"{c} ({n} px)" for c, n in unknown.items())
+            raise InputError(
+                f"{where}: codes outside the {self.name} legend: {listed}; add rows for them to the crosswalk CSV "
+                f"(an empty class excludes a code)"
+            )
+
+    def fitting(self, codes: Iterable[int]) -> Crosswalk:
+        """Return this crosswalk, or its twin where no code of a product is known to this one but some to that."""
+        found = set(codes) - set(self.no_data)
+        twin = Crosswalk.named(self.twin, self.legend) if self.twin else self
+        return twin if not found & self.by_code.keys() and found & twin.by_code.keys() else self
+
+    def table(self) -> npt.NDArray[np.uint8]:
+        """Lookup (65536,) uint8: product code → class code, 0 where excluded or no data."""
+        lookup = np.zeros(65536, np.uint8)
+        for e in self.entries:
+            lookup[e.code] = e.target
+        return lookup
+
+    def quotas(self) -> npt.NDArray[np.uint8]:
+        """Lookup (65536,) uint8: product code → sampling quota in percent."""
+        lookup = np.zeros(65536, np.uint8)
+        for e in self.entries:
+            lookup[e.code] = round(100 * e.quota)
+        return lookup
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | Path,
+        legend: Legend,
+        *,
+        key: str = "code",
+        no_data: tuple[int, ...] = (0,),
+        twin: str = "",
+    ) -> Crosswalk:
+        """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason."""
+        entries: dict[int, Entry] = {}
+        for row in _rows(path, {key, "label", "class", "quota", "reason"}):
+            with _told_of(f"{path}: code {row[key]}"):
+                entry = _entry(_integer(row[key]), row, legend)
+                if entry.code in entries:
+                    raise InputError("stands twice; keep one row")
+                entries[entry.code] = entry
+        return cls(Path(path).stem, legend, tuple(entries.values()), no_data, twin)
+
+    @classmethod
+    def named(cls, name: str, legend: Legend) -> Crosswalk:
+        """Return a crosswalk shipped with the package: ``corine`` (grid codes), ``corine-clc`` or ``worldcover``."""
+        if name not in _SHIPPED:
+            raise InputError(f"crosswalk {name!r} is unknown; use {', '.join(_SHIPPED)} or the path of a CSV")
+        file, key, no_data, twin = _SHIPPED[name]
+        return cls.from_csv(_HERE / file, legend, key=key, no_data=no_data, twin=twin)
+
+
+def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
+    target, text = row["class"].strip(), row["quota"].strip()
+    if not target and not row["reason"].strip():
+        raise InputError("has neither a class nor a reason; say why it is excluded")
+    try:
+        quota = float(text or 1) if target else 0.0
+    except ValueError:
+        raise InputError(f"quota {text!r} is not a number; give a share between 0 and 1") from None
+    if not 0 <= quota <= 1:
+        raise InputError(f"has quota {quota}; quotas are shares between 0 and 1")
+    return Entry(code, row["label"], legend.code(target) if target else NO_DATA, quota, row["reason"])
+
+
+_SHIPPED = {
+    "corine": ("corine.csv", "grid_code", (0, 48, 128, 255), "corine-clc"),
+    "corine-clc": ("corine.csv", "clc_code", (0, 999, 990, 995), "corine"),
+    "worldcover": ("worldcover.csv", "code", (0,), ""),
+}
+
+
+@contextmanager
+def _told_of(place: str) -> Iterator[None]:
+    """Put the place before the message of a fault that knows only its value."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _rows(path: str | Path, columns: set[str]) -> list[dict[str, str]]:
+    try:
+        # Spreadsheets put a byte order mark before the first column's name.
+        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            missing = columns - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{path}: no column {', '.join(sorted(missing))}; it needs {', '.join(sorted(columns))}"
+                )
+            return [{k: v or "" for k, v in row.items()} for row in reader]
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give the path of a CSV") from None
+    except (IsADirectoryError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a CSV ({error}); save it as comma-separated UTF-8 text") from None
+
+
+def _integer(text: str) -> int:
+    try:
+        code = int(text)
+    except ValueError:
+        raise InputError(f"{text!r} is not an integer code; write one whole number per row") from None
+    if not 0 <= code <= 65535:
+        raise InputError(f"code {code} is outside 0..65535; products are read as unsigned 16-bit rasters")
+    return code
+
+
+DEFAULT_LEGEND = Legend.from_csv(_HERE / "legend.csv")
+"""The eleven classes of the paper (section 3 and Table 1)."""
+
+_LEGENDS = {"worldcover": Legend.from_csv(_HERE / "worldcover-legend.csv")}
+
+
+def legend_of_crosswalk(name: str) -> Legend:
+    """Legend that a crosswalk leads to where none is given: WorldCover's own, else the paper's."""
+    return _LEGENDS.get(name, DEFAULT_LEGEND)

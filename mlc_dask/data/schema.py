@@ -1,0 +1,89 @@
+"""Names of dimensions and variables, and the checks that every stage makes of what it is handed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import DEFAULT_LEGEND, Legend
+
+YEAR: Final = "year"
+ACQUISITION: Final = "acquisition"
+BAND: Final = "band"
+Y: Final = "y"
+X: Final = "x"
+SAMPLE: Final = "sample"
+
+CUBE_DIMS: Final = (YEAR, ACQUISITION, BAND, Y, X)
+MAP_DIMS: Final = (YEAR, Y, X)
+
+# The cube's one convention, that of Collection 1: reflectance = DN * SCALE + OFFSET, DN 0 = no data (METHOD section 1).
+SCALE: Final = 1e-4
+OFFSET: Final = -0.1
+DN_OFFSET: Final = 1000
+
+SAMPLE_VARIABLES: Final = ("dn", "usable", "label", "split", "cluster", "source", "year", "row", "column")
+
+
+def check_cube(cube: xr.Dataset) -> xr.Dataset:
+    """Return `cube` or say what it lacks.
+
+    A cube holds ``reflectance`` (year, acquisition, band, y, x) uint16 and ``usable`` (year, acquisition, y, x) bool,
+    with coordinates ``time`` (year, acquisition) datetime64, ``year``, ``band``, ``y``, ``x``.
+    """
+    for name, dims in (("reflectance", CUBE_DIMS), ("usable", (YEAR, ACQUISITION, Y, X))):
+        if name not in cube:
+            raise InputError(f"the cube has no variable {name!r}; open it with mlc_dask.open_cube")
+        if cube[name].dims != dims:
+            raise InputError(f"{name} has dims {cube[name].dims}, not {dims}; transpose it")
+    if cube.reflectance.dtype != "uint16":
+        raise InputError(f"reflectance is {cube.reflectance.dtype}, not uint16; open it with mask_and_scale=False")
+    if "time" not in cube.coords or cube.time.dims != (YEAR, ACQUISITION):
+        raise InputError("the cube has no coordinate time(year, acquisition); assign the acquisition dates")
+    return cube
+
+
+def check_map(labels: xr.DataArray, legend: Legend | None = None) -> xr.DataArray:
+    """Return `labels` (…, y, x) uint8 or say what is wrong with its type or dimensions."""
+    if labels.dtype != "uint8":
+        raise InputError(f"map {labels.name!r} is {labels.dtype}, not uint8; convert it with .astype('uint8')")
+    if labels.dims[-2:] != (Y, X):
+        raise InputError(f"map {labels.name!r} has dims {labels.dims}; the last two must be (y, x)")
+    return labels
+
+
+def check_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, what: str) -> None:
+    """Refuse two rasters whose pixels do not coincide."""
+    for dim in (Y, X):
+        same = a.sizes[dim] == b.sizes[dim] and bool((abs(a[dim].values - b[dim].values) < 1e-6).all())
+        if not same:
+            raise InputError(
+                f"{what}: the {dim} coordinates differ (first {a[dim].values[0]} and {b[dim].values[0]}, "
+                f"{a.sizes[dim]} and {b.sizes[dim]} pixels); put both on one grid with open_product(…, like=cube)"
+            )
+
+
+def check_samples(samples: xr.Dataset) -> xr.Dataset:
+    """Return `samples` or say what it lacks (dims: sample, acquisition, band)."""
+    missing = [v for v in SAMPLE_VARIABLES if v not in samples.variables]
+    if missing:
+        raise InputError(f"the samples lack {', '.join(missing)}; make them with select_reliable_samples")
+    if samples.sizes[SAMPLE] == 0:
+        raise InputError("there are no samples; enlarge the area, lower min_valid, or check the product's overlap")
+    return samples
+
+
+def legend_of(data: xr.Dataset | xr.DataArray) -> Legend:
+    """Legend in the ``legend`` attribute, else the default one."""
+    stored = data.attrs.get("legend")
+    return Legend.from_dict(stored) if stored else DEFAULT_LEGEND
+
+
+def days_of(cube: xr.Dataset, year: int) -> npt.NDArray[np.float64]:
+    """Day in the year (0-based, fractional) of every acquisition of `year`: (T,)."""
+    time = cube.time.sel({YEAR: year}).values
+    return np.asarray((time - time.astype("datetime64[Y]")) / np.timedelta64(1, "D"), np.float64)

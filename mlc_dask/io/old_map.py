@@ -1,0 +1,125 @@
+"""Thematic products: an old land-cover map, reprojected to the cube's grid and translated to the legend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import xarray as xr
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform, transform_bounds
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
+from mlc_dask.data.schema import X, Y
+from mlc_dask.io.rasters import EXACT, open_raster
+
+
+def open_product(
+    path: str | Path,
+    *,
+    like: xr.Dataset | xr.DataArray,
+    crosswalk: str | Path | Crosswalk = "corine",
+    legend: Legend | None = None,
+) -> xr.DataArray:
+    """Old map M on the grid of `like` (paper section 2.1; METHOD section 10).
+
+    Parameters
+    ----------
+    path
+        GeoTIFF of integer product codes, any CRS and resolution.
+    like
+        Cube or map whose grid the product is put on, by nearest neighbour.
+    crosswalk
+        Name of a shipped crosswalk, path of a ``code,label,class,quota,reason`` CSV, or a :class:`Crosswalk`. CORINE is
+        recognised by its grid codes (1 to 44) or its CLC codes (111 to 523), whichever of them is named.
+    legend
+        Classes of the maps; by default the paper's eleven, or with ``worldcover`` its own eight.
+
+    Returns
+    -------
+    (y, x) uint8 legend codes, 0 where excluded or without data; coordinate ``quota`` (y, x) uint8, the percentage of
+    a code's pixels that may become samples; attributes ``legend``, ``cell`` (product cell in CRS units) and ``source``.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, has nothing of the legend on the grid, or holds codes that the crosswalk lacks.
+    """
+    table = read_crosswalk(crosswalk, legend or legend_of_crosswalk(str(crosswalk)))
+    grid = Grid.of_raster(like)
+    codes, valid, cell = _on_grid(Path(path), grid)
+    values, counts = np.unique(codes[valid], return_counts=True)
+    table = table.fitting(values.tolist())
+    table.check(dict(zip(values.tolist(), counts.tolist(), strict=True)), str(path))
+    label = table.table()[codes] * valid
+    if not label.any():
+        raise InputError(f"{path}: no pixel of the area has a class of the legend; check its extent and the crosswalk")
+    return xr.DataArray(
+        da.from_array(label, chunks=-1),
+        dims=(Y, X),
+        coords={**grid.coords(), "quota": ((Y, X), da.from_array(table.quotas()[codes], chunks=-1))},
+        name="product",
+        attrs={
+            "legend": table.legend.to_dict(),
+            "cell": max(cell, grid.pixel),
+            "source": f"{Path(path).name}, {table.name}",
+        },
+    )
+
+
+def read_crosswalk(crosswalk: str | Path | Crosswalk, legend: Legend) -> Crosswalk:
+    """Resolve a shipped crosswalk's name, the path of a CSV, or a crosswalk itself."""
+    if isinstance(crosswalk, Crosswalk):
+        return crosswalk
+    if str(crosswalk).endswith(".csv"):
+        return Crosswalk.from_csv(crosswalk, legend)
+    return Crosswalk.named(str(crosswalk), legend)
+
+
+def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> xr.DataArray:
+    """Independent reference map (y, x) uint8 whose codes are the legend's own, on the grid of `like`."""
+    grid = Grid.of_raster(like)
+    codes, _, _ = _on_grid(Path(path), grid)
+    unknown = sorted(set(np.unique(codes).tolist()) - {0, *legend.codes})
+    if unknown:
+        raise InputError(f"{path}: codes {unknown} are not in the legend {list(legend.codes)}; recode the reference")
+    return xr.DataArray(codes.astype(np.uint8), dims=(Y, X), coords=grid.coords(), name="truth")
+
+
+def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_], float]:
+    """Product codes on `grid` (nearest), where the file has data, and the product's cell in units of the grid."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give the path of a GeoTIFF of class codes")
+    with open_raster(path) as source:
+        opaque = ColorInterp.alpha not in source.colorinterp
+        if source.crs is None:
+            raise InputError(f"{path} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
+        if np.dtype(source.dtypes[0]).kind not in "iu":
+            raise InputError(f"{path} holds {source.dtypes[0]}, not integer class codes; convert it to uint8 or uint16")
+        with WarpedVRT(
+            source, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
+            resampling=Resampling.nearest, src_nodata=source.nodata, add_alpha=opaque, tolerance=EXACT,
+        ) as warped:  # fmt: skip
+            codes, valid = warped.read(1), warped.read(warped.count) != 0
+        if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:
+            low, high = int(codes[valid].min()), int(codes[valid].max())
+            raise InputError(f"{path}: codes from {low} to {high} do not fit into 0..65535; recode the product")
+        return np.where(valid, codes, 0).astype(np.uint16), valid, _cell(source, grid)
+
+
+def _cell(source: rasterio.io.DatasetReader, grid: Grid) -> float:
+    """Edge of the product's cells in units of `grid`, as it is there: projections stretch other places more."""
+    left, bottom, right, top = transform_bounds(grid.crs, source.crs, *grid.bounds, densify_pts=21)
+    wide, high = (right - left) / abs(source.transform.a), (top - bottom) / abs(source.transform.e)
+    columns, rows = max(1, round(wide)), max(1, round(high))
+    transform, _, _ = calculate_default_transform(
+        source.crs, grid.crs, columns, rows, left, bottom, left + columns * abs(source.transform.a),
+        bottom + rows * abs(source.transform.e),
+    )  # fmt: skip
+    return float(round(transform.a, 3))

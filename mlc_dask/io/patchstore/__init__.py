@@ -1,0 +1,1 @@
+"""Patch stores: Zarr groups written patch by patch, which cannot be read half-filled."""

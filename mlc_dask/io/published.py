@@ -1,0 +1,78 @@
+"""The result of a run: its published layers as one Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import xarray as xr
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.io.maps import open_layers
+from mlc_dask.runs.artifacts import Artifact, read_current
+
+_LAYERS = {
+    "preliminary": ("preliminary", "label"),
+    "single_year": ("single-year", "label"),
+    "multi_year": ("multi-year", "label"),
+    "single_year_filtered": ("single-year-filtered", "label"),
+    "multi_year_filtered": ("multi-year-filtered", "label"),
+    "confidence": ("multi-year", "confidence"),
+    "valid_count": ("multi-year", "valid_count"),
+    "change_count": ("changes", "change_count"),
+    "change_count_single_year": ("changes", "change_count_single_year"),
+}
+"""Layer of the result → the step that made it, and its name there."""
+
+
+def assemble(steps: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Join the layers of several steps, by their names, into one Dataset with CRS and legend."""
+    layers = {name: steps[step][variable] for name, (step, variable) in _LAYERS.items()}
+    return xr.Dataset(layers, attrs={"legend": steps["multi-year"].attrs["legend"]})
+
+
+def open_maps(path: str | Path) -> xr.Dataset:
+    """Open the maps of a finished run, or of :func:`mlc_dask.write_maps`, lazily.
+
+    Parameters
+    ----------
+    path
+        Output folder of a run, or a folder written by :func:`mlc_dask.write_maps`.
+
+    Returns
+    -------
+    For a run, a Dataset of uint8 layers: (year, y, x) ``preliminary``, ``single_year``, ``multi_year``,
+    ``single_year_filtered``, ``multi_year_filtered`` (legend codes, 0 no data), ``confidence`` (per cent) and
+    ``valid_count`` (usable dates) of the multi-year map; (y, x) ``change_count`` of its filtered maps, and
+    ``change_count_single_year`` of the baseline's. CRS as ``spatial_ref``, the legend in the attributes.
+
+    Raises
+    ------
+    NotPublished
+        When the run has not finished; maps are never half-filled.
+    InputError
+        When the run was of several tiles, each of which has maps in a folder of its own.
+    """
+    path = Path(path)
+    if not (path / "CURRENT.json").exists() and (path / "MANIFEST.json").exists():
+        return open_layers(path)
+    current = read_current(path)
+    if "multi-year" not in current:
+        tiles = sorted(p.parent.name for p in path.glob("*/CURRENT.json"))
+        raise InputError(f"{path} holds several tiles; open one: {', '.join(str(path / tile) for tile in tiles)}")
+    wanted = sorted({step for step, _ in _LAYERS.values()})
+    return assemble({step: open_layers(current[step].folder) for step in wanted})
+
+
+def made_by(path: str | Path) -> dict[str, Artifact]:
+    """Tell which result of a run every layer of its maps is, or is a part of; NotPublished as in :func:`open_maps`."""
+    current = read_current(Path(path))
+    return {layer: current[step] for layer, (step, _) in _LAYERS.items()}
+
+
+def places_of(output: str | Path) -> dict[str, Path]:
+    """Folders of the places that a run mapped, by their names; one called "" where it was a single place."""
+    output = Path(output)
+    if (output / "CURRENT.json").exists() and "multi-year" not in read_current(output):
+        return {p.parent.name: p.parent for p in sorted(output.glob("*/CURRENT.json"))}
+    return {"": output}

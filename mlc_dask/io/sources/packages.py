@@ -1,0 +1,169 @@
+"""Products that agencies hand out: found in folders and archives, read safely, checked against their metadata."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zipfile
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+from xml.etree.ElementTree import Element, ParseError
+
+from affine import Affine
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.io.rasters import open_raster
+from mlc_dask.io.sources.area import AreaSource
+from mlc_dask.io.sources.granules import required, understood
+
+FIX = "fetch the product again"
+_UNREADABLE = (
+    ParseError, DefusedXmlException, zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, KeyError,
+)  # fmt: skip
+# Far above what a band or its metadata takes (bytes), and how many times smaller deflate makes JPEG 2000 or XML.
+_LARGEST, _LARGEST_XML, _SMALL, _DENSEST = 2**30, 2**26, 2**20, 200
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product in a folder or, at `root`, an archive; its `files`, and what stands before them in an asset's href."""
+
+    name: str
+    place: Path
+    root: str
+    prefix: str
+    files: tuple[str, ...]
+
+    def xml(self, file: str) -> Element:
+        """Parse a document of the product; what is no XML, or defines entities, is bad input."""
+        try:
+            folder = self.place if self.place.is_dir() else zipfile.Path(self.place, self.root)
+            root: Element = fromstring((folder / file).read_bytes(), forbid_dtd=True)
+        except _UNREADABLE as error:
+            raise InputError(f"{self.place}: {file} cannot be read as XML ({error!r}); {FIX}") from None
+        return root
+
+
+class ProductSource(AreaSource):
+    """A source of products.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds them, as folders or in zip archives, at any depth of both.
+    """
+
+    folder: Path
+    _name: ClassVar[re.Pattern[str]]
+    _bulky: ClassVar[bool] = False  # rasters come uncompressed, and archives make them as small as bombs
+
+    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+        """Acquisitions of the area and the years, by the products' metadata."""
+        return self._catalogue([g for p in self._products() for g in self._understood(p)], years, str(self.folder))
+
+    def locate(self, href: str) -> str:
+        """Path below the folder, which may move between two runs; braces hold that of an archive."""
+        return f"/vsizip/{{{self.folder}/{href[1:]}" if href.startswith("{") else str(self.folder / href)
+
+    def provenance(self) -> dict[str, Any]:
+        """Every setting but where the folder lies."""
+        return self.model_dump(mode="json", exclude={"folder"})
+
+    def files(self) -> list[str]:
+        """Return archives, and the metadata and rasters of products in folders."""
+        found: set[str] = set()
+        for product in self._products():
+            rasters = {self.locate(a.href) for g in self._understood(product) for a in g.assets.values()}
+            metadata = {str(product.place / f) for f in product.files if re.search(r"MTD_\w+\.xml$", f)}
+            found |= rasters | metadata if product.place.is_dir() else {str(product.place)}
+        return sorted(f for f in found if Path(f).is_file())
+
+    def check(self, acquisition: Acquisition, grid: Grid) -> None:
+        """Raise :class:`InputError` when a raster is missing, empty, or not where the metadata says."""
+        for granule in acquisition.granules:
+            for name, path in ((n, self.locate(a.href)) for n, a in granule.assets.items()):
+                if not path.startswith("/vsizip/") and not (Path(path).is_file() and Path(path).stat().st_size):
+                    raise InputError(f"{path} is missing or empty; {FIX}, or leave {name} out of the settings")
+                with open_raster(path) as file:
+                    own = Grid.of(file)
+                if granule.grid is not None and not granule.grid.at_pixel(own.pixel).matches(own):
+                    raise InputError(f"{path} is {own.label}, but its product {granule.grid.label}; {FIX}")
+
+    def _understood(self, product: Product) -> list[Granule]:
+        with understood(f"{product.place}: metadata is incomplete", FIX):
+            return self._granules(product)
+
+    @abstractmethod
+    def _granules(self, product: Product) -> list[Granule]:
+        """Granules of one product."""
+
+    def _products(self) -> Iterator[Product]:
+        for place, folders, files in os.walk(required(self.folder, "source.folder"), onerror=_tell, followlinks=True):
+            for name in sorted(filter(self._name.fullmatch, folders)):
+                folders.remove(name)
+                path = Path(place, name)
+                inside = sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())
+                yield Product(name, path, "", f"{path.relative_to(self.folder).as_posix()}/", tuple(inside))
+            for name in sorted(f for f in files if f.lower().endswith(".zip")):
+                yield from self._archived(Path(place, name))
+
+    def _archived(self, path: Path) -> Iterator[Product]:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, OSError) as error:
+            raise InputError(f"{path} is not a whole zip archive ({error}); {FIX}") from None
+        inside: dict[str, list[str]] = {}
+        for member in members:
+            *folders, file = member.filename.split("/")
+            at = next((i for i, folder in enumerate(folders, 1) if self._name.fullmatch(folder)), None)
+            if at is not None and file:
+                root, rest = ("/".join(folders[part]) for part in (slice(at), slice(at, None)))
+                inside.setdefault(f"{root}/", []).append(f"{rest}/{file}" if rest else file)
+        for root, files in sorted(inside.items()):
+            self._refuse(path, members)
+            prefix = f"{{{path.relative_to(self.folder).as_posix()}}}/{root.removeprefix('./')}"
+            yield Product(PurePosixPath(root).name, path, root, prefix, tuple(sorted(files)))
+
+    def _refuse(self, path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+        for m in members:
+            dense = not self._bulky and m.file_size > max(_SMALL, _DENSEST * m.compress_size)
+            large = m.file_size > (_LARGEST_XML if m.filename.endswith(".xml") else _LARGEST)
+            outside = m.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", m.filename)
+            if dense or large or outside or stat.S_ISLNK(m.external_attr >> 16):
+                raise InputError(f"{path}: {m.filename!r} is nothing that a product holds; {FIX} from its publisher")
+
+
+def _tell(error: OSError) -> None:
+    """Refuse what `os.walk` would pass over in silence."""
+    raise InputError(f"{error.filename} cannot be read ({error.strerror}); grant access to it, or move it away")
+
+
+def told(root: Element, tag: str) -> str:
+    """Text of an element that metadata must have."""
+    text = root.findtext(f".//{tag}")
+    if not text:
+        raise KeyError(tag)
+    return text.strip()
+
+
+def share(roots: Sequence[Element], *tags: str) -> float | None:
+    """Share 0..1 that the first of `roots` tells in per cent, None where none does."""
+    texts = (root.findtext(f".//{tag}") for root in roots for tag in tags)
+    return next((float(t) / 100 for t in texts if t), None)
+
+
+def lattice(crs: str, places: Sequence[Element], name: str) -> Grid:
+    """Lattice from the elements that hold size and corner."""
+    of = {e.tag: float(str(e.text)) for place in places for e in place}
+    transform = Affine(of["XDIM"], 0, of["ULX"], 0, of["YDIM"], of["ULY"])
+    return Grid.at(crs, transform, (int(of["NROWS"]), int(of["NCOLS"])), name)

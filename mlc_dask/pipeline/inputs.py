@@ -1,0 +1,176 @@
+"""What a run is given: the configuration as sources, files and settings, checked before any work starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from mlc_dask.config import Config, Product, validated
+from mlc_dask.data.acquisitions import Catalogue, Source
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
+from mlc_dask.data.sensors import SENSORS, Sensor
+from mlc_dask.io.cubes import CHUNK
+from mlc_dask.io.old_map import open_product, open_reference, read_crosswalk
+from mlc_dask.io.sources import SOURCES
+from mlc_dask.kernels.indices import available
+from mlc_dask.kernels.pairing.rules import PairingRules
+from mlc_dask.runs.artifacts import Input
+from mlc_dask.stages.annual_training import Clustering
+from mlc_dask.storage.durable import canonical, files_fingerprint, sha256
+
+PATCH_STEP = CHUNK // 2
+"""What the edge of a patch must be a multiple of, lest every chunk be read many times."""
+
+
+def check_inputs(config: Config, catalogue: Catalogue | None = None) -> None:
+    """Look at every file's header, the product's codes and the reference before any work starts.
+
+    Parameters
+    ----------
+    catalogue
+        What the source has, where that is known already.
+
+    Raises
+    ------
+    InputError
+        With the first fault: the file, band or value, and the fix.
+    """
+    catalogue = check_source(config, catalogue)
+    bands = source_of(config).bands
+    if not available(sensor_for(config).positions(bands)):
+        raise InputError(f"source.bands = {list(bands)} suffice for no spectral index; add the red and nir bands")
+    legend, like = legend_for(config), xr.Dataset(coords=catalogue.grid.coords())
+    path = product_of(config).path
+    product = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
+    present = np.unique(product.values[product.values != 0])
+    if len(present) < 2:
+        raise InputError(f"{path}: the area has a single class, {legend.names[int(present[0])]}; choose a larger area")
+    for reference in given_truth(config).value.values():
+        open_reference(reference, like=like, legend=legend)
+
+
+def check_source(config: Config, catalogue: Catalogue | None = None) -> Catalogue:
+    """Look at what the cube is made from; returns what the source has."""
+    source = source_of(config)
+    catalogue = catalogue or source.catalogue(config.acquisitions.years)
+    grid, patch = catalogue.grid, config.execution.patch
+    if patch % PATCH_STEP and patch < max(grid.shape):
+        raise InputError(f"execution.patch = {patch} is not a multiple of {PATCH_STEP}; choose one, e.g. {CHUNK * 10}")
+    _check_acquisitions(source, catalogue, config)
+    return catalogue
+
+
+def check_output(config: Config) -> None:
+    """Refuse an output folder that is not one, is the source's own, or holds somebody else's files."""
+    output, folder = config.output, config.source.get("folder")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"output = {output} is a file; name a folder")
+    if isinstance(folder, str) and Path(folder).resolve() in (output.resolve(), *output.resolve().parents):
+        raise InputError(f"output = {output} lies in source.folder; results must not stand among the acquisitions")
+    ours = (output / "artifacts").is_dir()
+    theirs = [name for name in ("report.html", "evaluation") if (output / name).exists()]
+    if theirs and not ours:
+        raise InputError(f"output = {output} holds {theirs[0]}, which no run made; choose another folder")
+
+
+def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) -> None:
+    """Refuse files that are missing or unfit, and years that cannot have enough acquisitions whatever the clouds."""
+    for acquisition in catalogue.acquisitions:
+        source.check(acquisition, catalogue.grid)
+    wanted = config.acquisitions.per_year
+    found = Counter(a.time.year for a in catalogue.acquisitions)
+    for year in config.acquisitions.years or sorted(found):
+        if found[year] < wanted:
+            lower = f"lower it to {found[year]}, or " if found[year] > 1 else ""
+            raise InputError(
+                f"{year} has {found[year]} acquisitions, acquisitions.per_year = {wanted}; {lower}leave the year out "
+                "of acquisitions.years, or widen the source"
+            )
+
+
+def source_of(config: Config) -> Source:
+    """Source of acquisitions that the configuration describes."""
+    settings = dict(config.source)
+    kind = settings.pop("kind", None)
+    if not isinstance(kind, str) or kind not in SOURCES:
+        raise InputError(f"source.kind = {kind!r} is unknown; use {', '.join(SOURCES)}")
+    source: Source = validated(SOURCES[kind], settings, "source")
+    return source
+
+
+def given_source(config: Config) -> Input:
+    """Source as an input of the run, known by its settings and by its files' sizes and times."""
+    source = source_of(config)
+    files = [Path(f) for f in source.files()]
+    place = config.source.get("folder") or config.source.get("catalogue") or ""
+    root = Path(place) if "://" not in place else Path()
+    identity = {"settings": source.provenance(), "files": files_fingerprint(files, root)}
+    return Input("source", sha256(canonical(identity)), source)
+
+
+def product_of(config: Config) -> Product:
+    """Old map that the configuration names."""
+    if config.product is None:
+        raise InputError("'product' is missing; add [product] with its path (only mlc-dask cube needs none)")
+    return config.product
+
+
+def legend_for(config: Config) -> Legend:
+    """Legend of the maps."""
+    product = product_of(config)
+    return Legend.from_csv(product.legend) if product.legend else legend_of_crosswalk(product.crosswalk)
+
+
+def crosswalk_for(config: Config, legend: Legend) -> Crosswalk:
+    """Crosswalk from the product's codes to the legend."""
+    return read_crosswalk(product_of(config).crosswalk, legend)
+
+
+def pairing_rules(config: Config) -> PairingRules:
+    """Rules by which acquisitions are paired."""
+    own = config.acquisitions
+    return PairingRules(
+        size=own.per_year, max_days_apart=own.max_days_apart, max_cloud=own.max_cloud, min_valid_area=own.min_valid_area
+    )
+
+
+def sensor_for(config: Config) -> Sensor:
+    """Sensor that the bands belong to."""
+    if config.sensor not in SENSORS:
+        raise InputError(f"sensor = {config.sensor!r} is unknown; use {', '.join(SENSORS)}")
+    return SENSORS[config.sensor]
+
+
+def clustering_for(config: Config) -> Clustering:
+    """How the old map's labels are cleaned."""
+    own = config.annual_training
+    return Clustering(own.cluster_pixels, own.max_clusters, own.min_silhouette, own.min_share)
+
+
+def truth_files(config: Config) -> dict[int, Path]:
+    """Return the reference file of every year that has one."""
+    pattern, years = config.evaluation.truth or "", config.acquisitions.years or range(1980, 2100)
+    return {y: p for y in years if pattern and (p := Path(pattern.replace("{year}", str(y)))).is_file()}
+
+
+def given_product(config: Config) -> Input:
+    """Return the old map's file as an input of the run."""
+    path = product_of(config).path
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; set product.path to the old land-cover map")
+    return Input("product-file", files_fingerprint([path], path.parent), path)
+
+
+def given_truth(config: Config) -> Input:
+    """Return the reference files as an input of the run; there may be none."""
+    files = truth_files(config)
+    if config.evaluation.truth and not files:
+        raise InputError(
+            f"no year mapped has a file evaluation.truth = {config.evaluation.truth!r}; correct the pattern"
+        )
+    root = Path(config.evaluation.truth).parent if config.evaluation.truth else Path()
+    return Input("truth", files_fingerprint(files.values(), root), files)

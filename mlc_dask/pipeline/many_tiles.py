@@ -1,0 +1,144 @@
+"""Several tiles in one go: a run each, side by side, and one run for what they share, the models.
+
+A tile's run is like any other: its folder below the output can be asked and opened alone. Phases that do not need other
+tiles go on for some of them at a time, so that the cluster has patches of the next tile while the last ones of another
+are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from mlc_dask.config import Config
+from mlc_dask.runs.artifacts import Event, Kind, StopRun
+from mlc_dask.runs.run import Run
+
+T = TypeVar("T")
+
+
+class PerTile(dict[str, T]):
+    """One value for every tile."""
+
+
+class Pipeline(NamedTuple):
+    """What is done for a single place, and for several tiles."""
+
+    one: Callable[[Run, Config], object]
+    many: Callable[[Tiles, Config], object]
+
+
+class Tiles:
+    """The runs of all tiles of a configuration, and `joint`, that of what they share; a context manager as runs are.
+
+    Parameters
+    ----------
+    begin
+        Makes the run of a configuration; called with a tile's own one and its name, and with the whole one and "".
+    """
+
+    def __init__(self, config: Config, begin: Callable[[Config, str], Run]) -> None:
+        names = config.tiles or ()
+        self.names = list(names)
+        self.joint = begin(config, "")
+        self._configs = {name: config.of_tile(name) for name in names}
+        self._runs = {name: begin(own, name) for name, own in self._configs.items()}
+        self._pool = ThreadPoolExecutor(config.execution.tiles_at_once, thread_name_prefix="tile")
+        self._open = ExitStack()
+
+    def __enter__(self) -> Tiles:
+        with ExitStack() as opened:
+            for run in (self.joint, *self._runs.values()):
+                opened.enter_context(run)
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        runs = (self.joint, *self._runs.values())
+        if any(run.until in {e.step for e in run.steps} for run in runs):
+            for run in runs:
+                run.until = None  # it was a step of some of them
+        # Whoever interrupts does not wait for the steps that run: their tasks go with the cluster's client.
+        self._pool.shutdown(wait=error is None, cancel_futures=True)
+        self._open.__exit__(kind, error, tb)
+
+    @property
+    def steps(self) -> list[Event]:
+        """Steps of all runs, those of a tile called ``TILE/step``."""
+        own = [replace(e, step=f"{name}/{e.step}") for name, run in self._runs.items() for e in run.steps]
+        return own + self.joint.steps
+
+    def each(self, phase: Callable[..., T], *given: Any) -> PerTile[T]:
+        """Call ``phase(run, config, *given)`` for every tile; of what is :class:`PerTile`, a tile is given its own.
+
+        Raises
+        ------
+        StopRun
+            When every tile has done the step that the run should go up to.
+        """
+        tasks: dict[str, Future[T]] = {}
+        for name, run in self._runs.items():
+            own = [g[name] if isinstance(g, PerTile) else g for g in given]
+            tasks[name] = self._pool.submit(_until_stopped, phase, run, self._configs[name], own)
+        wait(tasks.values(), return_when=FIRST_EXCEPTION)
+        failed = [t for t in tasks.values() if t.done() and t.exception()]
+        if failed:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            failed[0].result()
+        found = {name: task.result() for name, task in tasks.items()}
+        for value in found.values():
+            if isinstance(value, StopRun):
+                raise value
+        return PerTile(found)
+
+
+def _until_stopped(phase: Callable[..., Any], run: Run, config: Config, given: list[Any]) -> Any:
+    """Call a phase; that a tile has come to the last wanted step must not keep the others from it."""
+    try:
+        return phase(run, config, *given)
+    except StopRun as stopped:
+        return stopped
+
+
+def go_through(
+    config: Config,
+    pipeline: Pipeline,
+    kinds: Mapping[str, Kind],
+    *,
+    until: str | None = None,
+    listener: Callable[[Event], None] | None = None,
+    facts: Callable[[str], Mapping[str, Any]] | None = None,
+    dry: bool = False,
+) -> list[Event]:
+    """Go through a pipeline for the place, or all tiles, of a configuration; returns the steps.
+
+    Parameters
+    ----------
+    until
+        Name of the last step, without that of a tile: every tile then goes as far.
+    listener, facts, dry
+        As of :class:`~mlc_dask.runs.run.Run`; steps of a tile are called ``TILE/step``.
+    """
+
+    def begin(own: Config, name: str) -> Run:
+        place = f"{name}/" if name else ""
+        return Run(
+            own.output,
+            kinds,
+            listener=listener and (lambda event: listener(replace(event, step=place + event.step))),
+            facts=facts and (lambda step: facts(place + step)),
+            until=until,
+            dry=dry,
+        )
+
+    if config.tiles is None:
+        with begin(config, "") as run, suppress(StopRun):
+            pipeline.one(run, config)
+        return run.steps
+    with Tiles(config, begin) as tiles, suppress(StopRun):
+        pipeline.many(tiles, config)
+    return tiles.steps

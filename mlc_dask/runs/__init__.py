@@ -1,0 +1,1 @@
+"""Do a step once, record it, and reuse it; nothing here knows of maps."""

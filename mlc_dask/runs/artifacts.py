@@ -1,0 +1,137 @@
+"""Results of steps as values: what they are called, where they lie, what identifies them, and how they are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mlc_dask.runs.records import published, read_record
+from mlc_dask.storage.durable import NotPublished, canonical, sha256
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of result is opened from, and written into, its folder."""
+
+    open: Callable[[Path], Any]
+    write: Callable[[Any, Path], None]
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input from outside of a run: `value` is handed over as it is, `fingerprint` stands for its content."""
+
+    name: str
+    fingerprint: str
+    value: Any = field(compare=False)
+
+    def open(self) -> Any:
+        """Return the value."""
+        return self.value
+
+    def reference(self) -> dict[str, Any]:
+        """Form in which records name it."""
+        return {"name": self.name, "fingerprint": self.fingerprint}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The result of a step, finished or not yet; ``artifact[key]`` stands for that part of its value.
+
+    `whole` is the fingerprint of the step's result; `how` may be missing where the result is only named.
+    """
+
+    name: str
+    kind: str
+    folder: Path
+    whole: str
+    how: Kind | None = field(default=None, repr=False, compare=False)
+    part: tuple[Any, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the result, or of the part of it."""
+        return sha256(canonical([self.whole, self.part])) if self.part else self.whole
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result has its record."""
+        record = read_record(self.folder)
+        return record is not None and record["fingerprint"] == self.whole
+
+    def __getitem__(self, key: Any) -> Artifact:
+        return replace(self, part=(*self.part, key))
+
+    # Without it, `list(artifact)` would ask for parts 0, 1, 2 … for ever.
+    __iter__ = None
+
+    def open(self) -> Any:
+        """Open the result; NotPublished when its step is not finished."""
+        if not self.finished:
+            raise NotPublished(f"{self.name} is not computed yet ({self.folder}); run the pipeline to compute it")
+        assert self.how is not None, f"{self.name} was read without the kinds of results"
+        value = self.how.open(self.folder)
+        for key in self.part:
+            value = value[key]
+        return value
+
+    def reference(self) -> dict[str, Any]:
+        """Form in which records name it."""
+        form = {"name": self.name, "fingerprint": self.whole}
+        return form | {"part": list(self.part)} if self.part else form
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is told of a step. `state` is reused, planned (in a dry run), started, finished or failed."""
+
+    step: str
+    state: str
+    artifact: Artifact
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class StopRun(Exception):  # noqa: N818  (an order, not an error)
+    """The step that the run should go up to is done; the pipeline's caller catches it."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact.name)
+        self.artifact = artifact
+
+
+def opened(value: Any) -> Any:
+    """`value` with every artifact and source in it (and in its lists, tuples and mappings) opened."""
+    if isinstance(value, (Artifact, Input)):
+        return value.open()
+    if isinstance(value, Mapping):
+        return {key: opened(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(opened(v) for v in value)
+    return value
+
+
+def given(value: Any) -> Iterator[Artifact | Input]:
+    """All artifacts and sources in `value`."""
+    if isinstance(value, (Artifact, Input)):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for v in value.values() if isinstance(value, Mapping) else value:
+            yield from given(v)
+
+
+def read_current(folder: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, Artifact]:
+    """Read the published layers of a run by name; NotPublished when there are none. They open with `kinds` only."""
+    folder = Path(folder)
+    layers = published(folder)
+    if not layers:
+        raise NotPublished(f"{folder} has published no result yet; run the pipeline to its end")
+    how = kinds or {}
+    return {
+        name: Artifact(
+            v["name"], v["kind"], folder / v["folder"], v["fingerprint"], how.get(v["kind"]), tuple(v["part"])
+        )
+        for name, v in layers.items()
+    }

@@ -1,0 +1,169 @@
+"""What was done, from what, and whether it still holds: fingerprints, records of steps, and the tree of a result."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.storage.durable import MANIFEST, Entry, atomic_write, canonical, entry, fault, sha256
+
+RECORD: Final = "record.json"
+SCRATCH: Final = "scratch"
+_PACKAGES: Final = (
+    "mlc-dask", "dask", "distributed", "numpy", "opencv-python-headless", "rasterio",
+    "rioxarray", "scikit-learn", "scipy", "torch", "xarray", "zarr",
+)  # fmt: skip
+
+Record = dict[str, Any]
+
+
+def fingerprint(step: str, version: int, settings: Any, inputs: Any) -> str:
+    """Identity of a result: sha256 of the canonical JSON of what it is made by and from.
+
+    Settings and inputs are anything that :func:`mlc_dask.storage.durable.plain` understands; what has a
+    ``fingerprint`` counts by it.
+    """
+    return sha256(canonical({"step": step, "version": version, "settings": settings, "inputs": inputs}))
+
+
+def artifact_folder(run: Path, step: str, identity: str) -> Path:
+    """Where a run keeps the artifact of `step` with fingerprint `identity`."""
+    return run / "artifacts" / f"{step}-{identity[:16]}"
+
+
+def machine() -> dict[str, Any]:
+    """Host, interpreter and the versions of the packages that shape results."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"host": socket.gethostname(), "python": platform.python_version(), "packages": versions}
+
+
+def function_name(function: Any) -> str:
+    """Return module and qualified name of a function, seen through ``functools.partial``."""
+    inner = function.func if isinstance(function, partial) else function
+    return f"{inner.__module__}.{inner.__qualname__}"
+
+
+def digest_files(folder: Path) -> dict[str, Entry]:
+    """Sizes and digests of an artifact's files; a folder with a manifest counts by that file alone."""
+    files: dict[str, Entry] = {}
+    for path in sorted(folder.iterdir()):
+        if path == folder / RECORD or path == folder / SCRATCH or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            files |= {f"{path.name}/{name}": e for name, e in digest_files(path).items()}
+        else:
+            files[path.name] = entry(path)
+    return {MANIFEST: files[MANIFEST]} if MANIFEST in files else files
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Close an artifact: the digests of its files, this machine, and `record`, durably and last; its scratch goes."""
+    atomic_write(folder / RECORD, canonical({**record, **machine(), "files": digest_files(folder)}))
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+
+
+def read_record(folder: Path) -> Record | None:
+    """Record of a finished artifact; None without one, or when it cannot be read."""
+    try:
+        found = json.loads((folder / RECORD).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"fingerprint", "files"} <= found.keys() else None
+
+
+def why_not(folder: Path, identity: str, *, verify: bool = False) -> str | None:
+    """Say why the artifact in `folder` cannot be reused; None if it can.
+
+    Digests of plain files and of manifests are compared; files that a manifest lists by their sizes only, unless with
+    `verify`.
+    """
+    record = read_record(folder)
+    if record is None:
+        return "unfinished" if folder.exists() else "not computed yet"
+    if record["fingerprint"] != identity:
+        return "its record has another fingerprint"
+    reason = fault(folder, record["files"], verify=True)
+    for name in record["files"]:
+        if reason is None and Path(name).name == MANIFEST:
+            path = folder / name
+            reason = fault(path.parent, json.loads(path.read_bytes())["files"], verify=verify)
+    return reason
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A result with its record and, in turn, those of its inputs; no record for sources and lost results."""
+
+    name: str
+    fingerprint: str
+    record: Mapping[str, Any] | None
+    inputs: tuple[Origin, ...]
+
+
+def explain(run: Path, what: str | Path) -> Origin:
+    """Tree of records behind a result of a run.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    what
+        A published layer, a step's name (its published or else its newest result), or the beginning of an artifact's
+        folder name or path.
+    """
+    folder = _find(Path(run), what)
+    record = read_record(folder)
+    if record is None:
+        raise InputError(f"{folder} has no record, so it is not finished; run it again to finish it")
+    return _origin(Path(run), record["name"], record["fingerprint"])
+
+
+def _origin(run: Path, name: str, identity: str) -> Origin:
+    record = next((r for home in _family(run) if (r := read_record(artifact_folder(home, name, identity)))), None)
+    made_from = record["inputs"] if record else ()
+    return Origin(name, identity, record, tuple(_origin(run, i["name"], i["fingerprint"]) for i in made_from))
+
+
+def _family(run: Path) -> list[Path]:
+    """Return the folders whose results a run may use: its own, and those of the tiles that it is one of."""
+    return [run, run.parent, *sorted(p.parent for root in (run, run.parent) for p in root.glob("*/artifacts"))]
+
+
+def _find(run: Path, what: str | Path) -> Path:
+    layers = published(run)
+    if str(what) in layers:
+        return run / str(layers[str(what)]["folder"])
+    wanted = Path(what).name
+    finished = [f for f in sorted((run / "artifacts").glob("*")) if read_record(f)]
+    named = [f for f in finished if f.name.rpartition("-")[0] == wanted]
+    current = [f for f in named if f in {run / str(v["folder"]) for v in layers.values()}]
+    if named:
+        return max(current or named, key=lambda f: str((read_record(f) or {}).get("finished")))
+    found = [f for f in finished if f.name.startswith(wanted)]
+    if len(found) != 1:
+        known = ", ".join(f.name for f in found or finished) or "none"
+        raise InputError(f"{len(found)} results of {run} match {str(what)!r}; choose one of: {known}")
+    return found[0]
+
+
+def published(run: Path) -> dict[str, dict[str, Any]]:
+    """Layers of ``CURRENT.json`` as they stand there; empty when nothing is published."""
+    try:
+        layers: dict[str, dict[str, Any]] = json.loads((run / "CURRENT.json").read_bytes())["layers"]
+    except FileNotFoundError:
+        return {}
+    return layers

@@ -1,0 +1,183 @@
+"""Runs: steps whose results are kept under their fingerprints, reused while they hold, and published at the end.
+
+A pipeline is a function that calls :meth:`Run.do` step by step. A result is identified by what it is made by and from:
+the step's name and version, its settings, and the fingerprints of its inputs. Execution choices (a cluster, blocks)
+are bound to the function with ``functools.partial`` and never enter a fingerprint.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import time
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.runs.artifacts import Artifact, Event, Kind, StopRun, given, opened
+from mlc_dask.runs.records import (
+    RECORD,
+    SCRATCH,
+    artifact_folder,
+    fingerprint,
+    function_name,
+    why_not,
+    write_record,
+)
+from mlc_dask.storage.durable import OutputLock, atomic_write, canonical, now
+
+
+class Run:
+    """One output folder: ``artifacts/<step>-<fingerprint>/`` with a ``record.json`` each, and ``CURRENT.json``.
+
+    Parameters
+    ----------
+    kinds
+        How results are opened and written, by the names that steps use.
+    listener
+        Called with every :class:`Event`.
+    dry
+        Compute fingerprints only: nothing is executed, written or locked; `steps` then is the plan.
+    until
+        Name of the step after which :class:`StopRun` is raised.
+    verify
+        Before reuse compare all digests, not only the sizes, of the files that manifests list.
+    facts
+        Asked, with a step's name, when it is done: what else its record shall say.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kinds: Mapping[str, Kind],
+        *,
+        listener: Callable[[Event], None] | None = None,
+        dry: bool = False,
+        until: str | None = None,
+        verify: bool = False,
+        facts: Callable[[str], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._facts = facts or (lambda step: {})
+        self.folder, self.kinds, self.dry, self.until, self.verify = Path(folder), kinds, dry, until, verify
+        self.steps: list[Event] = []
+        self._listener = listener or (lambda event: None)
+        self._lock: OutputLock | None = None
+
+    def __enter__(self) -> Run:
+        if not self.dry:
+            self._lock = OutputLock(self.folder).__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._lock is not None:
+            self._lock.__exit__(kind, error, tb)
+            self._lock = None
+        names = [e.step for e in self.steps]
+        if error is None and self.until is not None and self.until not in names:
+            near = get_close_matches(self.until, names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+            raise InputError(f"there is no step {self.until!r}; {hint}")
+
+    def do(
+        self, name: str, function: Callable[..., Any], /, *inputs: Any, kind: str, version: int = 1, **settings: Any
+    ) -> Artifact:
+        """Do one step, unless its result is there already.
+
+        Parameters
+        ----------
+        name
+            Step, unique in the pipeline.
+        function
+            Called as ``function(*inputs, **settings)``, artifacts and sources among the inputs opened. Arguments bound
+            by ``functools.partial`` do not enter the fingerprint. A function that takes ``scratch`` is handed a folder
+            of its own for checkpoints: it belongs to the fingerprint, outlives crashes, and goes when the step is done.
+        version
+            To be raised when the function's meaning changes.
+        """
+        assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name), name
+        assert name not in [e.step for e in self.steps], f"two steps are called {name!r}"
+        assert not list(given(settings)), f"{name}: artifacts are inputs, not settings"
+        identity = fingerprint(name, version, settings, inputs)
+        folder = artifact_folder(self.folder, name, identity)
+        artifact = Artifact(name, kind, folder, identity, self.kinds[kind])
+        reason = why_not(folder, identity, verify=self.verify)
+        if reason is None:
+            self._done(Event(name, "reused", artifact))
+        elif self.dry:
+            self._done(Event(name, "planned", artifact, reason))
+        else:
+            assert self._lock is not None, "a run is a context manager: with Run(…) as run"
+            self._perform(artifact, function, inputs, settings, version=version, reason=reason)
+        if name == self.until:
+            raise StopRun(artifact)
+        return artifact
+
+    def _done(self, event: Event) -> None:
+        self.steps.append(event)
+        self._listener(event)
+
+    def _perform(
+        self,
+        artifact: Artifact,
+        function: Callable[..., Any],
+        inputs: tuple[Any, ...],
+        settings: dict[str, Any],
+        *,
+        version: int,
+        reason: str,
+    ) -> None:
+        name, folder = artifact.name, artifact.folder
+        self._listener(Event(name, "started", artifact, reason))
+        started, clock = now(), time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECORD).unlink(missing_ok=True)
+        try:
+            value = function(*opened(inputs), **settings, **_scratch(function, settings, folder))
+            self.kinds[artifact.kind].write(value, folder)
+        except BaseException as error:
+            self._listener(Event(name, "failed", artifact, str(error), time.monotonic() - clock))
+            error.add_note(f"in step {name} of {self.folder}")
+            if "checksum" in str(error):
+                _find_damage(inputs, error)
+            raise
+        seconds = round(time.monotonic() - clock, 3)
+        made = {"kind": artifact.kind, "function": function_name(function), "version": version}
+        by = {"settings": settings, "arguments": inputs, "inputs": [i.reference() for i in given(inputs)]}
+        times = {"started": started, "finished": now(), "seconds": seconds}
+        write_record(folder, {**self._facts(name), **artifact.reference(), **made, **by, **times})
+        self._done(Event(name, "finished", artifact, seconds=seconds))
+
+    def publish(self, layers: Mapping[str, Artifact]) -> None:
+        """Make `layers` the run's current results, all at once (``CURRENT.json``); a dry run publishes nothing."""
+        if self.dry:
+            return
+        form = {}
+        for layer, artifact in layers.items():
+            assert artifact.finished, f"{layer} is not finished"
+            place = artifact.folder.relative_to(self.folder).as_posix()
+            form[layer] = {**artifact.reference(), "part": list(artifact.part), "kind": artifact.kind, "folder": place}
+        atomic_write(self.folder / "CURRENT.json", canonical({"published": now(), "layers": form}))
+
+
+def _find_damage(inputs: tuple[Any, ...], error: BaseException) -> None:
+    """Raise InputError for the damaged file of an input; its result loses its record, so that the next run mends it."""
+    for artifact in given(inputs):
+        if isinstance(artifact, Artifact):
+            reason = why_not(artifact.folder, artifact.whole, verify=True)
+            if reason is not None:
+                (artifact.folder / RECORD).unlink(missing_ok=True)
+                raise InputError(
+                    f"{artifact.folder}: {reason}; run it again, and only what is damaged is computed"
+                ) from error
+
+
+def _scratch(function: Callable[..., Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    bound = function.keywords if isinstance(function, partial) else {}
+    if "scratch" not in inspect.signature(function).parameters or "scratch" in {*bound, *settings}:
+        return {}
+    (folder / SCRATCH).mkdir(exist_ok=True)
+    return {"scratch": folder / SCRATCH}

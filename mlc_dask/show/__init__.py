@@ -1,0 +1,1 @@
+"""What people see: the report, exports, the viewer, and notebooks."""

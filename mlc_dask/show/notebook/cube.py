@@ -1,0 +1,108 @@
+"""A cube's card: facts, the calendar of its acquisitions, and one date a year."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, X, Y, check_cube
+from mlc_dask.kernels.pairing.rules import season_day
+from mlc_dask.show.notebook import html
+from mlc_dask.show.notebook.layers import at_hand, glance
+from mlc_dask.show.report.quicklook import quicklook_png
+
+_WINDOW = 768
+"""Pixels a side of the part of a cube that is shown: whole chunks are read, with all bands, whatever is thinned."""
+_SIDE = 200
+_MIDSUMMER = 196
+_NEARLY = 0.9
+_DAYS, _WIDE, _HIGH, _LEFT = 365, 1.7, 30, 44
+_MONTHS = ("J", "F", "M", "A", "M", "J", "J", "A", "S", "O", "N", "D")
+
+Shares = npt.NDArray[np.float64]
+
+
+def cube_card(cube: xr.Dataset) -> str:
+    """HTML of a cube; reads pixels only of the middle of it, and none that would have to be computed."""
+    check_cube(cube)
+    years = cube[YEAR].values.tolist()
+    middle = cube.isel({dim: _middle(cube.sizes[dim]) for dim in (Y, X)})
+    clear = _clear(cube, middle)
+    calendar = "" if clear is None else _calendar(cube, clear)
+    if at_hand(cube.reflectance) and clear is not None:
+        whole = middle.sizes == cube.sizes
+        part = "" if whole else html.note(f"shown: the {middle.sizes[X]} × {middle.sizes[Y]} pixels in the middle")
+        pictures = "".join(_picture(middle.sel({YEAR: y}), y, own) for y, own in zip(years, clear, strict=True))
+        shown = f"<div class='row'>{pictures}</div>{part}"
+    else:
+        shown = html.note("not computed yet: write it with write_cube and open it to see pictures")
+    return html.card("Cube of Sentinel-2 acquisitions", _facts(cube), calendar, shown)
+
+
+def _middle(length: int) -> slice:
+    start = max(0, (length - _WINDOW) // 2)
+    return slice(start, min(length, start + _WINDOW))
+
+
+def _facts(cube: xr.Dataset) -> list[str]:
+    years = cube[YEAR].values.tolist()
+    where = Grid.of_raster(cube).label if "spatial_ref" in cube.coords else f"{cube.sizes[X]} × {cube.sizes[Y]} pixels"
+    return [
+        f"{years[0]}–{years[-1]}" if len(years) > 1 else f"{years[0]}",
+        f"{cube.sizes[ACQUISITION]} acquisitions a year",
+        f"{cube.sizes[BAND]} bands ({', '.join(cube[BAND].values.tolist())})",
+        where,
+        f"{cube.nbytes / 1e9:.2f} GB before compression",
+    ]
+
+
+def _clear(cube: xr.Dataset, middle: xr.Dataset) -> Shares | None:
+    """Usable share of every acquisition (year, acquisition): as recorded, else of a few pixels that are at hand."""
+    if {"cloud", "valid"} <= cube.coords.keys():
+        return np.asarray(cube.valid.values * (1 - cube.cloud.values), np.float64)
+    return glance(middle.usable, 64).mean((-2, -1)) if at_hand(cube.usable) else None
+
+
+def _days(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
+    dates = times.astype("datetime64[D]").astype(object)
+    return np.array([season_day(d.month, d.day) for d in dates.ravel()]).reshape(dates.shape)
+
+
+def _calendar(cube: xr.Dataset, clear: Shares) -> str:
+    """Years below one another, the season across, every acquisition a bar filled by its usable share."""
+    years, days = cube[YEAR].values.tolist(), _days(cube.time.values)
+    wide, high = _LEFT + _DAYS * _WIDE + 4, 14 + _HIGH * len(years)
+    starts = [season_day(month, 1) for month in range(1, 13)]
+    parts = [f"<text x='{_LEFT + _WIDE * (s + 15):.0f}' y='9' text-anchor='middle'>{m}</text>"
+             for s, m in zip(starts, _MONTHS, strict=True)]  # fmt: skip
+    parts += [f"<path d='M{_LEFT + _WIDE * s:.1f} 12V{high}' stroke='var(--rule)'/>" for s in (*starts, _DAYS)]
+    for row, year in enumerate(years):
+        floor = 12 + _HIGH * (row + 1)
+        parts.append(f"<text class='year' x='0' y='{floor - 9}'>{html.text(year)}</text>")
+        for time, day, share in zip(cube.time.values[row], days[row], clear[row], strict=True):
+            parts.append(_bar(str(time)[:10], _LEFT + _WIDE * day, floor, float(share)))
+    frame = f"width='{wide:.0f}' height='{high + 2}' viewBox='0 0 {wide:.0f} {high + 2}'"
+    return f"<svg {frame} role='img' aria-label='calendar of acquisitions'>{''.join(parts)}</svg>"
+
+
+def _bar(date: str, x: float, floor: int, share: float) -> str:
+    full = _HIGH - 8
+    filled = full * min(1.0, max(0.0, share))
+    return (
+        f"<g><title>{date}: {share:.0%} usable</title>"
+        f"<rect x='{x - 2.5:.1f}' y='{floor - full}' width='5' height='{full}' fill='var(--mark)' opacity='.2'/>"
+        f"<rect x='{x - 2.5:.1f}' y='{floor - filled:.1f}' width='5' height='{filled:.1f}' fill='var(--mark)'/></g>"
+    )
+
+
+def _picture(one: xr.Dataset, year: int, clear: Shares) -> str:
+    """Show the acquisition nearest to midsummer among those nearly as clear as the clearest."""
+    from_summer: Any = np.abs(_days(one.time.values) - _MIDSUMMER)
+    shown = int(np.where(clear >= _NEARLY * clear.max(), from_summer, np.inf).argmin())
+    dn = glance(one.reflectance.isel({ACQUISITION: shown}), _SIDE)
+    png = quicklook_png(dn, one[BAND].values.tolist())
+    return html.figure(f"{str(one.time.values[shown])[:10]}, {clear[shown]:.0%} usable", html.photo(png))

@@ -1,0 +1,71 @@
+"""Maps to pan and zoom, drawn by hvPlot: the browser gets the pixels of the screen, whatever the map's size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hvplot.xarray  # noqa: F401  (registers .hvplot)
+import numpy as np
+import xarray as xr
+from bokeh.models import CustomJSHover, FixedTicker, HoverTool
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import YEAR, X, Y, legend_of
+from mlc_dask.show.notebook.layers import QUANTITIES, by_code, layer_of
+
+_WIDTH = 500
+_CLASS = "position"
+
+
+def interactive_map(data: xr.Dataset, name: str | None, **options: Any) -> Any:
+    """HoloViews object of a layer; see :meth:`mlc_dask.show.notebook.Showing.plot`."""
+    layer = layer_of(data, name)
+    if layer.name in QUANTITIES:
+        look = {"aggregator": "mean", "cmap": "viridis", "clabel": QUANTITIES[str(layer.name)], "hover": True}
+        drawn, key = layer, {}
+    else:
+        if "legend" not in data.attrs:
+            raise InputError(
+                f"map {layer.name!r} has no legend; plot it from its Dataset: maps.mlc.plot({layer.name!r})"
+            )
+        legend = legend_of(data)
+        drawn, look, key = _positions(layer, legend), _look(legend), _key(legend)
+    years = {"groupby": YEAR, "dynamic": True} if YEAR in layer.dims else {}
+    shape = {"data_aspect": 1, "frame_width": _WIDTH, "title": _title(layer), "xformatter": "%d", "yformatter": "%d"}
+    image = drawn.hvplot.image(x=X, y=Y, rasterize=True, **{**years, **shape, **look, **options})
+    return image.opts(colorbar_opts=key) if key else image
+
+
+def _title(layer: xr.DataArray) -> str:
+    return str(layer.name).replace("_filtered", ", filtered").replace("_", "-")
+
+
+def _positions(layer: xr.DataArray, legend: Legend) -> xr.DataArray:
+    """Codes become 1, 2, … in order, so that colours lie at equal steps; 0 stays no data."""
+    table = np.zeros(256, np.uint8)
+    table[sorted(legend.codes)] = np.arange(1, len(legend.codes) + 1)
+    found: xr.DataArray = xr.apply_ufunc(table.__getitem__, layer, dask="parallelized", output_dtypes=[np.uint8])
+    return found.rename(_CLASS)
+
+
+def _look(legend: Legend) -> dict[str, Any]:
+    classes = by_code(legend)
+    names, count = [c.name for c in classes], len(classes)
+    formatter = CustomJSHover(args={"names": ["no data", *names]}, code="return names[value] ?? 'no data'")
+    hover = HoverTool(tooltips=[("class", "@image{custom}")], formatters={"@image": formatter})
+    return {
+        "aggregator": "mode",
+        "cmap": [c.colour for c in classes],
+        "clim": (0.5, count + 0.5),
+        "hover": False,
+        "tools": [hover],
+        "colorbar": True,
+        "clabel": "",
+    }
+
+
+def _key(legend: Legend) -> dict[str, Any]:
+    """Names of the classes beside the colour bar."""
+    names = dict(enumerate((c.name for c in by_code(legend)), start=1))
+    return {"ticker": FixedTicker(ticks=list(names)), "major_label_overrides": names}

@@ -1,0 +1,165 @@
+"""A run as a value that shows itself: its steps, its key figures, and the way to its maps and its cube."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.io.cubes import open_cube
+from mlc_dask.io.published import open_maps, places_of
+from mlc_dask.runs.artifacts import read_current
+from mlc_dask.runs.records import Origin, explain, published, read_record
+from mlc_dask.show.notebook import html
+from mlc_dask.storage.durable import NotPublished
+
+__all__ = ["OpenedRun", "open_run"]
+
+_PAGES = {"report.html": "report", "performance.html": "performance of the workers"}
+_COLUMNS = ["step", "state", "seconds", "engines", "finished"]
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """The output folder of a run, finished or not; it shows itself in a notebook.
+
+    Attributes
+    ----------
+    folder
+        The output folder.
+    """
+
+    folder: Path
+
+    @property
+    def maps(self) -> xr.Dataset:
+        """The maps, as :func:`mlc_dask.open_maps` opens them; NotPublished before the run is finished."""
+        return open_maps(self.folder)
+
+    @property
+    def cube(self) -> xr.Dataset:
+        """The cube that the maps were made from, lazily; NotPublished before the run is finished."""
+        current = read_current(self.folder)
+        if "cube" not in current:
+            raise InputError(f"{self.folder} holds several tiles; open one: {', '.join(places_of(self.folder))}")
+        return open_cube(current["cube"].folder)
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """The run's table of figures, in long form; NotPublished before the run is finished."""
+        return pd.read_csv(read_current(self.folder)["evaluation"].folder / "summary.csv")
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """Steps in the order of their work, with columns step, state, seconds, engines and finished.
+
+        Those behind the published maps; of an unfinished run all that were begun.
+        """
+        return pd.DataFrame(list(_steps(self.folder)), columns=_COLUMNS)
+
+    def __repr__(self) -> str:
+        steps = self.steps
+        done = int((steps.state == "done").sum())
+        return f"<run {self.folder}: {'finished' if published(self.folder) else 'unfinished'}, {done} steps done>"
+
+    def _repr_html_(self) -> str:
+        steps = self.steps
+        rows = [
+            ([html.text(s.step), html.text(s.state), _seconds(s.seconds), html.text(s.engines), html.text(s.finished)],
+             "" if s.state == "done" else "todo")
+            for s in steps.itertuples()
+        ]  # fmt: skip
+        spent = f"{len(steps)} steps, {_seconds(steps.seconds.sum())} s of work"
+        facts = ["finished" if published(self.folder) else "not finished: run it again to go on", spent]
+        table = html.table(_COLUMNS, rows)
+        return html.card(f"Run {self.folder}", facts, self._figures(), self._ways_on(), self._details(table))
+
+    @staticmethod
+    def _details(table: str) -> str:
+        return f"<details><summary>Steps</summary>{table}</details>"
+
+    def _figures(self) -> str:
+        """Table of what decides between the maps, where the run is finished."""
+        from mlc_dask.show.report.page import key_figures
+
+        try:
+            figures = key_figures(self.summary)
+        except (NotPublished, KeyError):
+            return ""
+        rows = [([html.text(v if isinstance(v, str) else f"{v:.3f}") for v in row], "")
+                for row in figures.itertuples(index=False)]  # fmt: skip
+        return html.table([str(c) for c in figures.columns], rows)
+
+    def _ways_on(self) -> str:
+        """Name what there is to go on with: pages beside the maps, and attributes."""
+        pages = [_page(self.folder / name, words) for name, words in _PAGES.items() if (self.folder / name).exists()]
+        attributes = " ".join(f"<code>.{name}</code>" for name in ("maps", "cube", "steps", "summary"))
+        return f"<div class='row'>{''.join(f'<span>{p}</span>' for p in (*pages, attributes))}</div>"
+
+
+def open_run(folder: str | Path) -> OpenedRun:
+    """Open the output folder of a run, finished or not.
+
+    Returns
+    -------
+    A value that shows the run in a notebook, with its ``maps``, its ``cube``, its ``steps`` and its ``summary``.
+
+    Raises
+    ------
+    InputError
+        When the folder is not the output of a run.
+    """
+    folder = Path(folder)
+    if not (folder / "artifacts").is_dir() and not published(folder):
+        raise InputError(
+            f"{folder} is not the output of a run; give the folder that `output` in its configuration names"
+        )
+    return OpenedRun(folder)
+
+
+def _steps(run: Path) -> Iterator[tuple[str, str, float, str, str]]:
+    records = _lineage(run)
+    begun = {f: read_record(f) for f in (run / "artifacts").glob("*") if f.is_dir()}
+    if not records:
+        records = {f.name: record for f, record in begun.items() if record is not None}
+    for record in sorted(records.values(), key=lambda r: str(r["started"])):
+        engines = ", ".join(record.get("engines", ()))
+        yield record["name"], "done", float(record["seconds"]), engines, str(record["finished"])[:19].replace("T", " ")
+    if not published(run):
+        names = {str(record["name"]) for record in records.values()}
+        for folder in sorted(f for f, record in begun.items() if record is None):
+            name = folder.name.rpartition("-")[0]
+            if name not in names:
+                yield name, "unfinished", 0.0, "", ""
+
+
+def _lineage(run: Path) -> dict[str, Mapping[str, Any]]:
+    """Find the records of all steps behind what is published, by fingerprint."""
+    found: dict[str, Mapping[str, Any]] = {}
+
+    def walk(origin: Origin) -> None:
+        if origin.record is not None and origin.fingerprint not in found:
+            found[origin.fingerprint] = origin.record
+            for parent in origin.inputs:
+                walk(parent)
+
+    for layer in published(run):
+        walk(explain(run, layer))
+    return found
+
+
+def _page(path: Path, words: str) -> str:
+    """Link to a page below the notebook's folder; notebook servers reach no other, which is named by its path."""
+    path = path.resolve()
+    if not path.is_relative_to(Path.cwd()):
+        return f"{html.text(words)}: <code>{html.text(path)}</code>"
+    return f"<a href='{html.text(path.relative_to(Path.cwd()).as_posix())}' target='_blank'>{html.text(words)}</a>"
+
+
+def _seconds(seconds: Any) -> str:
+    return f"{seconds:,.1f}"

@@ -1,0 +1,204 @@
+"""The calendar of a paired selection: which acquisitions were chosen, which were not and why, on paper and on screen.
+
+Years are rows and the season, a calendar without 29 February, runs across: acquisitions of one pair stand nearly below
+one another. On paper the height of a mark within its year is its cloud share.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mlc_dask.data.acquisitions import Selection, Surveyed
+from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DAYS = 365
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_STARTS = tuple(season_day(month, 1) for month in range(1, 13))
+
+_INK, _MUTED, _RULE = "#1d2733", "#5a6a7c", "#dde3ea"
+_CHOSEN = "#0b5394"
+_SKY = 0.62
+"""Height of a cloud share of 1, where the rows of two years are 1 apart; what is left holds the numbers."""
+_NUMBER_DAYS = 5.2
+"""Days that a number of two digits takes on paper: closer ones are moved apart."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How the acquisitions left out for one reason are shown: in words, on screen, and on paper."""
+
+    reason: str
+    short: str
+    glyph: str
+    colour: str
+    marker: str
+    fill: str = "full"
+
+
+# Most telling first: where several share a place on screen, the first is shown.
+_LOOKS = (
+    _Look(OUTSCORED, "outscored", "+", "#0f8f6f", "D", "none"),
+    _Look(ALONE, "no partner", "x", "#b0468a", "x"),
+    _Look(PARTIAL, "little area", "/", "#c77700", "o", "left"),
+    _Look(HOPELESS, "metadata", "≈", "#8796a8", "s", "none"),
+    _Look(CLOUDY, "cloud", "~", "#8796a8", "o"),
+    _Look("another reason", "other", "?", "#c0392b", "*"),
+)
+
+
+def _left_out(rows: Iterable[Surveyed]) -> dict[_Look, list[Surveyed]]:
+    """Acquisitions by look, every look in order; a reason that is not in the table is another reason."""
+    by_reason = {look.reason: look for look in _LOOKS}
+    found: dict[_Look, list[Surveyed]] = {look: [] for look in _LOOKS}
+    for s in rows:
+        found[by_reason.get(s.reason, _LOOKS[-1])].append(s)
+    return found
+
+
+def _days(rows: Iterable[Surveyed]) -> npt.NDArray[np.int64]:
+    return np.array([season_day(s.acquisition.time.month, s.acquisition.time.day) for s in rows], np.int64)
+
+
+def _apart(places: npt.NDArray[np.int64], gap: float, last: int) -> npt.NDArray[np.float64]:
+    """Ascending places moved, as little to the left as to the right, until they are `gap` apart within 0..`last`."""
+    gap = min(gap, last / max(1, len(places) - 1))
+    room = gap * np.arange(len(places))
+    late = np.maximum.accumulate(places - room)
+    early = np.minimum.accumulate((places - room)[::-1])[::-1]
+    return np.clip((late + early) / 2, 0, last - room[-1]) + room
+
+
+def calendar_png(selection: Selection) -> bytes:
+    """:func:`calendar_figure` as a PNG."""
+    stream = io.BytesIO()
+    calendar_figure(selection).savefig(stream, format="png", dpi=130)
+    return stream.getvalue()
+
+
+def calendar_figure(selection: Selection) -> Figure:
+    """Draw the calendar of a selection.
+
+    Every acquisition is a mark at its season day, as high above its year's line as it is cloudy. Chosen ones are
+    numbered and joined with their partners in the other years; the others show by shape and colour why they were left
+    out.
+    """
+    from matplotlib.figure import Figure
+
+    years = selection.years
+    floors = {year: -float(i) for i, year in enumerate(years)}
+    figure = Figure(figsize=(11, 1.25 + 1.0 * len(years)), layout="constrained")
+    axis = figure.subplots()
+    _frame(axis, selection, floors)
+    for look, rows in _left_out(s for year in years for s in selection.rejected[year]).items():
+        if rows:
+            edge = 1.2 if look.marker == "x" else 0.9
+            heights = [floors[s.acquisition.time.year] + _SKY * s.weather.cloud for s in rows]
+            axis.plot(_days(rows), heights, look.marker, ms=5, mew=edge, color=look.colour, fillstyle=look.fill,
+                      markerfacecoloralt="white", label=f"{look.reason} ({len(rows)})", clip_on=False)  # fmt: skip
+    _draw_chosen(axis, selection, floors)
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=4, fontsize=9, frameon=False,
+                  labelcolor=_INK)  # fmt: skip
+    return figure
+
+
+def _frame(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
+    """Title, months, years and the scale of the cloud share."""
+    days = np.array([_days(rows) for rows in selection.chosen.values()])
+    spread = f", partners at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 else ""
+    axis.set_title(f"{selection.size} acquisitions a year{spread}", loc="left", color=_INK, weight="bold", pad=10)
+    axis.set_title("height within a year: cloud share", loc="right", fontsize=9, color=_MUTED, pad=10)
+    axis.set_xlim(-2, _DAYS + 1)
+    axis.set_ylim(min(floors.values()) - 0.26, _SKY + 0.08)
+    ends = (*_STARTS[1:], _DAYS)
+    axis.set_xticks([(a + b) / 2 for a, b in zip(_STARTS, ends, strict=True)], _MONTHS)
+    axis.vlines([*_STARTS, _DAYS], *axis.get_ylim(), color=_RULE, lw=0.8, zorder=0)
+    axis.set_yticks([floor + _SKY * 0.6 for floor in floors.values()], [str(year) for year in floors], weight="bold")
+    axis.tick_params(length=0, labelsize=10, labelcolor=_INK)
+    axis.spines[:].set_visible(False)
+    for year, floor in floors.items():
+        count = f"{selection.size} of {selection.size + len(selection.rejected[year])} "
+        axis.text(-2, floor + _SKY * 0.25, count, ha="right", va="center", fontsize=8, color=_MUTED)
+        axis.fill_between([0, _DAYS], floor, floor + _SKY, color="#f3f6f9", lw=0, zorder=-1)
+        axis.hlines(floor, 0, _DAYS, color=_MUTED, lw=0.8, zorder=1)
+        for share in (0.0, 0.5, 1.0):
+            axis.text(_DAYS + 3, floor + _SKY * share, f"{share:.0%}", va="center", fontsize=7.5, color=_MUTED)
+
+
+def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
+    marks = {y: (_days(rows), [floors[y] + _SKY * s.weather.cloud for s in rows])
+             for y, rows in selection.chosen.items()}  # fmt: skip
+    for above, below in pairwise(selection.years):
+        for j in range(selection.size):
+            ends = [(marks[year][0][j], marks[year][1][j]) for year in (above, below)]
+            axis.plot(*zip(*ends, strict=True), color=_CHOSEN, lw=1.0, alpha=0.35, zorder=1.5)
+    for i, (year, (days, heights)) in enumerate(marks.items()):
+        label = f"chosen ({selection.size} a year)" if i == 0 else None
+        axis.vlines(days, floors[year], heights, color=_CHOSEN, lw=2.2, zorder=3)
+        axis.plot(days, heights, "o", ms=8, color=_CHOSEN, mec="white", mew=0.8, zorder=4, label=label)
+        for number, place in enumerate(_apart(days, _NUMBER_DAYS, _DAYS), start=1):
+            axis.text(place, floors[year] - 0.1, str(number), ha="center", va="center", fontsize=8, weight="bold",
+                      color=_CHOSEN, bbox={"color": "white", "pad": 0.6}, zorder=2)  # fmt: skip
+
+
+def calendar_text(selection: Selection, width: int) -> Group:
+    """Lay out the calendar for a terminal of `width` columns, 40 or more; it can be read without colour too.
+
+    Chosen acquisitions show the last digit of their number, the others a glyph that tells why they were left out; the
+    table below explains the glyphs and counts them by year.
+    """
+    margin = max(len(str(year)) for year in selection.years) + 1
+    step = -(-_DAYS // (max(width, 40) - margin))
+    names = _MONTHS if step <= 6 else [name[0] for name in _MONTHS]
+    ruler = [" "] * (_DAYS // step + 3)
+    for start, name in zip(_STARTS, names, strict=True):
+        ruler[start // step : start // step + len(name)] = name
+    lines = [Text.assemble(f"{year}".ljust(margin), *_cells(selection, year, step)) for year in selection.years]
+    for line in lines:
+        line.rstrip()
+    note = f"Digit: last of the pair's number. Column: {step} days, of which the best is shown."
+    return Group(
+        Text(" " * margin + "".join(ruler).rstrip(), "bold"), *lines, Text(note, "dim"), "", _counts(selection)
+    )
+
+
+def _cells(selection: Selection, year: int, step: int) -> Sequence[tuple[str, str]]:
+    """Glyph and style of every column of one year."""
+    columns = -(-_DAYS // step)
+    cells = [(" ", "")] * columns
+    for start in _STARTS:
+        cells[start // step] = ("│", "dim")
+    for look, rows in reversed(_left_out(selection.rejected[year]).items()):
+        for column in _days(rows) // step:
+            cells[column] = (look.glyph, look.colour)
+    places = _apart(_days(selection.chosen[year]) // step, 1, columns - 1).astype(int)
+    for number, column in enumerate(places, start=1):
+        cells[column] = (str(number % 10), "bold")
+    return cells
+
+
+def _counts(selection: Selection) -> Table:
+    """Explain the glyphs in the header and count them by year, without the reasons that nowhere occur."""
+    by_year = {year: _left_out(selection.rejected[year]) for year in selection.years}
+    looks = [look for look in _LOOKS if any(found[look] for found in by_year.values())]
+    table = Table("", box=None)
+    table.add_column(Text("1… chosen", "bold"), justify="right")
+    for look in looks:
+        table.add_column(Text(f"{look.glyph} {look.short}", look.colour), justify="right")
+    for year, found in by_year.items():
+        table.add_row(str(year), str(selection.size), *(str(len(found[look]) or "–") for look in looks))
+    return table

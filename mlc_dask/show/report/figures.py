@@ -1,0 +1,157 @@
+"""Figures of the evidence card as matplotlib figures: what one wants to see of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, YEAR, X, Y
+
+_LONGEST_SIDE = 700
+"""Pixels a side to which a map is thinned for display; nearest, so that no class is made up."""
+
+_NO_DATA_COLOUR = "#ffffff"
+_TRUE_COLOUR = ("B04", "B03", "B02")
+_MIDSUMMER = 195
+
+
+def thinned(raster: xr.DataArray) -> npt.NDArray[Any]:
+    """Every n-th pixel of a raster (…, y, x), small enough to show."""
+    step = max(1, -(-max(raster.sizes[Y], raster.sizes[X]) // _LONGEST_SIDE))
+    return np.asarray(raster.isel({Y: slice(None, None, step), X: slice(None, None, step)}).values)
+
+
+def class_colours(legend: Legend) -> tuple[ListedColormap, BoundaryNorm]:
+    """Colour map and norm over the codes of a legend, no data white."""
+    colours = [legend.colours.get(code, _NO_DATA_COLOUR) for code in range(legend.size)]
+    return ListedColormap(colours), BoundaryNorm(np.arange(-0.5, legend.size), legend.size)
+
+
+def _panels(count: int, columns: int, size: float = 3.4) -> tuple[Figure, list[Any]]:
+    rows = -(-count // columns)
+    figure = Figure(figsize=(size * columns, (size + 0.25) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    return figure, axes[:count]
+
+
+def true_colour(cube: xr.Dataset) -> Figure | None:
+    """Show a clear summer acquisition of every year in true colour; None when the cube lacks a visible band."""
+    if not set(_TRUE_COLOUR) <= set(cube[BAND].values.tolist()):
+        return None
+    years = cube[YEAR].values.tolist()
+    figure, axes = _panels(len(years), len(years))
+    for axis, year in zip(axes, years, strict=True):
+        one = cube.sel({YEAR: year})
+        shown = _clear_and_green(one)
+        dn = thinned(one.reflectance.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)}))
+        axis.imshow(_stretched(dn), interpolation="nearest")
+        axis.set_title(f"{np.datetime_as_string(one.time.values[shown], 'D')}", fontsize=10)
+    return figure
+
+
+def _clear_and_green(one: xr.Dataset) -> int:
+    """Return the position of the acquisition nearest to midsummer among those nearly as clear as the clearest."""
+    usable = one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).values
+    from_summer = np.abs(one.time.dt.dayofyear.values - _MIDSUMMER)
+    return int(np.where(usable >= 0.9 * usable.max(), from_summer, np.inf).argmin())
+
+
+def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+    """Red, green, blue (h, w, 3) 0..1, stretched over the valid pixels less the brightest: clouds and snow."""
+    valid = (dn != 0).all(axis=0)
+    values = dn.astype(np.float64) - DN_OFFSET
+    if not valid.any():
+        return np.ones((*dn.shape[1:], 3))
+    low, high = np.percentile(values[:, valid], (2, 94))
+    rgb = np.clip((values - low) / max(1.0, high - low), 0, 1) ** 0.8
+    rgb[:, ~valid] = 1.0
+    return np.moveaxis(rgb, 0, -1)
+
+
+def map_series(series: Mapping[str, xr.DataArray], legend: Legend) -> Figure:
+    """Show maps (year, y, x) of several series, one row each, with the legend below."""
+    years = next(iter(series.values()))[YEAR].values.tolist()
+    figure, axes = _panels(len(series) * len(years), len(years))
+    colours, norm = class_colours(legend)
+    seen: set[int] = set()
+    titles = [(name, year) for name in series for year in years]
+    for axis, (name, year) in zip(axes, titles, strict=True):
+        codes = thinned(series[name].sel({YEAR: year}))
+        seen |= set(np.unique(codes).tolist())
+        axis.imshow(codes, cmap=colours, norm=norm, interpolation="nearest")
+        axis.set_title(f"{name} {year}", fontsize=10)
+    _class_key(figure, legend, seen)
+    return figure
+
+
+def one_map(labels: xr.DataArray, legend: Legend, title: str) -> Figure:
+    """Show one map (y, x) with its legend."""
+    return map_series({title: labels.expand_dims({YEAR: [""]})}, legend)
+
+
+def _class_key(figure: Figure, legend: Legend, codes: set[int]) -> None:
+    handles = [Patch(facecolor=legend.colours[c], edgecolor="0.4", label=legend.names[c]) for c in sorted(codes - {0})]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+
+
+def change_counts(counts: Mapping[str, xr.DataArray], years: int) -> Figure:
+    """Show the number of class changes per pixel (Fig. 2 of the paper), one panel a series."""
+    figure, axes = _panels(len(counts), len(counts), 4.0)
+    colours = mpl.colormaps["YlOrRd"].resampled(years)
+    shown: Any = None
+    for axis, (name, count) in zip(axes, counts.items(), strict=True):
+        values = thinned(count)
+        shown = axis.imshow(values, cmap=colours, vmin=-0.5, vmax=years - 0.5, interpolation="nearest")
+        axis.set_title(f"{name}: {100 * (values > 0).mean():.1f} % of pixels change", fontsize=10)
+    figure.colorbar(shown, ax=axes, ticks=range(years), label="changes of class", shrink=0.7)
+    return figure
+
+
+def recall_by_size(summary: pd.DataFrame) -> Figure | None:
+    """Recall of the true changes by their size, one line a series; None without a truth."""
+    rows = summary[(summary.metric == "change_recall") & (summary.scope != "overall")]
+    if rows.empty:
+        return None
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for (model, filtered), own in rows.groupby(["model", "filtered"], sort=False):
+        label = f"{str(model).replace('_', '-')}{', filtered' if filtered else ''}"
+        axis.plot(own["scope"].to_numpy(), own["value"].to_numpy(), "--" if filtered else "-", marker="o", label=label)
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("size of the true change")
+    axis.set_ylabel("share of its pixels found")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
+    """Training and validation loss by epoch, one panel a model."""
+    histories = {name: rows for name, rows in histories.items() if rows}
+    if not histories:
+        return None
+    figure = Figure(figsize=(3.2 * len(histories), 2.8), layout="constrained")
+    axes = figure.subplots(1, len(histories), squeeze=False, sharey=True)[0]
+    for axis, (name, rows) in zip(axes, histories.items(), strict=True):
+        epochs = [r["epoch"] for r in rows]
+        axis.plot(epochs, [r["train_loss"] for r in rows], label="training")
+        axis.plot(epochs, [r["validation_loss"] for r in rows], label="validation")
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("epoch")
+    axes[0].set_ylabel("cross-entropy")
+    axes[0].legend(fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,139 @@
+"""The page itself: figures as embedded PNGs and tables, rendered into one HTML file without outside references.
+
+matplotlib takes a second to import: this room does so where it draws.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pandas as pd
+import xarray as xr
+
+from mlc_dask.data.acquisitions import Selection
+from mlc_dask.data.legend import Legend
+from mlc_dask.show.report.calendar import calendar_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FILTERED = "_filtered"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the page shows.
+
+    `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
+    each; `clusters` the rows of the annual training set; `facts` name and value of whatever says where this came from.
+    """
+
+    title: str
+    maps: xr.Dataset
+    cube: xr.Dataset
+    product: xr.DataArray
+    legend: Legend
+    agreement: pd.DataFrame
+    summary: pd.DataFrame
+    histories: Mapping[str, Sequence[Mapping[str, Any]]]
+    notes: Sequence[str]
+    clusters: Sequence[Mapping[str, Any]]
+    selection: Selection
+    facts: Mapping[str, str]
+    rule: str
+
+
+def write_report(evidence: Evidence, path: Path) -> None:
+    """Write the evidence card as one HTML file."""
+    from mlc_dask.show.report import figures
+
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("mlc_dask.show.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template("page.html.jinja")
+    maps, legend = evidence.maps, evidence.legend
+    series = {n: maps[n] for n in ("multi_year_filtered", "single_year_filtered", "multi_year", "single_year")}
+    shown = {
+        "true_colour": figures.true_colour(evidence.cube),
+        "product": figures.one_map(evidence.product, legend, "old map"),
+        "final": figures.map_series({_words(n): m for n, m in list(series.items())[:2]}, legend),
+        "unfiltered": figures.map_series(
+            {_words(n): maps[n] for n in ("multi_year", "single_year", "preliminary")}, legend
+        ),
+        "changes": figures.change_counts(
+            {"multi-year": maps.change_count, "single-year": maps.change_count_single_year}, maps.sizes["year"]
+        ),
+        "recall": figures.recall_by_size(evidence.summary),
+        "curves": figures.training_curves(evidence.histories),
+        "calendar": calendar_figure(evidence.selection),
+    }
+    page = template.render(
+        evidence=evidence,
+        figures={name: _embedded(figure) for name, figure in shown.items() if figure is not None},
+        key_table=_html(key_figures(evidence.summary)),
+        table_one=_html(table_one(evidence.agreement)),
+        clusters=_html(_ambiguous(evidence.clusters)),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row a series: what decides between them, agreement beside accuracy and the recall of true changes."""
+    wanted = {
+        "agreement": "agreement",
+        "kappa": "kappa",
+        "flicker_share": "flicker",
+        "accuracy": "accuracy",
+        "macro_f1": "macro-F1",
+        "change_recall": "change recall",
+        "change_precision": "change precision",
+    }
+    rows = summary[summary.metric.isin(list(wanted))]
+    by_year = rows[(rows.scope == "overall") | rows.metric.isin(["agreement", "kappa"])]
+    table = by_year.pivot_table(index=["model", "filtered"], columns="metric", values="value", sort=False)
+    named = table[[m for m in wanted if m in table]].rename(columns=wanted).rename_axis(columns=None)
+    maps = [_words(f"{model}{_FILTERED if filtered else ''}") for model, filtered in table.index]
+    return named.assign(maps=maps).set_index("maps").reset_index()
+
+
+def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
+    """Agreement by class and pair of years, models side by side, after filtering: the paper's Table 1."""
+    rows = agreement[agreement.filtered & (agreement["pair"] != "all")]
+    table = rows.pivot_table(index="class", columns=["model", "pair"], values="agreement", sort=False)
+    table.columns = pd.Index([f"{_words(column[0])} {column[1]}" for column in table.columns.tolist()])
+    order = sorted(table.index, key=lambda name: name == "overall")
+    return table.loc[order].reset_index()
+
+
+def _ambiguous(clusters: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    rows = [c for c in clusters if c["ambiguous"]]
+    return pd.DataFrame(
+        {
+            "year": [c["year"] for c in rows],
+            "class": [c["class"] for c in rows],
+            "cluster sizes": [", ".join(map(str, c["sizes"])) for c in rows],
+            "silhouette": [c["silhouette"] for c in rows],
+        }
+    )
+
+
+def _html(table: pd.DataFrame) -> str:
+    if table.empty:
+        return ""
+    return str(table.to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.3f}"))
+
+
+def _words(name: str) -> str:
+    filtered = name.endswith(_FILTERED)
+    return name.removesuffix(_FILTERED).replace("_", "-") + (", filtered" if filtered else "")
+
+
+def _embedded(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,0 +1,56 @@
+"""Quicklooks: one acquisition as a small picture, stretched alike so that acquisitions can be compared."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.data.schema import OFFSET, SCALE
+from mlc_dask.data.sensors import SENTINEL2
+
+_COLOURS = (("red", "green", "blue"), ("nir", "red", "green"), ("swir1", "nir", "red"))
+"""Spectral roles shown as red, green and blue: true colour, else the usual false colours."""
+_BRIGHTEST = {"red": 0.25, "green": 0.25, "blue": 0.25, "nir": 0.5, "swir1": 0.5}
+"""Reflectance shown at full brightness: vegetation is four times brighter in the near infrared."""
+_GAMMA = 0.7
+_VEILED = 0.45
+"""Brightness that is left of pixels which are not usable."""
+
+
+def quicklook_png(
+    dn: npt.NDArray[np.uint16], bands: Sequence[str], usable: npt.NDArray[np.bool_] | None = None
+) -> bytes:
+    """Draw one acquisition.
+
+    Parameters
+    ----------
+    dn
+        (B, h, w) uint16 in the cube's convention; pixels without data in a shown band are transparent.
+    bands
+        Names of the bands. True colour where they allow it, else false colour, else the first band in grey.
+    usable
+        (h, w) bool; the others are shown as through a magenta veil.
+
+    Returns
+    -------
+    A PNG of h × w pixels.
+    """
+    from matplotlib.image import imsave
+
+    roles = SENTINEL2.positions(bands)
+    shown = next((c for c in _COLOURS if set(c) <= roles.keys()), None)
+    planes = [roles[r] for r in shown] if shown else [0, 0, 0]
+    tops = np.array([_BRIGHTEST[r] for r in shown] if shown else [0.5] * 3)
+    chosen = dn[planes]
+    bright = np.clip((chosen * SCALE + OFFSET) / tops[:, None, None], 0, 1) ** _GAMMA
+    if usable is not None:
+        veil = np.array([1.0, 0.0, 1.0])[:, None, None] * (1 - _VEILED) * 0.5
+        bright = np.where(usable, bright, bright * _VEILED + veil)
+    picture: npt.NDArray[Any] = np.concatenate([bright, (chosen != 0).all(axis=0)[None]])
+    file = io.BytesIO()
+    imsave(file, np.moveaxis(picture, 0, -1), format="png")
+    return file.getvalue()

@@ -1,0 +1,196 @@
+"""What is looked at: the layers of a finished run, the old map, and the cube, each with its colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from rasterio.crs import CRS
+from rasterio.warp import transform_bounds
+from rio_tiler.colormap import cmap
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import YEAR, legend_of
+from mlc_dask.io.cubes import CHUNK, open_cube
+from mlc_dask.io.maps import open_stored_product
+from mlc_dask.io.published import open_maps, places_of
+from mlc_dask.runs.artifacts import read_current
+from mlc_dask.runs.records import artifact_folder, explain
+from mlc_dask.storage.durable import MANIFEST, sha256
+
+EDGE = 512
+"""Edge of a map tile in pixels: large, since what a tile costs is hardly its pixels."""
+
+Colour = tuple[int, int, int, int]
+"""Red, green, blue and alpha, 0..255."""
+
+OLD_MAP = "product"
+_CONFIDENCE = "confidence"
+_COUNTS = {
+    "change_count": "changes, multi-year",
+    "change_count_single_year": "changes, single-year",
+}
+_SERIES = ("multi_year_filtered", "multi_year", "single_year_filtered", "single_year", "preliminary")
+_UNSHOWN = ("valid_count",)
+_NO_CHANGE: Colour = (238, 238, 234, 255)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One map that can be shown: its colour by value, and whether there is one a year.
+
+    `classed` layers hold codes of the legend; the values of the others are shown as a ramp in `unit`.
+    """
+
+    name: str
+    title: str
+    yearly: bool
+    classed: bool
+    colours: dict[int, Colour]
+    unit: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A finished run of one place, opened lazily."""
+
+    name: str
+    folder: Path
+    maps: xr.Dataset
+
+    @cached_property
+    def legend(self) -> Legend:
+        """Legend of the maps."""
+        return legend_of(self.maps)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Lattice of the maps."""
+        return Grid.of_raster(self.maps)
+
+    @cached_property
+    def years(self) -> list[int]:
+        """Years of the maps."""
+        return [int(year) for year in self.maps[YEAR].values] if YEAR in self.maps.coords else []
+
+    @cached_property
+    def layers(self) -> dict[str, Layer]:
+        """Layers by name, the best first."""
+        names = sorted((str(n) for n in self.maps.data_vars if n not in _UNSHOWN), key=_rank)
+        found = [self._layer(name) for name in names]
+        if self.old_map is not None:
+            found.append(Layer(OLD_MAP, "old map", False, True, self._class_colours))
+        return {layer.name: layer for layer in found}
+
+    def _layer(self, name: str) -> Layer:
+        yearly = YEAR in self.maps[name].dims
+        if name == _CONFIDENCE:
+            return Layer(name, _CONFIDENCE, yearly, False, _ramp(100, "viridis", first=1), "%")
+        if name in _COUNTS:
+            colours = {0: _NO_CHANGE} | _ramp(max(1, len(self.years) - 1), "ylorrd", first=110)
+            return Layer(name, _COUNTS[name], yearly, False, colours, "changes")
+        return Layer(name, in_words(name), yearly, True, self._class_colours)
+
+    @cached_property
+    def _class_colours(self) -> dict[int, Colour]:
+        return {code: _rgba(colour) for code, colour in self.legend.colours.items()}
+
+    def plane(self, name: str, year: int | None) -> xr.DataArray:
+        """One lazy map (y, x) uint8; the year of layers that have none is ignored."""
+        if name == OLD_MAP:
+            assert self.old_map is not None
+            return self.old_map
+        layer = self.maps[name]
+        return (layer.sel({YEAR: year}) if YEAR in layer.dims else layer).drop_vars(YEAR, errors="ignore")
+
+    @cached_property
+    def old_map(self) -> xr.DataArray | None:
+        """The old map (y, x) that the run learned from, None where it is not kept."""
+        try:
+            origins = explain(self.folder, "report").inputs
+            (product,) = (o for o in origins if o.name == OLD_MAP)
+            old = open_stored_product(artifact_folder(self.folder, OLD_MAP, product.fingerprint))
+        except (InputError, ValueError):
+            return None
+        return old.drop_vars("quota")
+
+    @cached_property
+    def cube(self) -> xr.Dataset | None:
+        """The cube of the run in blocks as small as its chunks; None where it was deleted or damaged."""
+        try:
+            return open_cube(read_current(self.folder)["cube"].folder, patch=CHUNK)
+        except (InputError, KeyError):
+            return None
+
+    @cached_property
+    def stamp(self) -> str:
+        """Identity of what is shown, so that a browser never mixes two runs."""
+        found = next(p for name in ("CURRENT.json", MANIFEST) if (p := self.folder / name).exists())
+        return sha256(found.read_bytes())[:12]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the page must know to draw itself, as JSON."""
+        grid = self.grid
+        west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+        unit, _ = CRS.from_wkt(grid.crs).units_factor
+        ordered = sorted(self.legend.classes, key=lambda c: c.code)
+        return {
+            "name": self.name,
+            "grid": f"{grid.height} × {grid.width} pixels ({grid.pixel:g} {unit}), {grid.crs_name}",
+            "tile": EDGE,
+            "years": self.years,
+            "bounds": [[south, west], [north, east]],
+            "stamp": self.stamp,
+            "classes": [{"code": c.code, "name": c.name, "colour": c.colour} for c in ordered],
+            "layers": [_described(layer) for layer in self.layers.values()],
+        }
+
+
+def open_places(output: Path) -> dict[str, Place]:
+    """Open the places of an output by name: the tiles of a run of several, else the only one.
+
+    Raises
+    ------
+    InputError
+        When `output` holds no finished run (see :func:`mlc_dask.open_maps`).
+    """
+    if not output.is_dir():
+        raise InputError(f"{output} is no folder; give the output folder of a finished run")
+    named = {tile or output.resolve().name or "maps": folder.resolve() for tile, folder in places_of(output).items()}
+    return {name: Place(name, folder, open_maps(folder)) for name, folder in named.items()}
+
+
+def in_words(name: str) -> str:
+    """Return the name of a series of maps as people say it."""
+    return name.replace("_filtered", ", filtered").replace("_", "-")
+
+
+def _rank(name: str) -> int:
+    order = (*_SERIES, OLD_MAP, _CONFIDENCE, *_COUNTS)
+    return order.index(name) if name in order else -1
+
+
+def _rgba(colour: str) -> Colour:
+    red, green, blue = bytes.fromhex(colour.lstrip("#"))
+    return red, green, blue, 255
+
+
+def _ramp(highest: int, name: str, first: int) -> dict[int, Colour]:
+    """Colours of 1..highest: those of a colour map from position `first` to its end."""
+    table: dict[int, Colour] = dict(cmap.get(name))  # type: ignore[arg-type]  # not one of intervals
+    steps = max(1, highest - 1)
+    return {value: table[first + (255 - first) * (value - 1) // steps] for value in range(1, highest + 1)}
+
+
+def _described(layer: Layer) -> dict[str, Any]:
+    described = {"name": layer.name, "title": layer.title, "yearly": layer.yearly, "classed": layer.classed}
+    if layer.classed:
+        return described
+    step = max(1, len(layer.colours) // 10)
+    stops = [{"value": v, "colour": f"#{bytes(c[:3]).hex()}"} for v, c in layer.colours.items() if v % step == 0]
+    return described | {"unit": layer.unit, "stops": stops}

@@ -1,0 +1,261 @@
+"""Drawing training pixels from label maps and gathering their series: what both training sets are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask import lazy
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import SAMPLE, YEAR, X, Y, days_of
+from mlc_dask.kernels.gaps import count_valid, fill
+from mlc_dask.kernels.sampling.allocation import allocate
+from mlc_dask.kernels.sampling.candidates import Candidates, candidates, merge
+from mlc_dask.kernels.sampling.priority import priority
+
+Array = npt.NDArray[Any]
+
+Method = Literal["interpolate", "keep"]
+
+TRAINING, VALIDATION = 0, 1
+ANNUAL, UNCHANGED = 1, 2
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """How gaps are treated (METHOD section 3).
+
+    `method` is ``interpolate`` (linear in time, ends held) or ``keep`` (observations as they are, clouds included);
+    a pixel with fewer than `min_valid` usable dates in a year gets no label in that year.
+    """
+
+    method: Method = "interpolate"
+    min_valid: int = 5
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What one reduction over a label map brings home: pixels per code (256,), and the candidates of every code."""
+
+    counts: npt.NDArray[np.int64]
+    candidates: Candidates
+
+    def combine(self, other: Pool, limit: Array) -> Pool:
+        """Pool of two sets of blocks; associative and commutative."""
+        return Pool(self.counts + other.counts, merge(self.candidates, other.candidates, limit))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Chosen pixels of one year and split: legend codes (n,) and global pixel ids (n,), sorted by id."""
+
+    year: int
+    split: int
+    label: npt.NDArray[np.uint8]
+    id: npt.NDArray[np.uint64]
+
+
+def eligible(labels: xr.DataArray, cube: xr.Dataset, year: int, gaps: Gaps) -> xr.DataArray:
+    """Labels (y, x) where the year has enough usable dates, else 0."""
+    usable = cube.usable.sel({YEAR: year}, drop=True)
+    return lazy.map_pixels(
+        _where_enough, labels, usable, layers=("label",), name=f"eligible-{year}", parameter=gaps.min_valid
+    )["label"]
+
+
+def _where_enough(labels: Array, usable: Array, least: int) -> Array:
+    enough = count_valid(usable.reshape(len(usable), -1)).reshape(labels.shape) >= least
+    found: Array = (labels * enough).astype(np.uint8)
+    return found[None]
+
+
+def pool(
+    labels: xr.DataArray, quota: xr.DataArray, *, seed: int, stream: str, limit: int, keep: Any = None, name: str
+) -> Any:
+    """Lazy :class:`Pool` of a label map (y, x): the `limit` lowest-priority pixels of every code.
+
+    `quota` (y, x) uint8 is the percentage of a pixel's product code that may be drawn; `keep`, when given, is a
+    function of a block's global (rows, columns) that says which pixels belong to the split.
+    """
+    most = np.full(256, limit, np.int64)
+
+    def chunk(codes: Array, percent: Array, *, block: lazy.Block) -> Pool:
+        ids = block.pixel_ids(codes.shape)
+        wanted = _thinned(ids, percent, seed)
+        if keep is not None:
+            rows, columns = np.divmod(ids, np.uint64(block.width))
+            wanted &= keep(rows.astype(np.int64), columns.astype(np.int64))
+        kept = np.where(wanted, codes, 0).astype(np.uint8)
+        counts = np.bincount(kept.ravel(), minlength=256)
+        counts[0] = 0
+        return Pool(counts, candidates(kept, ids, priority(seed, stream, ids), most))
+
+    return lazy.reduce_blocks(chunk, lambda a, b: a.combine(b, most), labels, quota, name=name)
+
+
+def _thinned(ids: Array, percent: Array, seed: int) -> Array:
+    """Which pixels their code's quota lets through: a fixed pseudo-random share of them."""
+    share: Array = (priority(seed, "quota", ids) % np.uint64(100)) < percent
+    return share
+
+
+def choose(found: Pool, *, size: int, priors: Array, minimum: int, year: int, split: int) -> Drawn:
+    """Stratified sample of a pool: `size` pixels with the priors (256,) of the old map and a floor per class."""
+    wanted = allocate(found.counts, size, priors, minimum)
+    label, place = found.candidates.label, found.candidates.id
+    picked = np.concatenate([_lowest(found.candidates, code, n) for code, n in enumerate(wanted)])
+    picked = picked[np.argsort(place[picked], kind="stable")]
+    return Drawn(year, split, label[picked], place[picked])
+
+
+def _lowest(found: Candidates, code: int, number: int) -> npt.NDArray[np.intp]:
+    own = np.flatnonzero(found.label == code)
+    return own[np.lexsort((found.id[own], found.priority[own]))[:number]]
+
+
+def class_counts(labels: xr.DataArray, name: str) -> npt.NDArray[np.int64]:
+    """Pixels per code (256,) of a label map, 0 for no data."""
+
+    def chunk(codes: Array, *, block: lazy.Block) -> npt.NDArray[np.int64]:
+        return np.bincount(codes.ravel(), minlength=256)
+
+    counts: npt.NDArray[np.int64] = lazy.compute(lazy.reduce_blocks(chunk, lambda a, b: a + b, labels, name=name))
+    counts[0] = 0
+    return counts
+
+
+def series(cube: xr.Dataset, year: int, ids: Array) -> tuple[xr.DataArray, xr.DataArray]:
+    """Lazy series of pixels `ids` (n,): DN (sample, acquisition, band) uint16, usable (sample, acquisition) bool."""
+    rows, columns = np.divmod(ids.astype(np.int64), cube.sizes[X])
+    one = cube.sel({YEAR: year}, drop=True)
+    return (
+        lazy.gather_pixels(one.reflectance, rows, columns, dim=SAMPLE),
+        lazy.gather_pixels(one.usable, rows, columns, dim=SAMPLE),
+    )
+
+
+def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps, legend: Legend) -> xr.Dataset:
+    """Gather samples of all years with their series and provenance.
+
+    Returns
+    -------
+    Dataset along ``sample``: ``dn`` (sample, acquisition, band) uint16 as observed, ``usable`` (sample, acquisition)
+    bool, ``label`` uint8, ``split`` uint8 (0 training, 1 validation), ``cluster`` uint8 (1 + its cluster, 0 none),
+    ``source`` uint8 (1 annual set, 2 unchanged area), ``year``, ``row``, ``column``, ``y_position``, ``x_position``;
+    ``days``
+    (year_of_days, acquisition) in the attributes as nested lists.
+    """
+    kept = [d for d in drawn if len(d.id)]
+    if not kept:
+        raise InputError("no pixel can become a sample; lower min_valid, or check that product and cube overlap")
+    gathered = lazy.compute([series(cube, d.year, d.id) for d in kept])
+    ids = np.concatenate([d.id for d in kept]).astype(np.int64)
+    rows, columns = np.divmod(ids, cube.sizes[X])
+
+    def column(value: Any, dtype: Any) -> tuple[str, Array]:
+        return SAMPLE, np.concatenate([np.full(len(d.id), value(d), dtype) for d in kept])
+
+    return xr.Dataset(
+        {
+            "dn": _joined([dn for dn, _ in gathered]),
+            "usable": _joined([usable for _, usable in gathered]),
+            "label": (SAMPLE, np.concatenate([d.label for d in kept])),
+            "split": column(lambda d: d.split, np.uint8),
+            "cluster": column(lambda _: 0, np.uint8),
+            "source": column(lambda _: source, np.uint8),
+            "year": column(lambda d: d.year, np.int64),
+            "row": (SAMPLE, rows),
+            "column": (SAMPLE, columns),
+            "y_position": (SAMPLE, cube[Y].values[rows]),
+            "x_position": (SAMPLE, cube[X].values[columns]),
+        },
+        attrs={
+            "legend": legend.to_dict(),
+            "gaps": gaps.method,
+            "min_valid": gaps.min_valid,
+            "days": {str(y): days_of(cube, y).tolist() for y in cube[YEAR].values.tolist()},
+        },
+    ).drop_vars("spatial_ref", errors="ignore")
+
+
+def pooled(*samples: xr.Dataset, tiles: Sequence[str]) -> xr.Dataset:
+    """Join the samples of several tiles into one set.
+
+    Every tile was observed on days of its own, so that gaps are filled before the series meet; ``days`` are means.
+
+    Returns
+    -------
+    Samples as of :func:`collect`, besides ``tile`` (sample,) uint16, their position in the attribute ``tiles``.
+
+    Raises
+    ------
+    InputError
+        If the tiles differ in bands, acquisitions a year or legend: no one model can learn from both.
+    """
+    first, name = samples[0], tiles[0]
+    for other, own in zip(samples[1:], tiles[1:], strict=True):
+        for what, a, b in (
+            ("bands", first.band.values.tolist(), other.band.values.tolist()),
+            ("acquisitions a year", first.sizes["acquisition"], other.sizes["acquisition"]),
+            ("the legend", first.attrs["legend"], other.attrs["legend"]),
+        ):
+            if a != b:
+                raise InputError(
+                    f"tiles {name} and {own} differ in {what}: {a} and {b}; choose alike, or map them apart"
+                )
+    parts = [
+        _filled_set(s).assign(tile=(SAMPLE, np.full(s.sizes[SAMPLE], i, np.uint16))) for i, s in enumerate(samples)
+    ]
+    joined = xr.concat(parts, SAMPLE, coords="minimal", compat="override", combine_attrs="drop")
+    years = sorted({year for s in samples for year in s.attrs["days"]})
+    days = {y: np.mean([s.attrs["days"][y] for s in samples if y in s.attrs["days"]], axis=0).tolist() for y in years}
+    notes = [f"{tile}: {note}" for tile, s in zip(tiles, samples, strict=True) for note in s.attrs["notes"]]
+    common = {key: first.attrs[key] for key in ("legend", "gaps", "min_valid")}
+    return joined.assign_attrs(common | {"days": days, "notes": notes, "tiles": list(tiles)})
+
+
+def _filled_set(samples: xr.Dataset) -> xr.Dataset:
+    """Return samples whose series have no gaps any more."""
+    dn, usable, method = samples.dn.values.copy(), samples.usable.values, samples.attrs["gaps"]
+    for year, days in samples.attrs["days"].items():
+        at = np.flatnonzero(samples.year.values == int(year))
+        dn[at] = filled(dn[at], usable[at], np.asarray(days), method)
+    return samples.assign(dn=(samples.dn.dims, dn), usable=(samples.usable.dims, np.ones_like(usable)))
+
+
+def _joined(parts: Sequence[xr.DataArray]) -> xr.DataArray:
+    return xr.concat(parts, SAMPLE, coords="minimal", compat="override")
+
+
+def filled(dn: Array, usable: Array, days: Array, method: Method) -> npt.NDArray[np.uint16]:
+    """Gap-free series (n, T, B) uint16 of samples (n, T, B) with usable dates (n, T)."""
+    return fill(dn.transpose(1, 2, 0), usable.T, days, method).transpose(2, 0, 1)
+
+
+def priors_of(counts: Array) -> npt.NDArray[np.float64]:
+    """Class shares (256,) of the old map."""
+    shares: npt.NDArray[np.float64] = counts / max(1, counts.sum())
+    return shares
+
+
+def shortfalls(found: Mapping[int, Pool], legend: Legend, present: Sequence[int], least: int, where: str) -> list[str]:
+    """Note the classes of the old map that a year has no or hardly any pixels for."""
+    notes = []
+    for year, own in found.items():
+        for code in present:
+            n = int(own.counts[code])
+            if n < least:
+                much = f"only {n} pixels" if n else "no pixel"
+                notes.append(f"{year}: class {legend.names[code]} has {much} {where}")
+    return notes
+
+
+def with_clusters(samples: xr.Dataset, cluster: Array) -> xr.Dataset:
+    """Return samples whose rows know their cluster."""
+    return samples.assign(cluster=(SAMPLE, cluster.astype(np.uint8)))
