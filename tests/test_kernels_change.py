@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mlc_dask.data.errors import InputError
-from mlc_dask.kernels.change import SIZE_EDGES, change_count, change_objects, detection, flicker, size_bins, sustained
+from mlc_dask.kernels.change import SIZE_EDGES, change_count, change_objects, flicker, size_bins, sustained
+from mlc_dask.kernels.detection import detection, tally_change
 from mlc_dask.kernels.majority import majority
 
 series = hnp.arrays(
@@ -114,6 +115,52 @@ def test_detection_equals_a_loop_over_objects(truth, seed):
     ):
         for x, y in zip(got, expected, strict=True):
             np.testing.assert_allclose(x, y)
+
+
+@st.composite
+def cut_rasters(draw):
+    """Truth and maps of large areas, cuts into blocks, and an order in which the blocks arrive."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (draw(st.integers(1, 3)), *draw(st.tuples(st.integers(1, 24), st.integers(1, 24))))
+    classes = draw(st.sampled_from([(0, 1, 2), (1, 2), (1, 1, 1, 2)]))
+    truth = rng.choice(np.array(classes, np.uint8), shape)
+    maps = np.where(rng.random(shape) < 0.7, truth, rng.choice(np.array(classes, np.uint8), shape))
+    cuts = [sorted({0, n, *draw(st.sets(st.integers(1, max(1, n - 1)), max_size=5))}) for n in shape[1:]]
+    cuts = [[c for c in own if c <= n] for own, n in zip(cuts, shape[1:], strict=True)]
+    blocks = [(*rows, *columns) for rows in pairwise(cuts[0]) for columns in pairwise(cuts[1])]
+    return truth, maps, draw(st.permutations(blocks)), rng
+
+
+@settings(max_examples=150, deadline=None)
+@given(cut_rasters())
+def test_objects_across_blocks_are_counted_as_in_one_array(rasters):
+    truth, maps, blocks, rng = rasters
+    edges = (1, 2, 4, 16, 64)
+    parts = [
+        tally_change(
+            truth[:, top:bottom, left:right], maps[:, top:bottom, left:right],
+            row=top, column=left, width=truth.shape[2], edges=edges,
+        )
+        for top, bottom, left, right in blocks
+    ]  # fmt: skip
+    while len(parts) > 1:
+        parts.append(parts.pop(rng.integers(len(parts))) + parts.pop(rng.integers(len(parts))))
+    found, whole = parts[0].detection(), detection(truth, maps, edges)
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
+
+
+def test_an_area_that_is_complete_waits_for_nothing():
+    truth = np.ones((2, 40, 40), np.uint8)
+    truth[1, 10:14, 18:22] = 2
+    left, right = (
+        tally_change(truth[:, :, at], truth[:, :, at], row=0, column=at.start, width=40)
+        for at in (slice(0, 20), slice(20, 40))
+    )
+    assert left.true.waiting.tolist() == right.true.waiting.tolist() == [[8], [8], [8]]
+    both = left + right
+    assert both.true.waiting.size == both.true.border.size == 0
+    assert both.true.closed[:, 1].tolist() == [1, 16, 16]
 
 
 def planted(sides):

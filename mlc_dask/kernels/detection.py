@@ -1,0 +1,221 @@
+"""How much of true change the maps show, by the size of the changed area (METHOD section 9).
+
+An area may cross any number of blocks. Each block labels its own areas; areas that touch no border of the block are
+counted at once, the others wait for the block beyond the border. Joining parts of a raster is associative and
+commutative and works on whole numbers, so the result does not depend on the blocks, and memory grows with the borders
+of the blocks, not with the raster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import NO_DATA
+from mlc_dask.kernels.change import SIZE_EDGES, ChangeObjects, change_objects, size_bins
+
+_Map = npt.NDArray[np.uint8]
+_Mask = npt.NDArray[np.bool_]
+_Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """How much true change the maps show, and how much of what they show is true, by size bin (lower `edges`).
+
+    Attributes
+    ----------
+    objects, recall_by_size
+        Per bin: true objects (int64), and the share of their pixels that the maps change in the same pair of years.
+    shown, precision_by_size
+        Per bin: objects that the maps show (int64, by their own size), and the share of their pixels truly changed.
+    recall, precision
+        The same shares over all sizes; NaN, like the others, where there is nothing to judge.
+    """
+
+    edges: tuple[int, ...]
+    objects: _Ints
+    recall_by_size: _Floats
+    shown: _Ints
+    precision_by_size: _Floats
+    recall: float
+    precision: float
+
+
+@dataclass(frozen=True, eq=False)
+class Areas:
+    """Areas of change in a part of the raster.
+
+    Attributes
+    ----------
+    edges
+        Ascending lower edges of the size bins in pixels.
+    closed
+        (3, bins) int64, of the complete areas: areas, judged pixels, and judged pixels that the other side changes too.
+    waiting
+        (3, n) int64, of each area that may continue outside the part: pixels, judged pixels, and those changed in both.
+    border, owner
+        (m,) int64: the numbers, ascending, of the pixel edges where an area may continue, and the index of that area.
+    """
+
+    edges: tuple[int, ...]
+    closed: _Ints
+    waiting: _Ints
+    border: _Ints
+    owner: _Ints
+
+    @classmethod
+    def settled(cls, edges: tuple[int, ...], closed: _Ints, areas: _Ints, border: _Ints, owner: _Ints) -> Areas:
+        """Count the `areas` (3, n) that no border edge belongs to; only the others wait."""
+        waits = np.zeros(areas.shape[1], np.bool_)
+        waits[owner] = True
+        index = np.cumsum(waits) - 1
+        return cls(edges, closed + _by_size(areas[:, ~waits], edges), areas[:, waits], border, index[owner])
+
+    def __add__(self, other: Areas) -> Areas:
+        """Join two parts that do not overlap: areas on both sides of one pixel edge are one area."""
+        areas = np.concatenate([self.waiting, other.waiting], axis=1)
+        border = np.concatenate([self.border, other.border])
+        owner = np.concatenate([self.owner, other.owner + self.waiting.shape[1]])
+        order = np.argsort(border, kind="stable")
+        border, owner = border[order], owner[order]
+        met = border[1:] == border[:-1]
+        alone = np.ones(len(border), np.bool_)
+        alone[1:] &= ~met
+        alone[:-1] &= ~met
+        links = (np.ones(met.sum(), np.int8), (owner[:-1][met], owner[1:][met]))
+        count, area = connected_components(coo_array(links, (areas.shape[1],) * 2), directed=False)
+        joined = np.zeros((3, count), np.int64)
+        np.add.at(joined, (slice(None), area), areas)
+        return Areas.settled(self.edges, self.closed + other.closed, joined, border[alone], area[owner[alone]])
+
+    def shares(self) -> tuple[_Ints, _Floats, float]:
+        """Areas per size bin, and the share of their judged pixels changed in both, per bin and overall."""
+        areas, pixels, hits = self.closed + _by_size(self.waiting, self.edges)
+        by_size = np.divide(hits, pixels, out=np.full(len(self.edges), np.nan), where=pixels > 0)
+        return areas, by_size, float(hits.sum() / pixels.sum()) if pixels.sum() else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class ChangeTally:
+    """Areas of true change, and of the change that the maps show, in a part of the raster; parts add up."""
+
+    true: Areas
+    shown: Areas
+
+    def __add__(self, other: ChangeTally) -> ChangeTally:
+        return ChangeTally(self.true + other.true, self.shown + other.shown)
+
+    def detection(self) -> Detection:
+        """Judge the raster, whose parts have all been added."""
+        objects, recall_by_size, recall = self.true.shares()
+        shown, precision_by_size, precision = self.shown.shares()
+        return Detection(self.true.edges, objects, recall_by_size, shown, precision_by_size, recall, precision)
+
+
+def tally_change(
+    truth: _Map,
+    maps: _Map,
+    *,
+    row: int,
+    column: int,
+    width: int,
+    edges: tuple[int, ...] = SIZE_EDGES,
+) -> ChangeTally:
+    """Compare the change in a block of `maps` with the true change.
+
+    Parameters
+    ----------
+    truth, maps
+        (k, h, w) uint8 class codes, 0 = no data, of the block whose first pixel is at (`row`, `column`).
+    width
+        Pixels in a row of the whole raster.
+    edges
+        Ascending lower edges of the size bins in pixels, the first at most 1, so that every object has a bin.
+
+    Returns
+    -------
+    ChangeTally
+        Add those of all blocks and call :meth:`ChangeTally.detection`.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or the edges are not as said.
+    """
+    if truth.shape != maps.shape:
+        raise InputError(f"truth {truth.shape} and maps {maps.shape} differ in shape; use the same years and grid")
+    if not edges or edges[0] > 1 or list(edges) != sorted(set(edges)):
+        raise InputError(f"size edges {edges} must ascend and begin at 1 or less; e.g. {SIZE_EDGES}")
+    true, shown = _none(edges), _none(edges)
+    borders = _border_edges(row, column, truth.shape[1:], width)
+    for pair in range(len(truth) - 1):
+        years = slice(pair, pair + 2)
+        a, b = change_objects(truth[years]), change_objects(maps[years])
+        judged: _Mask = ((truth[years] != NO_DATA) & (maps[years] != NO_DATA)).all(axis=0)
+        own = borders * (len(truth) - 1) + pair
+        true += _areas(a, b.labels[0] > 0, judged, own, edges)
+        shown += _areas(b, a.labels[0] > 0, judged, own, edges)
+    return ChangeTally(true, shown)
+
+
+def detection(truth: _Map, maps: _Map, edges: tuple[int, ...] = SIZE_EDGES) -> Detection:
+    """Compare the change in `maps` with the true change, by the size of the changed area.
+
+    Parameters
+    ----------
+    truth, maps
+        (k, h, w) uint8 class codes, 0 = no data, of the whole raster; for blocks of it see :func:`tally_change`.
+    edges
+        See :func:`tally_change`.
+
+    Returns
+    -------
+    Detection
+        Judged are the pixels with data in both years of the pair in both arrays; an object's size counts all of it.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or the edges are not as said.
+    """
+    return tally_change(truth, maps, row=0, column=0, width=truth.shape[-1], edges=edges).detection()
+
+
+def _none(edges: tuple[int, ...]) -> Areas:
+    nothing = np.empty(0, np.int64)
+    return Areas(edges, np.zeros((3, len(edges)), np.int64), np.empty((3, 0), np.int64), nothing, nothing)
+
+
+def _areas(found: ChangeObjects, other: _Mask, judged: _Mask, borders: _Ints, edges: tuple[int, ...]) -> Areas:
+    """Areas of one pair of years in one block, and how many of their judged pixels `other` holds."""
+    labels, count = found.labels[0], len(found.sizes)
+    judged = judged & (labels > 0)
+    per_area = [np.bincount(labels[where], minlength=count + 1)[1:] for where in (judged, judged & other)]
+    outline = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    border, owner = borders[outline > 0], outline[outline > 0].astype(np.int64) - 1
+    order = np.argsort(border, kind="stable")
+    none = np.zeros((3, len(edges)), np.int64)
+    return Areas.settled(edges, none, np.stack([found.sizes, *per_area]), border[order], owner[order])
+
+
+def _border_edges(row: int, column: int, shape: tuple[int, ...], width: int) -> _Ints:
+    """Numbers of the pixel edges above, below, left and right of a block; a neighbour gives its own the same ones."""
+    height, across = shape
+    rows, columns, stride = row + np.arange(height), column + np.arange(across), width + 1
+    above, below = (2 * (line * stride + columns) for line in (row, row + height))
+    left, right = (2 * (rows * stride + line) + 1 for line in (column, column + across))
+    return np.concatenate([above, below, left, right])
+
+
+def _by_size(areas: _Ints, edges: tuple[int, ...]) -> _Ints:
+    """Areas (3, n) summed per size bin (3, bins), the pixels of the first row replaced by a count."""
+    sums, bins = np.zeros((3, len(edges)), np.int64), size_bins(areas[0], edges)
+    np.add.at(sums, (slice(None), bins), np.concatenate([np.ones_like(areas[:1]), areas[1:]]))
+    return sums
