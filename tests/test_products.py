@@ -18,7 +18,7 @@ from rasterio.warp import transform
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Legend, legend_of_crosswalk
-from mlc_dask.io.old_map import open_product, open_reference, read_crosswalk
+from mlc_dask.io.old_map import check_reference, open_product, open_reference, read_crosswalk
 from tests.cubes import SHARED, Array, raiser
 
 UTM = CRS.from_epsg(32632)
@@ -33,6 +33,11 @@ def grid_of(height: int = 60, width: int = 80, *, left: float = 600_000, top: fl
 
 def like(grid: Grid) -> xr.Dataset:
     return xr.Dataset(coords=grid.coords())
+
+
+def cut(grid: Grid, **chunks: Any) -> xr.Dataset:
+    """Maps on `grid` in blocks."""
+    return like(grid).assign(label=(("y", "x"), np.zeros(grid.shape, np.uint8))).chunk(chunks)
 
 
 def write(path: Path, codes: Array, *, transform_: Affine, crs: CRS | None = UTM, **profile: Any) -> Path:
@@ -204,10 +209,29 @@ def test_reference(tmp_path: Path) -> None:
     truth = open_reference(path, like=like(grid_of()), legend=DEFAULT_LEGEND)
     assert truth.dtype == np.uint8 and np.array_equal(truth.values, np.kron(codes, np.ones((10, 10), np.uint8)))
     codes[0, 0] = 40
-    with pytest.raises(InputError, match=r"old.tif: codes \[40\] are not in the legend \[1, 2, .*; recode"):
-        open_reference(on_utm(tmp_path, codes), like=like(grid_of()), legend=DEFAULT_LEGEND)
-    with pytest.raises(InputError, match="does not exist"):
-        open_reference(tmp_path / "2030.tif", like=like(grid_of()), legend=DEFAULT_LEGEND)
+    bad = open_reference(on_utm(tmp_path, codes), like=cut(grid_of(), y=20, x=20), legend=DEFAULT_LEGEND)
+    assert bad[20:, 20:].values.any(), "blocks without a fault can be read"
+    for read in (
+        lambda: bad.compute(),
+        lambda: check_reference(path, like=like(grid_of()), legend=DEFAULT_LEGEND),
+    ):
+        with pytest.raises(InputError, match=r"old.tif: codes \[40\] are not in the legend \[1, 2, .*; recode"):
+            read()
+    for reads in (open_reference, check_reference):
+        with pytest.raises(InputError, match="does not exist"):
+            reads(tmp_path / "2030.tif", like=like(grid_of()), legend=DEFAULT_LEGEND)
+
+
+def test_blocks_of_a_reference_do_not_show(tmp_path: Path) -> None:
+    """In the file's CRS and in another, where a warp could depend on the window."""
+    path = on_utm(tmp_path, np.random.default_rng(3).integers(1, 12, (60, 80)).astype(np.uint8))
+    (left,), (top,) = transform(UTM, LAEA, [602_000], [5_198_000])
+    for grid in (grid_of(200, 300), Grid(LAEA.to_wkt(), left, top, 10.0, 200, 300)):
+        with dask.config.set(scheduler=raiser):
+            whole = open_reference(path, like=like(grid), legend=DEFAULT_LEGEND)
+            blocks = open_reference(path, like=cut(grid, y=(37, 100, 63), x=77), legend=DEFAULT_LEGEND)
+        assert whole.data.npartitions == 1 and blocks.data.numblocks == (3, 4)
+        assert whole.values.all() and np.array_equal(whole.values, blocks.values)
 
 
 def test_raster_without_a_crs_cannot_be_the_grid(tmp_path: Path) -> None:

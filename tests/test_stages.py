@@ -14,6 +14,7 @@ from mlc_dask.classifiers import RandomForest
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import DEFAULT_LEGEND
 from mlc_dask.data.schema import check_samples
+from mlc_dask.kernels.detection import detection
 from mlc_dask.stages import evaluation
 from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
 from mlc_dask.stages.classification import classify, fit_per_year
@@ -356,6 +357,36 @@ def test_evaluate_by_hand() -> None:
     assert values_of(evaluation.evaluate({("m", False): maps}, truth=wrong, legend=DEFAULT_LEGEND))[
         "accuracy", "overall"
     ] == 3 / 8  # fmt: skip
+
+
+def test_an_evaluation_brings_home_counts_alone_whatever_the_blocks() -> None:
+    """Areas of change cross the blocks; no map and no truth is computed as such."""
+    rng = np.random.default_rng(4)
+    truth = np.kron(rng.integers(0, 4, (3, 6, 8)), np.ones((1, 5, 5), int))
+    labels = np.where(rng.random(truth.shape) < 0.8, truth, rng.integers(0, 4, truth.shape))
+    brought: list[Any] = []
+
+    def watched(graph: Any, keys: Any, **settings: Any) -> Any:
+        brought.append(dask.get(graph, keys, **settings))
+        return brought[-1]
+
+    tables = []
+    for chunks in ({}, {"y": 7, "x": 9}, {"y": (1, 20, 9), "x": -1}):
+        maps = {("m", f): xr.Dataset({"label": map_of(labels, YEARS).chunk(chunks)}) for f in (False, True)}
+        with dask.config.set(scheduler=watched):
+            reference = map_of(truth, YEARS).chunk(y=11, x=40)
+            tables.append(evaluation.evaluate(maps, truth=reference, legend=DEFAULT_LEGEND))
+    assert len(brought) == 3, "one pass for all series"
+    assert {type(result).__name__ for results in brought for result in results} == {"MapTally", "TruthTally"}
+    for other in tables[1:]:
+        pd.testing.assert_frame_equal(other.summary, tables[0].summary, check_exact=True)
+        pd.testing.assert_frame_equal(other.agreement, tables[0].agreement, check_exact=True)
+    whole = detection(truth.astype(np.uint8), labels.astype(np.uint8))
+    values = values_of(tables[1])
+    assert (values["change_recall", "overall"], values["change_precision", "overall"]) == (
+        whole.recall, whole.precision,
+    )  # fmt: skip
+    assert values["change_objects", "25-63 px"] == whole.objects[2] > 0
 
 
 def test_change_count_by_hand() -> None:

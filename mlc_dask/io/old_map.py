@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import dask.array as da
@@ -9,15 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import xarray as xr
+from dask.array.core import normalize_chunks
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform, transform_bounds
+from rasterio.windows import Window
 
+from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.schema import X, Y
 from mlc_dask.io.rasters import EXACT, open_raster
+
+READ_BLOCK = 2048
+"""Edge in pixels of the blocks in which a reference is read where nothing else says so."""
 
 
 def open_product(
@@ -83,17 +92,51 @@ def read_crosswalk(crosswalk: str | Path | Crosswalk, legend: Legend) -> Crosswa
 
 
 def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> xr.DataArray:
-    """Independent reference map (y, x) uint8 whose codes are the legend's own, on the grid of `like`."""
+    """Independent reference map (y, x) uint8 whose codes are the legend's own, on the grid of `like`, lazy.
+
+    Its blocks are those of `like`, or 2048 pixels where `like` has none. A code that is not in the legend is an
+    :class:`InputError` where its block is read; :func:`check_reference` reads all of them.
+    """
     grid = Grid.of_raster(like)
-    codes, _, _ = _on_grid(Path(path), grid)
-    unknown = sorted(set(np.unique(codes).tolist()) - {0, *legend.codes})
+    with _warped(Path(path), grid):
+        pass  # the header's faults come at once, not with the first block
+    heights, widths = normalize_chunks(
+        (like.chunksizes.get(Y, READ_BLOCK), like.chunksizes.get(X, READ_BLOCK)), grid.shape
+    )
+    data = lazy.read_blocks(
+        partial(_read_reference, Path(path), grid, legend.codes), leading=(), chunks=(heights, widths), dtype=np.uint8,
+        name="reference",
+    )  # fmt: skip
+    return xr.DataArray(data, dims=(Y, X), coords=grid.coords(), name="truth")
+
+
+def check_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> None:
+    """Read a reference once, one strip at a time, and refuse codes that the legend does not have."""
+    grid = Grid.of_raster(like)
+    for top in range(0, grid.height, READ_BLOCK):
+        _read_reference(
+            Path(path), grid, legend.codes, slice(top, min(top + READ_BLOCK, grid.height)), slice(0, grid.width)
+        )
+
+
+def _read_reference(path: Path, grid: Grid, known: Sequence[int], rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
+    with _warped(path, grid) as (_, warped):
+        codes, _ = _codes(path, warped, Window.from_slices(rows, columns))
+    unknown = sorted(set(np.unique(codes).tolist()) - {0, *known})
     if unknown:
-        raise InputError(f"{path}: codes {unknown} are not in the legend {list(legend.codes)}; recode the reference")
-    return xr.DataArray(codes.astype(np.uint8), dims=(Y, X), coords=grid.coords(), name="truth")
+        raise InputError(f"{path}: codes {unknown} are not in the legend {list(known)}; recode the reference")
+    return codes.astype(np.uint8)
 
 
 def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_], float]:
     """Product codes on `grid` (nearest), where the file has data, and the product's cell in units of the grid."""
+    with _warped(path, grid) as (source, warped):
+        return *_codes(path, warped), _cell(source, grid)
+
+
+@contextmanager
+def _warped(path: Path, grid: Grid) -> Iterator[tuple[rasterio.io.DatasetReader, WarpedVRT]]:
+    """Open a file of class codes, and the same on `grid` (nearest), its last band saying where there is data."""
     if not path.is_file():
         raise InputError(f"{path} does not exist; give the path of a GeoTIFF of class codes")
     with open_raster(path) as source:
@@ -106,11 +149,18 @@ def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArra
             source, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
             resampling=Resampling.nearest, src_nodata=source.nodata, add_alpha=opaque, tolerance=EXACT,
         ) as warped:  # fmt: skip
-            codes, valid = warped.read(1), warped.read(warped.count) != 0
-        if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:
-            low, high = int(codes[valid].min()), int(codes[valid].max())
-            raise InputError(f"{path}: codes from {low} to {high} do not fit into 0..65535; recode the product")
-        return np.where(valid, codes, 0).astype(np.uint16), valid, _cell(source, grid)
+            yield source, warped
+
+
+def _codes(
+    path: Path, warped: WarpedVRT, window: Window | None = None
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+    """Codes of a window, 0 where the file has no data, and where it has some."""
+    codes, valid = warped.read(1, window=window), warped.read(warped.count, window=window) != 0
+    if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:
+        low, high = int(codes[valid].min()), int(codes[valid].max())
+        raise InputError(f"{path}: codes from {low} to {high} do not fit into 0..65535; recode the product")
+    return np.where(valid, codes, 0).astype(np.uint16), valid
 
 
 def _cell(source: rasterio.io.DatasetReader, grid: Grid) -> float:

@@ -53,6 +53,16 @@ def confusion(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> 
     return matrix
 
 
+def yearly(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> _Ints:
+    """One :func:`confusion` per year, (k, size, size) int64, of two series of maps (k, …); k may be 0."""
+    return np.array([confusion(*pair, size) for pair in zip(a, b, strict=True)], np.int64).reshape(-1, size, size)
+
+
+def transitions(maps: npt.NDArray[np.uint8], size: int) -> _Ints:
+    """Pixels by class in the first and second year, (k - 1, size, size) int64, of every pair of successive years."""
+    return yearly(maps[:-1], maps[1:], size)
+
+
 def class_counts(labels: npt.NDArray[np.uint8], size: int) -> _Ints:
     """Count the pixels (size,) int64 of every class in `labels` (uint8, 0 = no data, not counted)."""
     return confusion(labels, labels, size).diagonal().copy()

@@ -14,7 +14,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.sensors import SENSORS, Sensor
 from mlc_dask.io.cubes import CHUNK
-from mlc_dask.io.old_map import open_product, open_reference, read_crosswalk
+from mlc_dask.io.old_map import check_reference, open_product, read_crosswalk
 from mlc_dask.io.sources import SOURCES
 from mlc_dask.kernels.indices import available
 from mlc_dask.kernels.pairing.rules import PairingRules
@@ -50,7 +50,7 @@ def check_inputs(config: Config, catalogue: Catalogue | None = None) -> None:
     if len(present) < 2:
         raise InputError(f"{path}: the area has a single class, {legend.names[int(present[0])]}; choose a larger area")
     for reference in given_truth(config).value.values():
-        open_reference(reference, like=like, legend=legend)
+        check_reference(reference, like=like, legend=legend)
 
 
 def check_source(config: Config, catalogue: Catalogue | None = None) -> Catalogue:

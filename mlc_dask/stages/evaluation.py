@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,10 +15,12 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.data.legend import NO_DATA, Legend
+from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, check_same_grid, legend_of
 from mlc_dask.kernels import agreement as measures
 from mlc_dask.kernels import change
+from mlc_dask.kernels.detection import Detection, tally_change
+from mlc_dask.kernels.tallies import MapTally, TruthTally
 
 Array = npt.NDArray[Any]
 
@@ -51,15 +54,29 @@ def _change_count_block(labels: Array, _: None) -> Array:
 
 def transition_matrices(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> dict[str, Array]:
     """Pixels by class in the first and second year, (codes, codes) int64, of every pair of successive years."""
-    labels = _labels(maps)
-    size, years = (legend or legend_of(maps)).size, labels[YEAR].values.tolist()
+    labels, size = _labels(maps), (legend or legend_of(maps)).size
+    matrices = lazy.compute(
+        lazy.reduce_blocks(partial(_transitions, size=size), operator.add, labels, name="agreement")
+    )
+    return _by_pair(labels, matrices)
 
-    def chunk(maps_of_block: Array, **_: Any) -> Array:
-        matrices = [measures.confusion(a, b, size) for a, b in pairwise(maps_of_block)]
-        return np.array(matrices, np.int64).reshape(-1, size, size)
 
-    found = lazy.compute(lazy.reduce_blocks(chunk, lambda a, b: a + b, labels, name="agreement"))
-    return {f"{a}-{b}": found[i] for i, (a, b) in enumerate(pairwise(years))}
+def _transitions(maps_of_block: Array, *, size: int, **_: Any) -> Array:
+    return measures.transitions(maps_of_block, size)
+
+
+def _tally(maps_of_block: Array, *, size: int, **_: Any) -> MapTally:
+    return MapTally.of(maps_of_block, size)
+
+
+def _compare(maps: Array, truth: Array, *, size: int, successive: bool, block: lazy.Block) -> TruthTally:
+    change = tally_change(truth, maps, row=block.row, column=block.column, width=block.width) if successive else None
+    return TruthTally(measures.yearly(truth, maps, size), change)
+
+
+def _by_pair(labels: xr.DataArray, matrices: Array) -> dict[str, Array]:
+    pairs = pairwise(labels[YEAR].values.tolist())
+    return {f"{a}-{b}": matrix for (a, b), matrix in zip(pairs, matrices, strict=True)}
 
 
 def agreement(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> pd.DataFrame:
@@ -71,9 +88,12 @@ def agreement(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> 
     P(second year is c | first is c), ``reverse`` P(first | second), ``iou`` and ``n`` (pixels of c in the first).
     """
     own = legend or legend_of(maps)
-    matrices = transition_matrices(maps, own)
-    total = {ALL_PAIRS: sum(matrices.values(), start=np.zeros((own.size, own.size), np.int64))}
-    rows = [row for pair, matrix in {**matrices, **total}.items() for row in _agreement_rows(pair, matrix, own)]
+    return _agreement_table(transition_matrices(maps, own), own)
+
+
+def _agreement_table(matrices: Mapping[str, Array], legend: Legend) -> pd.DataFrame:
+    total = {ALL_PAIRS: sum(matrices.values(), start=np.zeros((legend.size, legend.size), np.int64))}
+    rows = [row for pair, matrix in {**matrices, **total}.items() for row in _agreement_rows(pair, matrix, legend)]
     return pd.DataFrame(rows)
 
 
@@ -106,7 +126,7 @@ def _agreement_rows(pair: str, matrix: Array, legend: Legend) -> Iterator[dict[s
 def evaluate(
     maps: Mapping[tuple[str, bool], xr.Dataset], *, truth: xr.DataArray | None = None, legend: Legend
 ) -> Evaluation:
-    """Judge several map series at once.
+    """Judge several map series at once, in one pass over the blocks: no whole map or truth is ever in one place.
 
     Parameters
     ----------
@@ -120,11 +140,15 @@ def evaluate(
     :class:`Evaluation`: ``agreement`` with columns ``model, filtered, pair, class, agreement, reverse, iou, n``;
     ``summary`` in long form with columns ``model, filtered, metric, scope, value``.
     """
+    counts = lazy.compute([_counted(own, truth, legend) for own in maps.values()])
     tables, rows = [], []
-    for (model, filtered), own in maps.items():
-        who = {"model": model, "filtered": filtered}
-        tables.append(agreement(own, legend).assign(model=model, filtered=filtered))
-        measured = [*_consistency(own, legend), *(_against_truth(own, truth, legend) if truth is not None else ())]
+    for ((model, filtered), own), (tally, compared) in zip(maps.items(), counts, strict=True):
+        who, labels = {"model": model, "filtered": filtered}, _labels(own)
+        matrices = _by_pair(labels, tally.transitions)
+        tables.append(_agreement_table(matrices, legend).assign(model=model, filtered=filtered))
+        measured = [*_consistency(labels, matrices, tally, legend)]
+        if truth is not None:
+            measured += _against_truth(_shared_years(labels, truth), compared, legend)
         rows += [{**who, "metric": m, "scope": s, "value": v} for m, s, v in measured]
     columns = ["model", "filtered", "pair", "class", "agreement", "reverse", "iou", "n"]
     return Evaluation(pd.concat(tables, ignore_index=True)[columns], pd.DataFrame(rows))
@@ -133,17 +157,32 @@ def evaluate(
 Row = tuple[str, str, float]
 
 
-def _consistency(maps: xr.Dataset, legend: Legend) -> Iterator[Row]:
+def _counted(maps: xr.Dataset, truth: xr.DataArray | None, legend: Legend) -> tuple[Any, Any]:
+    """Lazy :class:`MapTally` of the maps, and lazy :class:`TruthTally` to the truth where both have a year."""
+    labels = _labels(maps)
+    tally = lazy.reduce_blocks(partial(_tally, size=legend.size), operator.add, labels, name="consistency")
+    if truth is None:
+        return tally, None
+    check_same_grid(labels, truth, "maps and truth")
+    shared = _shared_years(labels, truth)
+    if not shared:
+        return tally, TruthTally(np.zeros((0, legend.size, legend.size), np.int64), None)
+    first = labels[YEAR].values.tolist().index(shared[0])
+    successive = len(shared) > 1 and labels[YEAR].values[first : first + len(shared)].tolist() == shared
+    compare = partial(_compare, size=legend.size, successive=successive)
+    sides = (labels.sel({YEAR: shared}), truth.sel({YEAR: shared}))
+    return tally, lazy.reduce_blocks(compare, operator.add, *sides, name="accuracy")
+
+
+def _shared_years(labels: xr.DataArray, truth: xr.DataArray) -> list[int]:
+    return [y for y in labels[YEAR].values.tolist() if y in truth[YEAR].values]
+
+
+def _consistency(labels: xr.DataArray, matrices: Mapping[str, Array], tally: MapTally, legend: Legend) -> Iterator[Row]:
     """Measures that need no reference."""
-    for pair, matrix in transition_matrices(maps, legend).items():
+    for pair, matrix in matrices.items():
         yield "agreement", pair, measures.overall(matrix)
         yield "kappa", pair, measures.kappa(matrix)
-    labels = _labels(maps)
-
-    def chunk(maps_of_block: Array, **_: Any) -> _Tally:
-        return _Tally.of(maps_of_block, legend.size)
-
-    tally: _Tally = lazy.compute(lazy.reduce_blocks(chunk, operator.add, labels, name="consistency"))
     for n, pixels in enumerate(tally.changes.tolist()):
         yield "pixels_by_changes", str(n), float(pixels)
     if labels.sizes[YEAR] > 2:
@@ -156,53 +195,16 @@ def _consistency(maps: xr.Dataset, legend: Legend) -> Iterator[Row]:
                 yield "class_share", f"{year} {name}", float(measures.shares(counts)[code])
 
 
-@dataclass(frozen=True, eq=False)
-class _Tally:
-    """Counts of a block, which add up: pixels by class; and of those with data in all years how many changes.
-
-    `flickered` and `sustained` are the pixels of the latter with any run A→B→A and A→B→B, `seen` is all of them.
-    """
-
-    classes: Array
-    changes: Array
-    flickered: int
-    sustained: int
-    seen: int
-
-    @classmethod
-    def of(cls, block: Array, size: int) -> _Tally:
-        seen = (block != NO_DATA).all(axis=0)
-        runs = (change.flicker, change.sustained)
-        flickered, lasting = (int(((f(block) > 0) & seen).sum()) if len(block) > 2 else 0 for f in runs)
-        return cls(
-            np.stack([measures.class_counts(plane, size) for plane in block]),
-            np.bincount(change.change_count(block)[seen], minlength=len(block)),
-            flickered,
-            lasting,
-            int(seen.sum()),
-        )
-
-    def __add__(self, other: _Tally) -> _Tally:
-        return replace(self, **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
-
-
-def _against_truth(maps: xr.Dataset, truth: xr.DataArray, legend: Legend) -> Iterator[Row]:
+def _against_truth(years: Sequence[int], compared: TruthTally, legend: Legend) -> Iterator[Row]:
     """Accuracy by year and class, and how much of the true change the maps show, by its size.
 
     Changes are judged where the reference has successive years of the maps: a gap would make two changes of one.
     """
-    labels = _labels(maps)
-    check_same_grid(labels, truth, "maps and truth")
-    years = labels[YEAR].values.tolist()
-    shared = [y for y in years if y in truth[YEAR].values]
-    total = np.zeros((legend.size, legend.size), np.int64)
-    ours, theirs = (r.sel({YEAR: shared}).values for r in (labels, truth))
-    for year, found, reference in zip(shared, ours, theirs, strict=True):
-        matrix = measures.confusion(reference, found, legend.size)
-        total += matrix
+    for year, matrix in zip(years, compared.matrices, strict=True):
         scores = measures.accuracy(matrix)
         yield "accuracy", str(year), scores.overall
         yield "macro_f1", str(year), scores.macro_f1
+    total = compared.matrices.sum(axis=0)
     scores = measures.accuracy(total)
     yield "accuracy", OVERALL, scores.overall
     yield "macro_f1", OVERALL, scores.macro_f1
@@ -211,13 +213,11 @@ def _against_truth(maps: xr.Dataset, truth: xr.DataArray, legend: Legend) -> Ite
             yield "users_accuracy", name, float(scores.precision[code])
             yield "producers_accuracy", name, float(scores.recall[code])
             yield "f1", name, float(scores.f1[code])
-    first = years.index(shared[0]) if shared else 0
-    if len(shared) > 1 and years[first : first + len(shared)] == shared:
-        yield from _change_rows(theirs, ours)
+    if compared.change:
+        yield from _change_rows(compared.change.detection())
 
 
-def _change_rows(truth: Array, maps: Array) -> Iterator[Row]:
-    found = change.detection(truth, maps)
+def _change_rows(found: Detection) -> Iterator[Row]:
     yield "change_recall", OVERALL, found.recall
     yield "change_precision", OVERALL, found.precision
     bounds = [*found.edges, None]
