@@ -37,7 +37,7 @@ from mlc_dask.pipeline.inputs import given_truth
 from mlc_dask.runs.artifacts import StopRun
 from mlc_dask.runs.run import Run
 from mlc_dask.stages.classification import classify, fit_groups
-from mlc_dask.stages.drawing import VALIDATION
+from mlc_dask.stages.drawing import Split
 from mlc_dask.stages.evaluation import evaluate
 from mlc_dask.worlds.demo import write_demo
 
@@ -59,7 +59,7 @@ def every_nth(samples: xr.Dataset, n: int) -> xr.Dataset:
     """Keep every n-th training sample of each year and class, and all validation samples."""
     frame = samples[["year", "label", "split"]].to_dataframe().reset_index(drop=True)
     rank = frame.groupby(["year", "label", "split"]).cumcount()
-    keep = (frame["split"] == VALIDATION) | (rank % n == 0)
+    keep = (frame["split"] == Split.VALIDATION) | (rank % n == 0)
     return samples.isel(sample=np.flatnonzero(keep.to_numpy()))
 
 

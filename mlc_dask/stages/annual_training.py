@@ -21,7 +21,7 @@ from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_cluste
 from mlc_dask.kernels.gaps import fill
 from mlc_dask.kernels.indices import spectral_indices
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.drawing import ANNUAL, TRAINING, Gaps, Method, Pool
+from mlc_dask.stages.drawing import Gaps, Method, Pool, SampleSource, Split
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
@@ -98,20 +98,22 @@ def select_reliable_samples(
     notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
     priors = sampling.priors_of(counts)
     drawn = [
-        sampling.choose(pools[y], size=size, priors=priors, minimum=min_per_class, year=y, split=TRAINING)
+        sampling.choose(pools[y], size=size, priors=priors, minimum=min_per_class, year=y, split=Split.TRAINING)
         for y in years
     ]
-    samples = sampling.collect(cube, drawn, source=ANNUAL, gaps=gaps, legend=legend)
+    samples = sampling.collect(cube, drawn, source=SampleSource.ANNUAL, gaps=gaps, legend=legend)
     samples.attrs |= {"notes": notes, "clusters": _report(clusters, legend), "product": product.attrs.get("source", "")}
-    return _tell_clusters(samples, reading, clusters)
+    return samples
 
 
-def _pools(reliable: Mapping[int, xr.DataArray], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
+def _pools(reliable: Mapping[int, xr.Dataset], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
     """Candidates of every year, at most `limit` of a class."""
     pools: dict[int, Pool] = lazy.compute(
         {
-            y: sampling.pool(labels, quota, seed=seed, stream=f"annual-{y}", limit=limit, name=f"sample-{y}")
-            for y, labels in reliable.items()
+            y: sampling.pool(
+                own.label, quota, own.cluster, seed=seed, stream=f"annual-{y}", limit=limit, name=f"sample-{y}"
+            )
+            for y, own in reliable.items()
         }
     )
     return pools
@@ -174,39 +176,28 @@ def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, 
     )
 
 
-def _reliable(cube: xr.Dataset, labels: xr.DataArray, year: int, reading: Series, clusters: Clusters) -> xr.DataArray:
-    """Labels (y, x) of the pixels that lie in a kept cluster of their class, else 0."""
+def _reliable(cube: xr.Dataset, labels: xr.DataArray, year: int, reading: Series, clusters: Clusters) -> xr.Dataset:
+    """Label and 1 + cluster (y, x) of the pixels that lie in a kept cluster of their class, else 0."""
     one = cube.sel({YEAR: year}, drop=True)
     return lazy.map_pixels(
         _keep_reliable, one.reflectance, one.usable, labels,
-        layers=("label",), name=f"reliable-{year}", parameter=(reading, clusters),
-    )["label"]  # fmt: skip
+        layers=("label", "cluster"), name=f"reliable-{year}", parameter=(reading, clusters),
+    )  # fmt: skip
 
 
 def _keep_reliable(dn: Array, usable: Array, labels: Array, parameter: tuple[Series, Clusters]) -> Array:
     reading, clusters = parameter
     t, b = dn.shape[:2]
     dn, usable, flat = dn.reshape(t, b, -1), usable.reshape(t, -1), labels.reshape(-1)
-    found = np.zeros_like(flat)
+    found = np.zeros((2, flat.size), np.uint8)
     for code, own in clusters.items():
         members = np.flatnonzero(flat == code)
         for start in range(0, len(members), _PIXELS_AT_ONCE):
             at = members[start : start + _PIXELS_AT_ONCE]
             cluster = assign_clusters(reading.features(dn[:, :, at], usable[:, at]), own)
-            found[at[np.isin(cluster, own.kept)]] = code
-    return found.reshape(1, *labels.shape)
-
-
-def _tell_clusters(samples: xr.Dataset, reading: Mapping[int, Series], clusters: Mapping[int, Clusters]) -> xr.Dataset:
-    cluster = np.zeros(samples.sizes["sample"], np.uint8)
-    dn, usable = samples.dn.values, samples.usable.values
-    for y, own in clusters.items():
-        for code, model in own.items():
-            at = np.flatnonzero((samples.year.values == y) & (samples.label.values == code))
-            if len(at):
-                features = reading[y].features(dn[at].transpose(1, 2, 0), usable[at].T)
-                cluster[at] = 1 + assign_clusters(features, model)
-    return sampling.with_clusters(samples, cluster)
+            kept = np.isin(cluster, own.kept)
+            found[0, at[kept]], found[1, at[kept]] = code, 1 + cluster[kept]
+    return found.reshape(2, *labels.shape)
 
 
 def _report(clusters: Mapping[int, Clusters], legend: Legend) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def _training_set(samples: xr.Dataset, years: Sequence[int]) -> TrainingSet:
     return TrainingSet(
         dn=np.concatenate(series),
         labels=np.concatenate([s.label.values for s in own]),
-        validation=np.concatenate([s.split.values == sampling.VALIDATION for s in own]),
+        validation=np.concatenate([s.split.values == sampling.Split.VALIDATION for s in own]),
         context=context,
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.delayed import Delayed
 
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
@@ -23,8 +25,22 @@ Array = npt.NDArray[Any]
 
 Method = Literal["interpolate", "keep"]
 
-TRAINING, VALIDATION = 0, 1
-ANNUAL, UNCHANGED = 1, 2
+Keep = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
+"""Which pixels, by their global rows and columns, belong to a split."""
+
+
+class Split(IntEnum):
+    """What a sample is for, as the samples' ``split`` stores it."""
+
+    TRAINING = 0
+    VALIDATION = 1
+
+
+class SampleSource(IntEnum):
+    """Where a sample comes from, as the samples' ``source`` stores it."""
+
+    ANNUAL = 1
+    UNCHANGED = 2
 
 
 @dataclass(frozen=True)
@@ -53,12 +69,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Chosen pixels of one year and split: legend codes (n,) and global pixel ids (n,), sorted by id."""
+    """Chosen pixels of one year and split: codes, global pixel ids and 1 + cluster (0 none), (n,), sorted by id."""
 
     year: int
-    split: int
+    split: Split
     label: npt.NDArray[np.uint8]
-    id: npt.NDArray[np.uint64]
+    id: npt.NDArray[np.int64]
+    cluster: npt.NDArray[np.uint8]
 
 
 def eligible(labels: xr.DataArray, cube: xr.Dataset, year: int, gaps: Gaps) -> xr.DataArray:
@@ -76,16 +93,24 @@ def _where_enough(labels: Array, usable: Array, least: int) -> Array:
 
 
 def pool(
-    labels: xr.DataArray, quota: xr.DataArray, *, seed: int, stream: str, limit: int, keep: Any = None, name: str
-) -> Any:
+    labels: xr.DataArray,
+    quota: xr.DataArray,
+    clusters: xr.DataArray | None = None,
+    *,
+    seed: int,
+    stream: str,
+    limit: int,
+    keep: Keep | None = None,
+    name: str,
+) -> Delayed:
     """Lazy :class:`Pool` of a label map (y, x): the `limit` lowest-priority pixels of every code.
 
-    `quota` (y, x) uint8 is the percentage of a pixel's product code that may be drawn; `keep`, when given, is a
-    function of a block's global (rows, columns) that says which pixels belong to the split.
+    `quota` (y, x) uint8 is the percentage of a pixel's product code that may be drawn; `clusters` (y, x) uint8, when
+    given, are 1 + the cluster of every pixel, which its candidate carries along.
     """
     most = np.full(256, limit, np.int64)
 
-    def chunk(codes: Array, percent: Array, *, block: lazy.Block) -> Pool:
+    def chunk(codes: Array, percent: Array, cluster: Array | None = None, *, block: lazy.Block) -> Pool:
         ids = block.pixel_ids(codes.shape)
         wanted = _thinned(ids, percent, seed)
         if keep is not None:
@@ -94,9 +119,10 @@ def pool(
         kept = np.where(wanted, codes, 0).astype(np.uint8)
         counts = np.bincount(kept.ravel(), minlength=256)
         counts[0] = 0
-        return Pool(counts, candidates(kept, ids, priority(seed, stream, ids), most))
+        return Pool(counts, candidates(kept, ids, priority(seed, stream, ids), most, cluster))
 
-    return lazy.reduce_blocks(chunk, lambda a, b: a.combine(b, most), labels, quota, name=name)
+    rasters = (labels, quota) if clusters is None else (labels, quota, clusters)
+    return lazy.reduce_blocks(chunk, lambda a, b: a.combine(b, most), *rasters, name=name)
 
 
 def _thinned(ids: Array, percent: Array, seed: int) -> Array:
@@ -105,18 +131,12 @@ def _thinned(ids: Array, percent: Array, seed: int) -> Array:
     return share
 
 
-def choose(found: Pool, *, size: int, priors: Array, minimum: int, year: int, split: int) -> Drawn:
+def choose(found: Pool, *, size: int, priors: Array, minimum: int, year: int, split: Split) -> Drawn:
     """Stratified sample of a pool: `size` pixels with the priors (256,) of the old map and a floor per class."""
     wanted = allocate(found.counts, size, priors, minimum)
-    label, place = found.candidates.label, found.candidates.id
-    picked = np.concatenate([_lowest(found.candidates, code, n) for code, n in enumerate(wanted)])
-    picked = picked[np.argsort(place[picked], kind="stable")]
-    return Drawn(year, split, label[picked], place[picked])
-
-
-def _lowest(found: Candidates, code: int, number: int) -> npt.NDArray[np.intp]:
-    own = np.flatnonzero(found.label == code)
-    return own[np.lexsort((found.id[own], found.priority[own]))[:number]]
+    picked = found.candidates.lowest(wanted)
+    order = np.argsort(picked.id, kind="stable")
+    return Drawn(year, split, picked.label[order], picked.id[order], picked.cluster[order])
 
 
 def class_counts(labels: xr.DataArray, name: str) -> npt.NDArray[np.int64]:
@@ -140,15 +160,16 @@ def series(cube: xr.Dataset, year: int, ids: Array) -> tuple[xr.DataArray, xr.Da
     )
 
 
-def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps, legend: Legend) -> xr.Dataset:
+def collect(
+    cube: xr.Dataset, drawn: Sequence[Drawn], *, source: SampleSource, gaps: Gaps, legend: Legend
+) -> xr.Dataset:
     """Gather samples of all years with their series and provenance.
 
     Returns
     -------
     Dataset along ``sample``: ``dn`` (sample, acquisition, band) uint16 as observed, ``usable`` (sample, acquisition)
-    bool, ``label`` uint8, ``split`` uint8 (0 training, 1 validation), ``cluster`` uint8 (1 + its cluster, 0 none),
-    ``source`` uint8 (1 annual set, 2 unchanged area), ``year``, ``row``, ``column``, ``y_position``, ``x_position``;
-    ``days``
+    bool, ``label`` uint8, ``split`` uint8 (:class:`Split`), ``cluster`` uint8 (1 + its cluster, 0 none), ``source``
+    uint8 (:class:`SampleSource`), ``year``, ``row``, ``column``, ``y_position``, ``x_position``; ``days``
     (year_of_days, acquisition) in the attributes as nested lists.
     """
     kept = [d for d in drawn if len(d.id)]
@@ -167,7 +188,7 @@ def collect(cube: xr.Dataset, drawn: Sequence[Drawn], *, source: int, gaps: Gaps
             "usable": _joined([usable for _, usable in gathered]),
             "label": (SAMPLE, np.concatenate([d.label for d in kept])),
             "split": column(lambda d: d.split, np.uint8),
-            "cluster": column(lambda _: 0, np.uint8),
+            "cluster": (SAMPLE, np.concatenate([d.cluster for d in kept])),
             "source": column(lambda _: source, np.uint8),
             "year": column(lambda d: d.year, np.int64),
             "row": (SAMPLE, rows),
@@ -254,8 +275,3 @@ def shortfalls(found: Mapping[int, Pool], legend: Legend, present: Sequence[int]
                 much = f"only {n} pixels" if n else "no pixel"
                 notes.append(f"{year}: class {legend.names[code]} has {much} {where}")
     return notes
-
-
-def with_clusters(samples: xr.Dataset, cluster: Array) -> xr.Dataset:
-    """Return samples whose rows know their cluster."""
-    return samples.assign(cluster=(SAMPLE, cluster.astype(np.uint8)))

@@ -16,11 +16,9 @@ from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
 from mlc_dask.kernels.sampling.splits import spatial_split
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.drawing import TRAINING, UNCHANGED, VALIDATION, Gaps, Pool
+from mlc_dask.stages.drawing import Gaps, Keep, Pool, SampleSource, Split
 
 Array = npt.NDArray[Any]
-
-_PARTS = {TRAINING: "training", VALIDATION: "validation"}
 
 
 def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> xr.DataArray:
@@ -77,10 +75,10 @@ def sample_unchanged(
     labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
     splits = {
         part: partial(_belongs, part=part, share=share, seed=seed, block=block if split == "blocks" else 1)
-        for part in (TRAINING, VALIDATION)
+        for part in Split
     }
     pools = _pools(labels, product.quota, splits, limit=max(train, validation, min_per_class), seed=seed)
-    wanted = {TRAINING: (train, min_per_class), VALIDATION: (validation, min_per_class // 3)}
+    wanted = {Split.TRAINING: (train, min_per_class), Split.VALIDATION: (validation, min_per_class // 3)}
     priors, present = sampling.priors_of(counts), np.flatnonzero(counts).tolist()
     drawn = [
         sampling.choose(pools[part][y], size=n, priors=priors, minimum=least, year=y, split=part)
@@ -92,27 +90,27 @@ def sample_unchanged(
             "the unchanged area holds fewer than two classes, so nothing can be learned from it; check that product "
             "and cube are of the same place, or enlarge the area"
         )
-    samples = sampling.collect(cube, drawn, source=UNCHANGED, gaps=gaps, legend=legend)
+    samples = sampling.collect(cube, drawn, source=SampleSource.UNCHANGED, gaps=gaps, legend=legend)
     notes = [note for part, (_, floor) in wanted.items() for note in _notes(pools[part], legend, present, floor, part)]
     samples.attrs |= {"notes": notes, "product": product.attrs.get("source", "")}
     return samples
 
 
-def _notes(pools: dict[int, Pool], legend: Legend, present: list[int], floor: int, part: int) -> list[str]:
-    where = f"in the unchanged area for {_PARTS[part]}"
+def _notes(pools: dict[int, Pool], legend: Legend, present: list[int], floor: int, part: Split) -> list[str]:
+    where = f"in the unchanged area for {part.name.lower()}"
     return sampling.shortfalls(pools, legend, present, max(1, floor // 10), where)
 
 
 def _pools(
-    labels: Mapping[int, xr.DataArray], quota: xr.DataArray, splits: Mapping[int, Any], *, limit: int, seed: int
-) -> dict[int, dict[int, Pool]]:
+    labels: Mapping[int, xr.DataArray], quota: xr.DataArray, splits: Mapping[Split, Keep], *, limit: int, seed: int
+) -> dict[Split, dict[int, Pool]]:
     """Candidates of every part and year, in one pass over the blocks."""
-    pools: dict[int, dict[int, Pool]] = lazy.compute(
+    pools: dict[Split, dict[int, Pool]] = lazy.compute(
         {
             part: {
                 y: sampling.pool(
                     own, quota, seed=seed, stream=f"unchanged-{y}", limit=limit, keep=keep,
-                    name=f"sample-{_PARTS[part]}-{y}",
+                    name=f"sample-{part.name.lower()}-{y}",
                 )
                 for y, own in labels.items()
             }
@@ -122,8 +120,8 @@ def _pools(
     return pools
 
 
-def _belongs(rows: Array, columns: Array, *, part: int, share: float, seed: int, block: int) -> Array:
+def _belongs(rows: Array, columns: Array, *, part: Split, share: float, seed: int, block: int) -> Array:
     """Which pixels lie in the squares of `part`."""
     is_validation: Array = spatial_split(rows, columns, block, share, seed)
-    found: Array = is_validation == (part == VALIDATION)
+    found: Array = is_validation == (part is Split.VALIDATION)
     return found

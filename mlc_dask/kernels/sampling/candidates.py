@@ -6,7 +6,7 @@ the lowest of two blocks and merging is associative, so that a sample of any ras
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,15 @@ _STRETCH = 1 << 18  # pixels looked at in one go; their temporaries fit in a cor
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Sampled pixels, sorted by label, then priority, then id: (N,) uint8 labels, uint64 priorities, int64 ids."""
+    """Sampled pixels, sorted by label, then priority, then id.
+
+    (N,) uint8 labels, uint64 priorities, int64 ids, and uint8 clusters (1 + the cluster's number, 0 none).
+    """
 
     label: npt.NDArray[np.uint8]
     priority: npt.NDArray[np.uint64]
     id: npt.NDArray[np.int64]
+    cluster: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -30,7 +34,15 @@ class Candidates:
     @classmethod
     def empty(cls) -> Candidates:
         """Return no candidates: the neutral element of :func:`merge`."""
-        return cls(np.empty(0, np.uint8), np.empty(0, np.uint64), np.empty(0, np.int64))
+        return cls(np.empty(0, np.uint8), np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint8))
+
+    def lowest(self, limit: npt.NDArray[np.integer]) -> Candidates:
+        """Sort by label, priority and id, and keep the first `limit` (256,) of every label."""
+        sequence = np.lexsort((self.id, self.priority, self.label))
+        counts = np.bincount(self.label, minlength=256)
+        rank = np.arange(len(self)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = sequence[rank < np.asarray(limit)[self.label[sequence]]]
+        return Candidates(self.label[kept], self.priority[kept], self.id[kept], self.cluster[kept])
 
 
 def candidates(
@@ -38,6 +50,7 @@ def candidates(
     ids: npt.NDArray[np.integer],
     priorities: npt.NDArray[np.uint64],
     limit: npt.NDArray[np.integer],
+    clusters: npt.NDArray[np.uint8] | None = None,
 ) -> Candidates:
     """Keep the pixels of lowest priority of every class of one block (METHOD section 5).
 
@@ -49,6 +62,8 @@ def candidates(
         (h, w) global pixel ids and their :func:`priority`.
     limit
         (256,) how many pixels of every code to keep.
+    clusters
+        (h, w) 1 + number of every pixel's cluster, which its candidate carries along; without it all carry 0.
 
     Returns
     -------
@@ -67,17 +82,14 @@ def candidates(
     if short.any():
         missed = np.flatnonzero(short[label])
         chosen = np.concatenate([chosen[~short[label[chosen]]], missed])
-    return _lowest(label[chosen], order[chosen], ids.reshape(-1)[chosen].astype(np.int64), limit)
+    own = np.zeros(len(chosen), np.uint8) if clusters is None else clusters.reshape(-1)[chosen]
+    return Candidates(label[chosen], order[chosen], ids.reshape(-1)[chosen].astype(np.int64), own).lowest(limit)
 
 
 def merge(a: Candidates, b: Candidates, limit: npt.NDArray[np.integer]) -> Candidates:
     """Keep the lowest of two disjoint sets of candidates; associative and commutative for one `limit` (256,)."""
-    return _lowest(
-        np.concatenate([a.label, b.label]),
-        np.concatenate([a.priority, b.priority]),
-        np.concatenate([a.id, b.id]),
-        limit,
-    )
+    both = Candidates(*(np.concatenate([getattr(a, f.name), getattr(b, f.name)]) for f in fields(Candidates)))
+    return both.lowest(limit)
 
 
 def _thresholds(present: npt.NDArray[np.intp], wanted: npt.NDArray[np.integer]) -> npt.NDArray[np.uint64]:
@@ -101,17 +113,3 @@ def _below(
         bound = threshold[label[start : start + _STRETCH]]
         found.append(start + np.flatnonzero((order[start : start + _STRETCH] <= bound) & (bound > 0)))
     return np.concatenate(found) if found else np.empty(0, np.intp)
-
-
-def _lowest(
-    label: npt.NDArray[np.uint8],
-    order: npt.NDArray[np.uint64],
-    ids: npt.NDArray[np.int64],
-    limit: npt.NDArray[np.integer],
-) -> Candidates:
-    """Sort by label, priority and id, and keep the first `limit` of every label."""
-    sequence = np.lexsort((ids, order, label))
-    counts = np.bincount(label, minlength=256)
-    rank = np.arange(len(label)) - np.repeat(np.cumsum(counts) - counts, counts)
-    kept = sequence[rank < np.asarray(limit)[label[sequence]]]
-    return Candidates(label[kept], order[kept], ids[kept])
