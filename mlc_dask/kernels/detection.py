@@ -91,8 +91,7 @@ class Areas:
         alone[:-1] &= ~met
         links = (np.ones(met.sum(), np.int8), (owner[:-1][met], owner[1:][met]))
         count, area = connected_components(coo_array(links, (areas.shape[1],) * 2), directed=False)
-        joined = np.zeros((3, count), np.int64)
-        np.add.at(joined, (slice(None), area), areas)
+        joined = _summed(areas, area, count)
         return Areas.settled(self.edges, self.closed + other.closed, joined, border[alone], area[owner[alone]])
 
     def shares(self) -> tuple[_Ints, _Floats, float]:
@@ -216,6 +215,9 @@ def _border_edges(row: int, column: int, shape: tuple[int, ...], width: int) -> 
 
 def _by_size(areas: _Ints, edges: tuple[int, ...]) -> _Ints:
     """Areas (3, n) summed per size bin (3, bins), the pixels of the first row replaced by a count."""
-    sums, bins = np.zeros((3, len(edges)), np.int64), size_bins(areas[0], edges)
-    np.add.at(sums, (slice(None), bins), np.concatenate([np.ones_like(areas[:1]), areas[1:]]))
-    return sums
+    return _summed(np.concatenate([np.ones_like(areas[:1]), areas[1:]]), size_bins(areas[0], edges), len(edges))
+
+
+def _summed(rows: _Ints, group: npt.NDArray[np.integer], count: int) -> _Ints:
+    """Add the columns of `rows` (3, n) by their group: (3, count). bincount adds doubles, exact below 2**53."""
+    return np.stack([np.bincount(group, weights=row, minlength=count) for row in rows]).astype(np.int64)
