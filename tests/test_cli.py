@@ -17,6 +17,9 @@ from typer.testing import CliRunner
 from mlc_dask import native
 from mlc_dask.classifiers.lstm.compiled import engine_here
 from mlc_dask.cli import app
+from mlc_dask.config import load_config
+from mlc_dask.pipeline.inputs import check_source
+from mlc_dask.pipeline.plan import needs, places
 from mlc_dask.worlds.demo import write_demo
 from tests.runs import small_world, write_config
 
@@ -263,6 +266,13 @@ def test_patterns_of_references(world: Path, tmp_path: Path, truth: str, message
     config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", truth=f'"{tmp_path}/{truth}"')
     result = runner.invoke(app, ["plan", str(config)])
     assert result.exit_code == 2 and message in result.output.replace("\n", " "), result.output
+
+
+def test_every_worker_must_see_what_workers_read(world: Path, tmp_path: Path) -> None:
+    config = load_config(write_config(tmp_path / "mlc.toml", world, tmp_path / "out"))
+    asked = needs(config, {tile: check_source(own) for tile, own in places(config).items()})
+    references = sorted((world / "truth").glob("*.tif"))
+    assert references and sorted(asked.inputs) == sorted([world / "acquisitions", *references])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,15 @@ from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.old_map import open_product
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.formats import kinds
-from mlc_dask.pipeline.inputs import check_output, crosswalk_for, legend_for, pairing_rules, product_of, source_of
+from mlc_dask.pipeline.inputs import (
+    check_output,
+    crosswalk_for,
+    legend_for,
+    pairing_rules,
+    product_of,
+    source_of,
+    truth_files,
+)
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import RECORD, published
@@ -72,6 +80,7 @@ def needs(config: Config, catalogues: Mapping[str, Catalogue]) -> Needs:
     for tile, own in places(config).items():
         folder = own.source.get("folder")
         inputs += [Path(folder)] if isinstance(folder, str) and "://" not in folder else []
+        inputs += truth_files(own).values()
         pixel = _year_bytes(own.acquisitions.per_year, source_of(own))
         patches.append(_patch_pixels(catalogues[tile].grid, own.execution.patch) * pixel)
     return Needs(config.output, inputs, worker_bytes(max(patches)))
