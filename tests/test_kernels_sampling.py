@@ -59,15 +59,17 @@ def cuts(draw, length):
 @given(grids(), st.data())
 def test_any_chunking_gives_the_global_sort(grid, data):
     labels, ids, order, limit = grid
-    expected = naive(labels, ids, order, limit)
+    expected, clusters = naive(labels, ids, order, limit), (ids % 7).astype(np.uint8)
     assert rows(candidates(labels, ids, order, limit)) == expected
     parts = [
-        candidates(labels[y, x], ids[y, x], order[y, x], limit)
+        candidates(labels[y, x], ids[y, x], order[y, x], limit, clusters[y, x])
         for y in cuts(data.draw, labels.shape[0])
         for x in cuts(data.draw, labels.shape[1])
     ]
     shuffled = data.draw(st.permutations(parts))
-    assert rows(reduce(lambda a, b: merge(a, b, limit), shuffled, Candidates.empty())) == expected
+    merged = reduce(lambda a, b: merge(a, b, limit), shuffled, Candidates.empty())
+    assert rows(merged) == expected
+    assert merged.cluster.dtype == np.uint8 and np.array_equal(merged.cluster, merged.id % 7)
     a, b, c = (shuffled * 3)[:3] if len(shuffled) < 3 else shuffled[:3]
     assert rows(merge(a, b, limit)) == rows(merge(b, a, limit))
     assert rows(merge(merge(a, b, limit), c, limit)) == rows(merge(a, merge(b, c, limit), limit))

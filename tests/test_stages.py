@@ -67,6 +67,10 @@ def test_samples_and_maps_do_not_depend_on_chunks() -> None:
     assert set(np.unique(samples.year)) == {2018, 2019} and set(np.unique(samples.split)) == {0, 1}
     at = (annual.row.values, annual.column.values)
     assert (annual.label.values == truth[at]).all(), "a sample carries the old map's label"
+    kept = {(r["year"], r["class"]): r["kept"] for r in annual.attrs["clusters"]}
+    for year, code, cluster in zip(annual.year.values, annual.label.values, annual.cluster.values, strict=True):
+        assert cluster - 1 in kept[year, DEFAULT_LEGEND.names[code]], "a sample carries its cluster"
+    assert not samples.cluster.any(), "the unchanged area has no clusters"
     for y in (2018, 2019):
         own = annual.isel(sample=annual.year.values == y)
         expected = cube.reflectance.sel(year=y).values[:, :, own.row.values, own.column.values].transpose(2, 0, 1)
