@@ -230,6 +230,8 @@ def test_blocks_of_a_reference_do_not_show(tmp_path: Path) -> None:
         with dask.config.set(scheduler=raiser):
             whole = open_reference(path, like=like(grid), legend=DEFAULT_LEGEND)
             blocks = open_reference(path, like=cut(grid, y=(37, 100, 63), x=77), legend=DEFAULT_LEGEND)
+            both = cut(grid, y=(37, 100, 63), x=77).assign(other=cut(grid, y=200, x=77).label)
+            assert open_reference(path, like=both, legend=DEFAULT_LEGEND).chunks == blocks.chunks
         assert whole.data.npartitions == 1 and blocks.data.numblocks == (3, 4)
         assert whole.values.all() and np.array_equal(whole.values, blocks.values)
 

@@ -100,9 +100,8 @@ def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend:
     grid = Grid.of_raster(like)
     with _warped(Path(path), grid):
         pass  # the header's faults come at once, not with the first block
-    heights, widths = normalize_chunks(
-        (like.chunksizes.get(Y, READ_BLOCK), like.chunksizes.get(X, READ_BLOCK)), grid.shape
-    )
+    blocks = like.unify_chunks().chunksizes
+    heights, widths = normalize_chunks((blocks.get(Y, READ_BLOCK), blocks.get(X, READ_BLOCK)), grid.shape)
     data = lazy.read_blocks(
         partial(_read_reference, Path(path), grid, legend.codes), leading=(), chunks=(heights, widths), dtype=np.uint8,
         name="reference",
