@@ -4,7 +4,8 @@ Usage: python benchmarks/house.py [PACKAGE TESTS]...; this package and its tests
 
 Lines of a function are without its docstring; overloads do not count. Annotated: every argument and the return. Public:
 no underscore in its own or its class's name. A room is a module or a folder directly in the package, an arrow from one
-room to another an import at run time, and the floors are the longest chain of arrows.
+room to another an import at run time, and the floors are the longest chain of arrows. A module and its stub are one
+entry.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def row(package: Path, tests: Path) -> list[str]:
     lengths = sorted(map(length, functions))
     public = [d.node for d in found if d.public and not (isinstance(d.node, Function) and overload(d.node))]
     documented = sum(ast.get_docstring(node) is not None for node in public)
-    entries = [p for p in package.iterdir() if not p.name.startswith(".") and p.name != "__pycache__"]
+    entries = {p.name.partition(".")[0] for p in package.iterdir() if p.name[0] != "."} - {"__pycache__"}
     rooms = arrows(package, trees)
     return [
         package.name,
