@@ -167,7 +167,7 @@ def test_the_recipe_of_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_recipe_of_a_crosswalk(tmp_path: Path) -> None:
-    (tmp_path / "my-map.csv").write_text(block("A crosswalk for another old map", "csv"), encoding="utf-8")
+    (tmp_path / "my-map.csv").write_text(block("A crosswalk for another old map", "text"), encoding="utf-8")
     found = Crosswalk.from_csv(tmp_path / "my-map.csv", DEFAULT_LEGEND)
     classes = [DEFAULT_LEGEND.names.get(int(found.table()[code])) for code in (1, 2, 3, 9)]
     assert classes == ["Broadleaves", "Crops", "Artificial", None]
