@@ -69,25 +69,28 @@ def overload(function: Function) -> bool:
     return any(ast.unparse(d).rpartition(".")[2] == "overload" for d in function.decorator_list)
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that a module imports when it runs."""
+def imported(tree: ast.AST, home: tuple[str, ...]) -> Iterator[str]:
+    """Dotted names that a module of the package `home` imports when it runs."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = home[: len(home) + 1 - node.level] if node.level else ()
+            yield from (".".join(filter(None, (*base, node.module, alias.name))) for alias in node.names)
         else:
-            yield from imported(node)
+            yield from imported(node, home)
 
 
-def arrows(package: Path, trees: dict[Path, ast.Module]) -> Arrows:
-    """Rooms of the package, each with the rooms that it imports."""
-    rooms: Arrows = {path.relative_to(package).parts[0].removesuffix(".py"): set() for path in trees}
-    for path, tree in trees.items():
-        room = path.relative_to(package).parts[0].removesuffix(".py")
-        targets = {name.split(".")[1] for name in imported(tree) if name.startswith(f"{package.name}.")}
+def arrows(package: Path) -> Arrows:
+    """Rooms of the package, each with the rooms that it imports, at once or, by a stub of lazy-loader, on use."""
+    modules = {path: path.relative_to(package) for path in package.rglob("*.py*") if path.suffix in (".py", ".pyi")}
+    rooms: Arrows = {inside.parts[0].partition(".")[0]: set() for inside in modules.values()}
+    for path, inside in modules.items():
+        room, home = inside.parts[0].partition(".")[0], (package.name, *inside.parent.parts)
+        names = imported(ast.parse(path.read_text(encoding="utf-8")), home)
+        targets = {name.split(".")[1] for name in names if name.startswith(f"{package.name}.")}
         rooms[room] |= (targets & rooms.keys()) - {room}
     return rooms
 
@@ -114,7 +117,7 @@ def row(package: Path, tests: Path) -> list[str]:
     public = [d.node for d in found if d.public and not (isinstance(d.node, Function) and overload(d.node))]
     documented = sum(ast.get_docstring(node) is not None for node in public)
     entries = {p.name.partition(".")[0] for p in package.iterdir() if p.name[0] != "."} - {"__pycache__"}
-    rooms = arrows(package, trees)
+    rooms = arrows(package)
     return [
         package.name,
         f"{len(texts)}",
