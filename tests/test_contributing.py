@@ -133,6 +133,12 @@ def test_every_decision_is_in_the_index_with_its_state() -> None:
     assert superseded == {p.name[:3] for p in DECISIONS.glob("[0-9]*.md") if "**Superseded" in p.read_text("utf-8")}
 
 
+def test_sections_of_the_method_that_docstrings_cite_are_there() -> None:
+    there = set(re.findall(r"^## (\d+)\. ", (ROOT / "docs" / "method.md").read_text("utf-8"), re.M))
+    cited = re.findall(r"method sections? (\d+)(?: and (\d+))?", SOURCE)
+    assert len(cited) > 50 and {number for pair in cited for number in pair if number} <= there
+
+
 def test_the_recipe_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.arange(2 * 8 * 8, dtype=np.uint16).reshape(2, 8, 8) + 1500
     values[:, 0, 0] = 0
