@@ -26,7 +26,8 @@ CONTRIBUTING, ARCHITECTURE = ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architec
 DECISIONS = ROOT / "docs" / "decisions"
 PLACES = (ROOT, ROOT / "mlc_dask", ROOT / "docs", ROOT / "mlc_dask" / "io" / "patchstore")
 SOURCE = "\n".join(p.read_text("utf-8") for folder in ("mlc_dask", "tests") for p in (ROOT / folder).rglob("*.py"))
-COMING = {"mlc_dask/data/layers.py", "mlc_dask/data/steps.py", "mlc_dask/pipeline/perform.py", "@step"}
+COMING = {f"mlc_dask/{name}.py" for name in ("data/layers", "data/settings", "data/steps", "pipeline/perform")}
+COMING |= {"LAYERS", "SERIES"}
 
 
 def prose(page: Path) -> str:
@@ -84,7 +85,7 @@ def test_files_and_names_are_there(page: Path) -> None:
     words = marked(page)
     assert len(words) > 20
     assert missing_paths(words) - COMING == set()
-    assert missing_names(words) == set()
+    assert missing_names(words) - COMING == set()
 
 
 def test_a_wrong_file_or_name_is_found() -> None:
