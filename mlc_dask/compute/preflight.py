@@ -115,10 +115,10 @@ def _check_package(worker: str, answer: Mapping[str, Any] | BaseException) -> No
             "install there what is installed here, or use one image for all"
         )
     for name, own in versions().items():
-        theirs = answer["versions"].get(name, "not installed")
+        theirs = answer["versions"].get(name)
         if theirs != own:
             raise InputError(
-                f"worker {worker} has {name} {theirs}, this process {own}; "
+                f"worker {worker} has {f'{name} {theirs}' if theirs else f'no {name}'}, this process {own}; "
                 "install the same on both, or use one image for all"
             )
 
