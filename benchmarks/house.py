@@ -3,7 +3,7 @@
 Usage: python benchmarks/house.py [PACKAGE TESTS]...; this package and its tests by default.
 
 Lines of a function are without its docstring; overloads do not count. Annotated: every argument and the return. Public:
-no underscore in its own or its class's name. A room is a module or a folder directly in the package, an arrow from one
+functions and methods with no underscore in their own or their class's name. A room is a module or a folder directly in the package, an arrow from one
 room to another an import at run time, and the floors are the longest chain of arrows. A module and its stub are one
 entry.
 """
@@ -114,7 +114,7 @@ def row(package: Path, tests: Path) -> list[str]:
     found = [d for tree in trees.values() for d in definitions(tree)]
     functions = [d.node for d in found if isinstance(d.node, Function) and not overload(d.node)]
     lengths = sorted(map(length, functions))
-    public = [d.node for d in found if d.public and not (isinstance(d.node, Function) and overload(d.node))]
+    public = [d.node for d in found if d.public and isinstance(d.node, Function) and not overload(d.node)]
     documented = sum(ast.get_docstring(node) is not None for node in public)
     entries = {p.name.partition(".")[0] for p in package.iterdir() if p.name[0] != "."} - {"__pycache__"}
     rooms = arrows(package)

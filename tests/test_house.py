@@ -67,7 +67,7 @@ def test_figures_counted_by_hand(small: Path) -> None:
         "function median / p90 / max": "2 / 3 / 3",
         "annotated": "80.0%",
         "test ÷ code": "0.53",
-        "public documented": "50% of 4",
+        "public documented": "67% of 3",
         "largest file": "25",
         "entries": "4",
         "rooms": "4",
