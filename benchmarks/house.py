@@ -3,9 +3,9 @@
 Usage: python benchmarks/house.py [PACKAGE TESTS]...; this package and its tests by default.
 
 Lines of a function are without its docstring; overloads do not count. Annotated: every argument and the return. Public:
-functions and methods with no underscore in their own or their class's name. A room is a module or a folder directly in the package, an arrow from one
-room to another an import at run time, and the floors are the longest chain of arrows. A module and its stub are one
-entry.
+functions and methods with no underscore in their own or their class's name. A room is a module or a folder directly in
+the package, an arrow from one room to another an import at run time, and the floors are the longest chain of arrows. A
+module and its stub are one entry.
 """
 
 from __future__ import annotations
