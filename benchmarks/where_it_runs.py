@@ -3,13 +3,12 @@
 Usage: python benchmarks/where_it_runs.py [SIZE], 256 pixels by default; needs openssl, and dask-gateway-server[local].
 
 Local processes first; then a running scheduler and two workers that speak TLS; then a dask-gateway that starts
-processes of this machine. Compared are the digests of all stored chunks of every step that writes patches. Containers
-and a hub have scripts of their own: deploy/kube-play-test.sh and deploy/jupyterhub.
+processes of this machine. Outputs are compared as by compare_outputs.py. Containers and a hub have scripts of their
+own: deploy/kube-play-test.sh and deploy/jupyterhub.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from compare_outputs import differences
+
+from mlc_dask.runs.folder import RunFolder
 from mlc_dask.worlds.demo import write_demo
 
 ROOT = Path(__file__).parents[1]
@@ -79,16 +81,10 @@ def gateway(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
         yield 'cluster = "gateway"', place
 
 
-def digests(output: Path) -> dict[str, str]:
-    """Digest of every finished store of patches, by its step."""
-    manifests = sorted(output.glob("artifacts/*/MANIFEST.json"))
-    return {path.parent.name.rpartition("-")[0]: json.loads(path.read_bytes())["digest"] for path in manifests}
-
-
 def main() -> None:
     """Run the demonstration everywhere and print the table."""
-    size, first = int(sys.argv[1]) if len(sys.argv) > 1 else 256, {}
-    print("| cluster | seconds | stores of patches | equal to local |\n|---|---|---|---|", flush=True)
+    size = int(sys.argv[1]) if len(sys.argv) > 1 else 256
+    print("| cluster | seconds | results | equal to local |\n|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         for kind in (local, address, gateway):
             folder = Path(name) / kind.__name__
@@ -102,10 +98,10 @@ def main() -> None:
                 command = [sys.executable, "-m", "mlc_dask", "run", str(config)]
                 subprocess.run(command, check=True, capture_output=True, env={**os.environ, **settings})  # noqa: S603
                 seconds = time.monotonic() - began
-            found = digests(folder / "demo")
-            first = first or found
-            same = "yes" if found == first else "NO"
-            print(f"| {kind.__name__} | {seconds:.0f} | {len(found)} | {same} |", flush=True)
+            found = differences(Path(name) / "local" / "demo", folder / "demo")
+            results = len(RunFolder(folder / "demo").artifacts())
+            print(f"| {kind.__name__} | {seconds:.0f} | {results} | {'NO' if found else 'yes'} |", flush=True)
+            print("\n".join(found), end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

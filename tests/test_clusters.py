@@ -29,6 +29,7 @@ from mlc_dask.compute.backends import connect
 from mlc_dask.compute.preflight import Needs, preflight, versions
 from mlc_dask.config import Execution, load_config
 from mlc_dask.data.errors import InputError
+from mlc_dask.runs.records import package_versions
 from tests.cubes import landscape, threshold
 
 pytestmark = pytest.mark.slow
@@ -345,6 +346,13 @@ def test_preflight_compares_versions(workers: Client, tmp_path: Path, monkeypatc
     monkeypatch.setattr("mlc_dask.compute.preflight.versions", lambda: {**versions(), "zarr": "3.0.0"})
     with pytest.raises(InputError, match=r"worker tls://\S+ has zarr 3\.\d+\.\d+, this process 3\.0\.0; install the"):
         preflight(workers, Needs(tmp_path, [], 0))
+    monkeypatch.setattr("mlc_dask.compute.preflight.versions", lambda: {"magic": "1.0"})
+    with pytest.raises(InputError, match=r"worker tls://\S+ has no magic, this process 1\.0; install the same"):
+        preflight(workers, Needs(tmp_path, [], 0))
+
+
+def test_workers_are_asked_for_all_packages_that_a_record_names() -> None:
+    assert versions().keys() - {"Python"} == package_versions().keys() >= {"opencv-python-headless", "rasterio", "zarr"}
 
 
 def test_preflight_sees_another_disk(workers: Client, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlc_dask.data.errors import InputError
-from mlc_dask.kernels.indices import INDICES, available, sen2cor_soil_ratio, spectral_indices
+from mlc_dask.kernels.indices import INDICES, available, spectral_indices
 
 ROLES = {"nir": 3, "blue": 0, "swir1": 4, "green": 1, "red": 2}
 NAMES = {"ndvi": "NDVI", "evi": "EVI", "ndwi": "NDWI", "ndsi": "NDSI"}
@@ -35,7 +35,6 @@ def test_formulas_by_hand():
     evi = 2.5 * 0.26 / (0.30 + 6 * 0.04 - 7.5 * 0.05 + 1)
     expected = [0.26 / 0.34, evi, -0.22 / 0.38, -0.12 / 0.28, 0.15 / 0.25]
     np.testing.assert_allclose(spectral_indices(dn, ROLES).ravel(), expected, rtol=1e-6)
-    np.testing.assert_allclose(sen2cor_soil_ratio(dn, ROLES), [[0.25]], rtol=1e-6)
 
 
 def test_no_data_touches_only_the_indices_that_need_the_band():
@@ -47,7 +46,6 @@ def test_no_data_touches_only_the_indices_that_need_the_band():
     assert np.array_equal(missing, expected)
     dn[:] = 0
     assert np.isnan(spectral_indices(dn, ROLES)).all()
-    assert np.isnan(sen2cor_soil_ratio(dn, ROLES)).all()
 
 
 def test_zero_denominators_and_negative_reflectance():
@@ -66,7 +64,6 @@ def test_zero_denominators_and_negative_reflectance():
     assert got["ndvi"][1] == 1
     assert got["evi"][2] == -1
     assert not np.isinf(np.stack(list(got.values()))).any()
-    assert np.isnan(sen2cor_soil_ratio(dn, ROLES)[0, 0])
 
 
 def test_evi_at_exactly_zero_denominator_is_no_data():
@@ -89,5 +86,3 @@ def test_refusals():
     dn = scene(1100, 9000, 2)
     with pytest.raises(InputError, match=r"swir2.*add the red and nir"):
         spectral_indices(dn, {"swir2": 0})
-    with pytest.raises(InputError, match="swir1"):
-        sen2cor_soil_ratio(dn, {"blue": 0})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
@@ -18,6 +17,7 @@ import psutil
 import yaml
 from distributed import Client, Nanny, SpecCluster
 from distributed.security import Security
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from mlc_dask.compute.loopback import HOST, LoopbackScheduler
 from mlc_dask.config import Execution
@@ -172,14 +172,13 @@ def _service(manifest: dict[str, Any], namespace: str) -> str:
 
 def _patiently(address: str) -> Client:
     """Client of a scheduler that is being started."""
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            return Client(address, timeout=_CONNECT_SECONDS)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
+    patiently = Retrying(
+        retry=retry_if_exception_type(OSError),
+        stop=stop_after_delay(_START_SECONDS),
+        wait=wait_fixed(1),
+        reraise=True,
+    )
+    return patiently(Client, address, timeout=_CONNECT_SECONDS)
 
 
 @contextmanager

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from distributed import Client
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from mlc_dask.data.errors import InputError
-
-_SAME = ("mlc-dask", "dask", "distributed", "numpy", "scikit-learn", "torch", "xarray", "zarr")
-"""Packages whose versions decide what a task means, or a result's bytes."""
+from mlc_dask.runs.records import package_versions
 
 _SHARED_SECONDS = 10
 """How long a shared file system may take to show a new file to another machine."""
@@ -70,7 +67,7 @@ def preflight(client: Client, needs: Needs) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of this process, without the build of a package (``2.13.0+cpu``)."""
-    own = {name: version(name).partition("+")[0] for name in _SAME}
+    own = {name: version.partition("+")[0] for name, version in package_versions().items()}
     return {"Python": platform.python_version().rpartition(".")[0], **own}
 
 
@@ -102,12 +99,13 @@ def _sees_cuda() -> bool:
 
 
 def _appears(path: Path) -> bool:
-    deadline = time.monotonic() + _SHARED_SECONDS
-    while not path.exists():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
+    patiently = Retrying(
+        retry=retry_if_result(lambda there: not there),
+        stop=stop_after_delay(_SHARED_SECONDS),
+        wait=wait_fixed(0.2),
+        retry_error_callback=lambda state: False,
+    )
+    return bool(patiently(path.exists))
 
 
 def _check_package(worker: str, answer: Mapping[str, Any] | BaseException) -> None:
@@ -117,9 +115,10 @@ def _check_package(worker: str, answer: Mapping[str, Any] | BaseException) -> No
             "install there what is installed here, or use one image for all"
         )
     for name, own in versions().items():
-        if answer["versions"][name] != own:
+        theirs = answer["versions"].get(name)
+        if theirs != own:
             raise InputError(
-                f"worker {worker} has {name} {answer['versions'][name]}, this process {own}; "
+                f"worker {worker} has {f'{name} {theirs}' if theirs else f'no {name}'}, this process {own}; "
                 "install the same on both, or use one image for all"
             )
 

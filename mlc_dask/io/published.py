@@ -10,6 +10,8 @@ import xarray as xr
 from mlc_dask.data.errors import InputError
 from mlc_dask.io.maps import open_layers
 from mlc_dask.runs.artifacts import Artifact, read_current
+from mlc_dask.runs.folder import RunFolder
+from mlc_dask.storage.durable import MANIFEST
 
 _LAYERS = {
     "preliminary": ("preliminary", "label"),
@@ -54,11 +56,11 @@ def open_maps(path: str | Path) -> xr.Dataset:
         When the run was of several tiles, each of which has maps in a folder of its own.
     """
     path = Path(path)
-    if not (path / "CURRENT.json").exists() and (path / "MANIFEST.json").exists():
+    if not RunFolder(path).published and (path / MANIFEST).exists():
         return open_layers(path)
     current = read_current(path)
     if "multi-year" not in current:
-        tiles = sorted(p.parent.name for p in path.glob("*/CURRENT.json"))
+        tiles = [tile.path.name for tile in RunFolder(path).tiles() if tile.published]
         raise InputError(f"{path} holds several tiles; open one: {', '.join(str(path / tile) for tile in tiles)}")
     wanted = sorted({step for step, _ in _LAYERS.values()})
     return assemble({step: open_layers(current[step].folder) for step in wanted})
@@ -72,7 +74,7 @@ def made_by(path: str | Path) -> dict[str, Artifact]:
 
 def places_of(output: str | Path) -> dict[str, Path]:
     """Folders of the places that a run mapped, by their names; one called "" where it was a single place."""
-    output = Path(output)
-    if (output / "CURRENT.json").exists() and "multi-year" not in read_current(output):
-        return {p.parent.name: p.parent for p in sorted(output.glob("*/CURRENT.json"))}
-    return {"": output}
+    run = RunFolder(Path(output))
+    if run.published and "multi-year" not in read_current(run.path):
+        return {tile.path.name: tile.path for tile in run.tiles() if tile.published}
+    return {"": run.path}

@@ -1,4 +1,4 @@
-"""Spectral indices of reflectance, computed from digital numbers (METHOD section 4)."""
+"""Spectral indices of reflectance, computed from digital numbers (method section 4)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def available(roles: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Floats:
-    """Compute every available index of every acquisition (paper section 2.2, METHOD section 4).
+    """Compute every available index of every acquisition (paper section 2.2, method section 4).
 
     NDVI, NDWI, NDSI and the bounded soil index (swir1 − blue)/(swir1 + blue) lie in [−1, 1], EVI in [−1, 2.5]; values
     outside, which need a denominator near zero or a negative reflectance, are clipped.
@@ -80,33 +80,6 @@ def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Fl
             formula, needs = _FORMULAS[name]
             out[step, position] = formula(*(bands[role] for role in needs))
     return out
-
-
-def sen2cor_soil_ratio(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Floats:
-    """Compute Sen2Cor's soil ratio blue/swir1, soil where it is under 0.70 (METHOD section 4).
-
-    Unbounded, so for looking at rather than for clustering.
-
-    Parameters
-    ----------
-    dn
-        (T, B, P) uint16 digital numbers, reflectance = DN·1e-4 − 0.1, 0 = no data.
-    roles
-        Spectral role → band position, with ``blue`` and ``swir1``.
-
-    Returns
-    -------
-    (T, P) float32; NaN where either band has no data or swir1 reflects nothing.
-
-    Raises
-    ------
-    InputError
-        If a role is missing.
-    """
-    missing = [role for role in ("blue", "swir1") if role not in roles]
-    if missing:
-        raise InputError(f"the soil ratio has no band for {', '.join(missing)}; add it to the cube")
-    return _quotient(_scaled(dn[:, roles["blue"]]), _scaled(dn[:, roles["swir1"]]))
 
 
 def _scaled(dn: npt.NDArray[np.uint16]) -> Floats:

@@ -19,6 +19,7 @@ from mlc_dask.io.sources import SOURCES
 from mlc_dask.kernels.indices import available
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.runs.artifacts import Input
+from mlc_dask.runs.folder import RunFolder
 from mlc_dask.stages.annual_training import Clustering
 from mlc_dask.storage.durable import canonical, files_fingerprint, sha256
 
@@ -71,9 +72,8 @@ def check_output(config: Config) -> None:
         raise InputError(f"output = {output} is a file; name a folder")
     if isinstance(folder, str) and Path(folder).resolve() in (output.resolve(), *output.resolve().parents):
         raise InputError(f"output = {output} lies in source.folder; results must not stand among the acquisitions")
-    ours = (output / "artifacts").is_dir()
     theirs = [name for name in ("report.html", "evaluation") if (output / name).exists()]
-    if theirs and not ours:
+    if theirs and not RunFolder(output).begun:
         raise InputError(f"output = {output} holds {theirs[0]}, which no run made; choose another folder")
 
 

@@ -31,7 +31,8 @@ from mlc_dask.pipeline.inputs import (
 )
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.runs.artifacts import Event
-from mlc_dask.runs.records import RECORD, published
+from mlc_dask.runs.folder import RunFolder
+from mlc_dask.runs.records import RECORD
 from mlc_dask.stages.time_series import choose_acquisitions
 
 _MAP_LAYERS = 3 * 3 + 2 + 2
@@ -99,11 +100,11 @@ def find_cube(place: Path) -> xr.Dataset:
             raise InputError(f"{place} has no cube yet; make it with: mlc-dask cube {place}")
         cube: xr.Dataset = made
         return cube
-    current = published(place)
+    current = RunFolder(place).layers()
     if "cube" in current:
         return open_cube(place / str(current["cube"]["folder"]))
-    finished = sorted(place.glob(f"artifacts/cube-*/{RECORD}"), key=lambda record: record.stat().st_mtime)
-    return open_cube(finished[-1].parent if finished else place)
+    records = [record for f in RunFolder(place).artifacts("cube") if (record := f / RECORD).exists()]
+    return open_cube(max(records, key=lambda r: r.stat().st_mtime).parent if records else place)
 
 
 def make_plan(config: Config) -> Plan:

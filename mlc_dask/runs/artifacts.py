@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlc_dask.runs.records import published, read_record
+from mlc_dask.runs.folder import RunFolder
+from mlc_dask.runs.records import read_record
 from mlc_dask.storage.durable import NotPublished, canonical, sha256
 
 
@@ -125,7 +126,7 @@ def given(value: Any) -> Iterator[Artifact | Input]:
 def read_current(folder: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, Artifact]:
     """Read the published layers of a run by name; NotPublished when there are none. They open with `kinds` only."""
     folder = Path(folder)
-    layers = published(folder)
+    layers = RunFolder(folder).layers()
     if not layers:
         raise NotPublished(f"{folder} has published no result yet; run the pipeline to its end")
     how = kinds or {}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.runs.folder import RunFolder, step_of
 from mlc_dask.storage.durable import MANIFEST, Entry, atomic_write, canonical, entry, fault, sha256
 
 RECORD: Final = "record.json"
@@ -35,20 +36,20 @@ def fingerprint(step: str, version: int, settings: Any, inputs: Any) -> str:
     return sha256(canonical({"step": step, "version": version, "settings": settings, "inputs": inputs}))
 
 
-def artifact_folder(run: Path, step: str, identity: str) -> Path:
-    """Where a run keeps the artifact of `step` with fingerprint `identity`."""
-    return run / "artifacts" / f"{step}-{identity[:16]}"
-
-
-def machine() -> dict[str, Any]:
-    """Host, interpreter and the versions of the packages that shape results."""
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that decide what a task means and which bytes it makes."""
     versions = {}
     for name in _PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"host": socket.gethostname(), "python": platform.python_version(), "packages": versions}
+    return versions
+
+
+def machine() -> dict[str, Any]:
+    """Host, interpreter and the versions of the packages that shape results."""
+    return {"host": socket.gethostname(), "python": platform.python_version(), "packages": package_versions()}
 
 
 def function_name(function: Any) -> str:
@@ -125,45 +126,32 @@ def explain(run: Path, what: str | Path) -> Origin:
         A published layer, a step's name (its published or else its newest result), or the beginning of an artifact's
         folder name or path.
     """
-    folder = _find(Path(run), what)
+    home = RunFolder(Path(run))
+    folder = _find(home, what)
     record = read_record(folder)
     if record is None:
         raise InputError(f"{folder} has no record, so it is not finished; run it again to finish it")
-    return _origin(Path(run), record["name"], record["fingerprint"])
+    return _origin(home, record["name"], record["fingerprint"])
 
 
-def _origin(run: Path, name: str, identity: str) -> Origin:
-    record = next((r for home in _family(run) if (r := read_record(artifact_folder(home, name, identity)))), None)
+def _origin(run: RunFolder, name: str, identity: str) -> Origin:
+    record = next((r for home in run.relatives() if (r := read_record(home.artifact(name, identity)))), None)
     made_from = record["inputs"] if record else ()
     return Origin(name, identity, record, tuple(_origin(run, i["name"], i["fingerprint"]) for i in made_from))
 
 
-def _family(run: Path) -> list[Path]:
-    """Return the folders whose results a run may use: its own, and those of the tiles that it is one of."""
-    return [run, run.parent, *sorted(p.parent for root in (run, run.parent) for p in root.glob("*/artifacts"))]
-
-
-def _find(run: Path, what: str | Path) -> Path:
-    layers = published(run)
+def _find(run: RunFolder, what: str | Path) -> Path:
+    layers = run.layers()
     if str(what) in layers:
-        return run / str(layers[str(what)]["folder"])
+        return run.path / str(layers[str(what)]["folder"])
     wanted = Path(what).name
-    finished = [f for f in sorted((run / "artifacts").glob("*")) if read_record(f)]
-    named = [f for f in finished if f.name.rpartition("-")[0] == wanted]
-    current = [f for f in named if f in {run / str(v["folder"]) for v in layers.values()}]
+    finished = [f for f in run.artifacts() if read_record(f)]
+    named = [f for f in finished if step_of(f) == wanted]
+    current = [f for f in named if f in {run.path / str(v["folder"]) for v in layers.values()}]
     if named:
         return max(current or named, key=lambda f: str((read_record(f) or {}).get("finished")))
     found = [f for f in finished if f.name.startswith(wanted)]
     if len(found) != 1:
         known = ", ".join(f.name for f in found or finished) or "none"
-        raise InputError(f"{len(found)} results of {run} match {str(what)!r}; choose one of: {known}")
+        raise InputError(f"{len(found)} results of {run.path} match {str(what)!r}; choose one of: {known}")
     return found[0]
-
-
-def published(run: Path) -> dict[str, dict[str, Any]]:
-    """Layers of ``CURRENT.json`` as they stand there; empty when nothing is published."""
-    try:
-        layers: dict[str, dict[str, Any]] = json.loads((run / "CURRENT.json").read_bytes())["layers"]
-    except FileNotFoundError:
-        return {}
-    return layers

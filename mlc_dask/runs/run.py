@@ -19,16 +19,16 @@ from typing import Any
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.runs.artifacts import Artifact, Event, Kind, StopRun, given, opened
+from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import (
     RECORD,
     SCRATCH,
-    artifact_folder,
     fingerprint,
     function_name,
     why_not,
     write_record,
 )
-from mlc_dask.storage.durable import OutputLock, atomic_write, canonical, now
+from mlc_dask.storage.durable import OutputLock, now
 
 
 class Run:
@@ -102,7 +102,7 @@ class Run:
         assert name not in [e.step for e in self.steps], f"two steps are called {name!r}"
         assert not list(given(settings)), f"{name}: artifacts are inputs, not settings"
         identity = fingerprint(name, version, settings, inputs)
-        folder = artifact_folder(self.folder, name, identity)
+        folder = RunFolder(self.folder).artifact(name, identity)
         artifact = Artifact(name, kind, folder, identity, self.kinds[kind])
         reason = why_not(folder, identity, verify=self.verify)
         if reason is None:
@@ -160,7 +160,7 @@ class Run:
             assert artifact.finished, f"{layer} is not finished"
             place = artifact.folder.relative_to(self.folder).as_posix()
             form[layer] = {**artifact.reference(), "part": list(artifact.part), "kind": artifact.kind, "folder": place}
-        atomic_write(self.folder / "CURRENT.json", canonical({"published": now(), "layers": form}))
+        RunFolder(self.folder).publish(form)
 
 
 def _find_damage(inputs: tuple[Any, ...], error: BaseException) -> None:

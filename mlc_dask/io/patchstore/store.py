@@ -34,6 +34,7 @@ from mlc_dask.io.patchstore.patches import (
     write_patch,
 )
 from mlc_dask.io.patchstore.reading import THREADS, check_files, content_digest
+from mlc_dask.runs.folder import RunFolder
 from mlc_dask.storage.durable import (
     MANIFEST,
     Entry,
@@ -101,7 +102,8 @@ class PatchStore:
     @property
     def place(self) -> str:
         """Name of the output whose run the store belongs to, that of a tile among several; empty for other stores."""
-        return self.folder.resolve().parents[1].name if self.folder.parent.name == "artifacts" else ""
+        run = RunFolder.around(self.folder)
+        return run.path.name if run else ""
 
     def patches(self) -> list[Patch]:
         """All patches, done or not: year by year, row by row."""

@@ -18,6 +18,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import legend_of
 from mlc_dask.io.published import made_by, open_maps, places_of
+from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import Record as Origin
 from mlc_dask.runs.records import read_record
 from mlc_dask.show.export.catalogue import Place, write_stac
@@ -122,7 +123,7 @@ class _Export:
 
 def _origins(output: Path, layers: Sequence[str]) -> tuple[dict[str, str], Mapping[str, Origin]]:
     """Fingerprint of every layer, and the record of the step behind it where a run made the maps."""
-    if (output / "CURRENT.json").exists():
+    if RunFolder(output).published:
         artifacts = {name: made for name, made in made_by(output).items() if name in layers}
         records = {name: found for name, made in artifacts.items() if (found := read_record(made.folder))}
         return {name: made.fingerprint for name, made in artifacts.items()}, records

@@ -14,7 +14,8 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.published import open_maps, places_of
 from mlc_dask.runs.artifacts import read_current
-from mlc_dask.runs.records import Origin, explain, published, read_record
+from mlc_dask.runs.folder import RunFolder, step_of
+from mlc_dask.runs.records import Origin, explain, read_record
 from mlc_dask.show.notebook import html
 from mlc_dask.storage.durable import NotPublished
 
@@ -65,7 +66,8 @@ class OpenedRun:
     def __repr__(self) -> str:
         steps = self.steps
         done = int((steps.state == "done").sum())
-        return f"<run {self.folder}: {'finished' if published(self.folder) else 'unfinished'}, {done} steps done>"
+        state = "finished" if RunFolder(self.folder).published else "unfinished"
+        return f"<run {self.folder}: {state}, {done} steps done>"
 
     def _repr_html_(self) -> str:
         steps = self.steps
@@ -75,9 +77,9 @@ class OpenedRun:
             for s in steps.itertuples()
         ]  # fmt: skip
         spent = f"{len(steps)} steps, {_seconds(steps.seconds.sum())} s of work"
-        facts = ["finished" if published(self.folder) else "not finished: run it again to go on", spent]
+        state = "finished" if RunFolder(self.folder).published else "not finished: run it again to go on"
         table = html.table(_COLUMNS, rows)
-        return html.card(f"Run {self.folder}", facts, self._figures(), self._ways_on(), self._details(table))
+        return html.card(f"Run {self.folder}", [state, spent], self._figures(), self._ways_on(), self._details(table))
 
     @staticmethod
     def _details(table: str) -> str:
@@ -115,7 +117,7 @@ def open_run(folder: str | Path) -> OpenedRun:
         When the folder is not the output of a run.
     """
     folder = Path(folder)
-    if not (folder / "artifacts").is_dir() and not published(folder):
+    if not RunFolder(folder).begun and not RunFolder(folder).published:
         raise InputError(
             f"{folder} is not the output of a run; give the folder that `output` in its configuration names"
         )
@@ -124,16 +126,16 @@ def open_run(folder: str | Path) -> OpenedRun:
 
 def _steps(run: Path) -> Iterator[tuple[str, str, float, str, str]]:
     records = _lineage(run)
-    begun = {f: read_record(f) for f in (run / "artifacts").glob("*") if f.is_dir()}
+    begun = {f: read_record(f) for f in RunFolder(run).artifacts()}
     if not records:
         records = {f.name: record for f, record in begun.items() if record is not None}
     for record in sorted(records.values(), key=lambda r: str(r["started"])):
         engines = ", ".join(record.get("engines", ()))
         yield record["name"], "done", float(record["seconds"]), engines, str(record["finished"])[:19].replace("T", " ")
-    if not published(run):
+    if not RunFolder(run).published:
         names = {str(record["name"]) for record in records.values()}
         for folder in sorted(f for f, record in begun.items() if record is None):
-            name = folder.name.rpartition("-")[0]
+            name = step_of(folder)
             if name not in names:
                 yield name, "unfinished", 0.0, "", ""
 
@@ -148,7 +150,7 @@ def _lineage(run: Path) -> dict[str, Mapping[str, Any]]:
             for parent in origin.inputs:
                 walk(parent)
 
-    for layer in published(run):
+    for layer in RunFolder(run).layers():
         walk(explain(run, layer))
     return found
 

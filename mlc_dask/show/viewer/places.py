@@ -20,7 +20,8 @@ from mlc_dask.io.cubes import CHUNK, open_cube
 from mlc_dask.io.maps import open_stored_product
 from mlc_dask.io.published import open_maps, places_of
 from mlc_dask.runs.artifacts import read_current
-from mlc_dask.runs.records import artifact_folder, explain
+from mlc_dask.runs.folder import RunFolder
+from mlc_dask.runs.records import explain
 from mlc_dask.storage.durable import MANIFEST, sha256
 
 EDGE = 512
@@ -114,7 +115,7 @@ class Place:
         try:
             origins = explain(self.folder, "report").inputs
             (product,) = (o for o in origins if o.name == OLD_MAP)
-            old = open_stored_product(artifact_folder(self.folder, OLD_MAP, product.fingerprint))
+            old = open_stored_product(RunFolder(self.folder).artifact(OLD_MAP, product.fingerprint))
         except (InputError, ValueError):
             return None
         return old.drop_vars("quota")
@@ -130,7 +131,7 @@ class Place:
     @cached_property
     def stamp(self) -> str:
         """Identity of what is shown, so that a browser never mixes two runs."""
-        found = next(p for name in ("CURRENT.json", MANIFEST) if (p := self.folder / name).exists())
+        found = next(p for p in (RunFolder(self.folder).current, self.folder / MANIFEST) if p.exists())
         return sha256(found.read_bytes())[:12]
 
     def describe(self) -> dict[str, Any]:
