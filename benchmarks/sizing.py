@@ -8,7 +8,8 @@ network's arithmetic, and says so.
 
 from __future__ import annotations
 
-from mlc_dask.pipeline.plan import _MAP_LAYERS, worker_bytes
+from mlc_dask.data.layers import PLANES_PER_YEAR
+from mlc_dask.pipeline.plan import worker_bytes
 
 TILE = 10980**2
 DATES, BANDS = 20, 10
@@ -57,8 +58,8 @@ def main() -> None:
         print(f"| {edge} | {(-(-10980 // edge)) ** 2} | {patch / 1e9:.2f} GB | {worker_bytes(patch) / 1e9:.1f} GB |")
 
     print(
-        f"\nOn disk a tile and year takes {TILE * PIXEL / 1e9:.0f} GB of cube and {TILE * _MAP_LAYERS / 1e9:.1f} GB of "
-        "maps, both before compression."
+        f"\nOn disk a tile and year takes {TILE * PIXEL / 1e9:.0f} GB of cube and "
+        f"{TILE * PLANES_PER_YEAR / 1e9:.1f} GB of maps, both before compression."
     )
 
 

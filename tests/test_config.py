@@ -60,7 +60,7 @@ def test_the_least_file_gives_every_default(tmp_path: Path) -> None:
     [
         ("[lstm]\nepoch = 3", ("lstm.epoch", "did you mean 'epochs'?")),
         ("[filtre]\nsize = 3", ("'filtre'", "did you mean 'filter'?")),
-        ("[gaps]\nzzz = 3", ("gaps.zzz", "known keys are method, min_valid")),
+        ("[gaps]\nzzz = 3", ("gaps.zzz", "choose one of method, min_valid")),
         ("[lstm]\nepochs = 'many'", ("lstm.epochs = 'many'", "integer")),
         ("[lstm]\nepochs = 0", ("lstm.epochs = 0", "greater than or equal to 1")),
         ("[lstm]\ndropout = 1.0", ("lstm.dropout = 1.0", "less than 1")),

@@ -393,7 +393,7 @@ def test_bad_input_is_told_in_one_line(output: Path, exported: Path, tmp_path: P
     new = tmp_path / "new"
     for arguments, told in (
         ([tmp_path / "none", new], "none has published no result yet"),
-        ([output, new, "--layer", "multi_yaer"], "no layer 'multi_yaer'; did you mean multi_year?"),
+        ([output, new, "--layer", "multi_yaer"], "no layer 'multi_yaer'; did you mean 'multi_year'?"),
         ([tmp_path / "nowhere", new], "have no CRS"),
         ([output, tmp_path / "full"], "full holds something else (thesis.txt)"),
         ([output, tmp_path / "file"], "is a file"),

@@ -39,8 +39,9 @@ pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 
 from fastapi.testclient import TestClient
 
+from mlc_dask.data.layers import in_words
 from mlc_dask.show.viewer import app as viewer
-from mlc_dask.show.viewer.places import EDGE, Place, in_words, open_places
+from mlc_dask.show.viewer.places import EDGE, Place, open_places
 from mlc_dask.show.viewer.web_tiles import Tiles
 
 YEARS = (2018, 2019)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mlc_dask.config.sections import Config, Product
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 
 _SOURCE_PATHS = ("folder", "index", "catalogue")
 """Keys of a source that are paths, unless they are URLs."""
@@ -53,9 +52,7 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     key = ".".join(str(p) for p in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _keys(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-        return f"{where}: unknown key {key!r}; {hint}"
+        return f"{where}: unknown key {key!r}; {did_you_mean(str(first['loc'][-1]), known)}"
     if first["type"] == "missing":
         return f"{where}: {key!r} is missing; add it (mlc-dask init writes a commented file with every key)"
     message = first["msg"].removeprefix("Value error, ")

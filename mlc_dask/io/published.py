@@ -8,28 +8,16 @@ from pathlib import Path
 import xarray as xr
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.layers import LAYERS, STEPS
 from mlc_dask.io.maps import open_layers
 from mlc_dask.runs.artifacts import Artifact, read_current
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.storage.durable import MANIFEST
 
-_LAYERS = {
-    "preliminary": ("preliminary", "label"),
-    "single_year": ("single-year", "label"),
-    "multi_year": ("multi-year", "label"),
-    "single_year_filtered": ("single-year-filtered", "label"),
-    "multi_year_filtered": ("multi-year-filtered", "label"),
-    "confidence": ("multi-year", "confidence"),
-    "valid_count": ("multi-year", "valid_count"),
-    "change_count": ("changes", "change_count"),
-    "change_count_single_year": ("changes", "change_count_single_year"),
-}
-"""Layer of the result → the step that made it, and its name there."""
-
 
 def assemble(steps: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Join the layers of several steps, by their names, into one Dataset with CRS and legend."""
-    layers = {name: steps[step][variable] for name, (step, variable) in _LAYERS.items()}
+    layers = {name: steps[layer.step][layer.variable] for name, layer in LAYERS.items()}
     return xr.Dataset(layers, attrs={"legend": steps["multi-year"].attrs["legend"]})
 
 
@@ -62,14 +50,13 @@ def open_maps(path: str | Path) -> xr.Dataset:
     if "multi-year" not in current:
         tiles = [tile.path.name for tile in RunFolder(path).tiles() if tile.published]
         raise InputError(f"{path} holds several tiles; open one: {', '.join(str(path / tile) for tile in tiles)}")
-    wanted = sorted({step for step, _ in _LAYERS.values()})
-    return assemble({step: open_layers(current[step].folder) for step in wanted})
+    return assemble({step: open_layers(current[step].folder) for step in STEPS})
 
 
 def made_by(path: str | Path) -> dict[str, Artifact]:
     """Tell which result of a run every layer of its maps is, or is a part of; NotPublished as in :func:`open_maps`."""
     current = read_current(Path(path))
-    return {layer: current[step] for layer, (step, _) in _LAYERS.items()}
+    return {name: current[layer.step] for name, layer in LAYERS.items()}
 
 
 def places_of(output: str | Path) -> dict[str, Path]:

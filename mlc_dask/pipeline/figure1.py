@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mlc_dask.classifiers import LSTM, RandomForest
 from mlc_dask.config import Config
+from mlc_dask.data.layers import CHANGES, SERIES
 from mlc_dask.pipeline.inputs import (
     clustering_for,
     crosswalk_for,
@@ -129,13 +130,9 @@ def consistent_maps(run: Run, config: Config, annual: Annual, multi_year: MultiY
     single_smooth = run.do("single-year-filtered", smooth_labels, single, kind="maps", **config.filter.model_dump())
     multi_smooth = run.do("multi-year-filtered", smooth_labels, multi, kind="maps", **config.filter.model_dump())
     changes = run.do("changes", count_changes, multi_smooth, single_smooth, kind="maps")
-    tables = run.do(
-        "evaluation", judge, truth, preliminary, single, single_smooth, multi, multi_smooth, kind="tables"
-    )  # fmt: skip
-    layers = {
-        "preliminary": preliminary, "single-year": single, "multi-year": multi, "single-year-filtered": single_smooth,
-        "multi-year-filtered": multi_smooth, "changes": changes,
-    }  # fmt: skip
+    made = {s.name: s for s in (preliminary, single, multi, single_smooth, multi_smooth)}
+    tables = run.do("evaluation", judge, truth, *(made[row.step] for row in SERIES), kind="tables")
+    layers = {**made, CHANGES: changes}
     report = run.do(
         "report", gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples,
         models, tables, layers, kind="report", rule=f"{config.filter.rule}, {config.filter.size} pixels",

@@ -16,6 +16,7 @@ from mlc_dask.config import Config, load_config
 from mlc_dask.data.acquisitions import Catalogue, Selection, Source
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.layers import PLANES_PER_YEAR
 from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.old_map import open_product
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
@@ -34,9 +35,6 @@ from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
 from mlc_dask.stages.time_series import choose_acquisitions
-
-_MAP_LAYERS = 3 * 3 + 2 + 2
-"""Planes a year: label, confidence and usable dates of three map series, two filtered, and counts."""
 
 _PROGRAM_BYTES = 1_500_000_000
 """What a worker needs whatever its patch: interpreter and libraries, one batch of series, the model (measured)."""
@@ -118,7 +116,7 @@ def make_plan(config: Config) -> Plan:
     pixel = _year_bytes(selection.size, source)
     cube = len(selection.years) * grid.height * grid.width * pixel
     patch = _patch_pixels(grid, config.execution.patch) * pixel
-    maps = len(selection.years) * grid.height * grid.width * _MAP_LAYERS
+    maps = len(selection.years) * grid.height * grid.width * PLANES_PER_YEAR
     edge = min(config.execution.patch, max(grid.shape))
     patches = len(selection.years) * -(-grid.height // edge) * -(-grid.width // edge)
     facts = {

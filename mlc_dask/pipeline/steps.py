@@ -13,10 +13,12 @@ import xarray as xr
 from mlc_dask import lazy
 from mlc_dask.classifiers import Model
 from mlc_dask.data.acquisitions import Catalogue, Selection, Source
+from mlc_dask.data.layers import RANKED_SERIES, SERIES
 from mlc_dask.data.legend import Crosswalk
-from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, X, Y, legend_of
+from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, legend_of
 from mlc_dask.io.old_map import open_product, open_reference
 from mlc_dask.io.published import assemble
+from mlc_dask.show.pictures import thinned
 from mlc_dask.show.report import Evidence
 from mlc_dask.show.report.quicklook import quicklook_png
 from mlc_dask.stages.evaluation import Evaluation, change_count, evaluate
@@ -44,8 +46,7 @@ def stack_selection(source: Source, catalogue: Catalogue, selection: Selection) 
 
 def draw_quicklooks(cube: xr.Dataset) -> dict[str, bytes]:
     """Picture of every acquisition of the cube, as it was stored."""
-    step = max(1, -(-max(cube.sizes[Y], cube.sizes[X]) // QUICKLOOK_EDGE))
-    small = cube.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+    small = thinned(cube, QUICKLOOK_EDGE)
     tasks, bands = {}, cube[BAND].values.tolist()
     for year, row in zip(cube[YEAR].values.tolist(), cube.id.values.tolist(), strict=True):
         for j, name in enumerate(row):
@@ -79,27 +80,15 @@ def count_changes(multi: xr.Dataset, single: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({"change_count": change_count(multi), "change_count_single_year": change_count(single)})
 
 
-def judge(
-    truth: Mapping[int, Path],
-    preliminary: xr.Dataset,
-    single: xr.Dataset,
-    single_smooth: xr.Dataset,
-    multi: xr.Dataset,
-    multi_smooth: xr.Dataset,
-) -> Evaluation:
-    """Judge all map series, against the reference where there is one."""
-    legend = legend_of(multi)
-    years = [y for y in multi[YEAR].values.tolist() if y in truth]
-    planes = [open_reference(truth[y], like=multi, legend=legend) for y in years]
-    series = {
-        ("multi_year", True): multi_smooth,
-        ("single_year", True): single_smooth,
-        ("multi_year", False): multi,
-        ("single_year", False): single,
-        ("preliminary", False): preliminary,
-    }
+def judge(truth: Mapping[int, Path], *series: xr.Dataset) -> Evaluation:
+    """Judge all map series, in the order of :data:`SERIES`, against the reference where there is one."""
+    maps = {row.key: own for row, own in zip(SERIES, series, strict=True)}
+    like = series[-1]
+    legend = legend_of(like)
+    years = [y for y in like[YEAR].values.tolist() if y in truth]
+    planes = [open_reference(truth[y], like=like, legend=legend) for y in years]
     reference = xr.concat(planes, dim=xr.DataArray(years, dims=YEAR, name=YEAR)) if years else None
-    return evaluate(series, truth=reference, legend=legend)
+    return evaluate({row.key: maps[row.key] for row in RANKED_SERIES}, truth=reference, legend=legend)
 
 
 def gather_evidence(

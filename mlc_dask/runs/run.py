@@ -11,13 +11,12 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.runs.artifacts import Artifact, Event, Kind, StopRun, given, opened
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import (
@@ -78,9 +77,7 @@ class Run:
             self._lock = None
         names = [e.step for e in self.steps]
         if error is None and self.until is not None and self.until not in names:
-            near = get_close_matches(self.until, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
-            raise InputError(f"there is no step {self.until!r}; {hint}")
+            raise InputError(f"there is no step {self.until!r}; {did_you_mean(self.until, names)}")
 
     def do(
         self, name: str, function: Callable[..., Any], /, *inputs: Any, kind: str, version: int = 1, **settings: Any

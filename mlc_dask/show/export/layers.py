@@ -5,25 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Final
 
-import numpy as np
 import xarray as xr
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
+from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import NEVER_WRITTEN, NO_DATA, LandCoverClass, Legend
 from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of
-
-Colour = tuple[int, int, int]
-"""Red, green and blue, 0..255."""
-
-_CONFIDENCE: Final = "confidence"
-_PER_CENT: Final = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
-_COUNTS: Final = {"valid_count": "usable dates", "change_count": "changes", "change_count_single_year": "changes"}
-_COUNT: Final = ("#ffffcc", "#fd8d3c", "#800026")
-_NONE: Final = (238, 238, 234)
-"""Colour of a count of 0, which is a value and not *no data*."""
+from mlc_dask.show.palette import Colour, colours_of
 
 
 @dataclass(frozen=True)
@@ -92,9 +81,7 @@ def describe(maps: xr.Dataset, wanted: Sequence[str] | None, place: str) -> tupl
     names = [str(name) for name in maps.data_vars]
     for name in wanted or ():
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{place} has no layer {name!r}; {hint}It has {', '.join(names)}")
+            raise InputError(f"{place} has no layer {name!r}; {did_you_mean(name, names)}")
     return tuple(_describe(maps[name], legend_of(maps), place) for name in names if not wanted or name in wanted)
 
 
@@ -104,15 +91,13 @@ def _describe(layer: xr.DataArray, legend: Legend, place: str) -> Layer:
         raise InputError(f"{layer.name} of {place} has dims {layer.dims}; exported are (year, y, x) and (y, x)")
     name = str(layer.name)
     years = tuple(int(year) for year in layer[YEAR].values) if YEAR in layer.dims else ()
-    if name == _CONFIDENCE:
-        return Layer(name, "confidence", years, (), _ramp(_PER_CENT, 1, 100), NO_DATA, "average", "%")
-    if name in _COUNTS:
-        colours = {0: _NONE} | _ramp(_COUNT, 1, max(1, int(layer.max())))
-        title = str(layer.attrs.get("long_name", _COUNTS[name]))
-        return Layer(name, title, years, (), colours, None, "nearest", _COUNTS[name])
-    colours = {c.code: _rgb(c) for c in legend.classes}
-    title = f"land cover ({name.replace('_filtered', ', filtered').replace('_', '-')})"
-    return Layer(name, title, years, tuple(sorted(legend.classes, key=lambda c: c.code)), colours, NO_DATA, "mode")
+    row = layer_called(name)
+    if row.values == "percent":
+        return Layer(name, row.title, years, (), colours_of(row, 100), NO_DATA, "average", row.unit)
+    if row.values == "count":
+        return Layer(name, row.title, years, (), colours_of(row, int(layer.max())), None, "nearest", row.unit)
+    classes = tuple(sorted(legend.classes, key=lambda c: c.code))
+    return Layer(name, f"land cover ({row.title})", years, classes, {c.code: _rgb(c) for c in classes}, NO_DATA, "mode")
 
 
 def _rgb(c: LandCoverClass) -> Colour:
@@ -120,12 +105,3 @@ def _rgb(c: LandCoverClass) -> Colour:
         raise InputError(f"class {c.name!r} has the colour {c.colour!r} in the legend; write it as #rrggbb")
     red, green, blue = bytes.fromhex(c.colour[1:])
     return red, green, blue
-
-
-def _ramp(stops: Sequence[str], first: int, last: int) -> dict[int, Colour]:
-    """Colours of the values `first`..`last`, between `stops` at equal distances."""
-    values = np.arange(first, last + 1)
-    at = np.linspace(first, max(last, first + 1), len(stops))
-    table = np.array([list(bytes.fromhex(stop[1:])) for stop in stops])
-    mixed = np.stack([np.interp(values, at, table[:, i]) for i in range(3)], axis=1).round().astype(int)
-    return {int(v): (int(r), int(g), int(b)) for v, (r, g, b) in zip(values, mixed, strict=True)}

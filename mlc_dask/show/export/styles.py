@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from mlc_dask.show.export.layers import Colour, Layer
+from mlc_dask.show.export.layers import Layer
+from mlc_dask.show.palette import as_hex
 
 # Column, its type (0 integer, 2 text) and its meaning, in GDAL's numbers.
 _COLUMNS = (("value", 0, 5), ("class", 2, 2), ("red", 0, 6), ("green", 0, 7), ("blue", 0, 8), ("pixels", 0, 1))
@@ -62,7 +63,7 @@ def _palette(pipe: ET.Element, layer: Layer) -> None:
     palette = ET.SubElement(renderer, "colorPalette")
     names = {c.code: c.name for c in layer.classes}
     for value in sorted(layer.colours):
-        colour, label = _hex(layer.colours[value]), names.get(value, f"{value} {layer.unit}")
+        colour, label = as_hex(layer.colours[value]), names.get(value, f"{value} {layer.unit}")
         ET.SubElement(palette, "paletteEntry", value=str(value), color=colour, label=label, alpha="255")
 
 
@@ -77,12 +78,8 @@ def _shades(pipe: ET.Element, layer: Layer) -> None:
         minimumValue=str(low), maximumValue=str(high),
     )  # fmt: skip
     for value in sorted({low + round(i * (high - low) / (_STOPS - 1)) for i in range(_STOPS)}):
-        label, colour = f"{value} {layer.unit}", _hex(layer.colours[value])
+        label, colour = f"{value} {layer.unit}", as_hex(layer.colours[value])
         ET.SubElement(shader, "item", value=str(value), color=colour, label=label, alpha="255")
-
-
-def _hex(colour: Colour) -> str:
-    return f"#{bytes(colour).hex()}"
 
 
 def _bytes(root: ET.Element) -> bytes:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, X, Y, check_cube
-from mlc_dask.kernels.pairing.rules import season_day
 from mlc_dask.show.notebook import html
 from mlc_dask.show.notebook.layers import at_hand, glance
+from mlc_dask.show.pictures import DAYS, MONTH_STARTS, MONTHS, clear_summer, season_days
 from mlc_dask.show.report.quicklook import quicklook_png
 
 _WINDOW = 768
 """Pixels a side of the part of a cube that is shown: whole chunks are read, with all bands, whatever is thinned."""
 _SIDE = 200
-_MIDSUMMER = 196
-_NEARLY = 0.9
-_DAYS, _WIDE, _HIGH, _LEFT = 365, 1.7, 30, 44
-_MONTHS = ("J", "F", "M", "A", "M", "J", "J", "A", "S", "O", "N", "D")
+_WIDE, _HIGH, _LEFT = 1.7, 30, 44
 
 Shares = npt.NDArray[np.float64]
 
@@ -67,19 +62,13 @@ def _clear(cube: xr.Dataset, middle: xr.Dataset) -> Shares | None:
     return glance(middle.usable, 64).mean((-2, -1)) if at_hand(cube.usable) else None
 
 
-def _days(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
-    dates = times.astype("datetime64[D]").astype(object)
-    return np.array([season_day(d.month, d.day) for d in dates.ravel()]).reshape(dates.shape)
-
-
 def _calendar(cube: xr.Dataset, clear: Shares) -> str:
     """Years below one another, the season across, every acquisition a bar filled by its usable share."""
-    years, days = cube[YEAR].values.tolist(), _days(cube.time.values)
-    wide, high = _LEFT + _DAYS * _WIDE + 4, 14 + _HIGH * len(years)
-    starts = [season_day(month, 1) for month in range(1, 13)]
-    parts = [f"<text x='{_LEFT + _WIDE * (s + 15):.0f}' y='9' text-anchor='middle'>{m}</text>"
-             for s, m in zip(starts, _MONTHS, strict=True)]  # fmt: skip
-    parts += [f"<path d='M{_LEFT + _WIDE * s:.1f} 12V{high}' stroke='var(--rule)'/>" for s in (*starts, _DAYS)]
+    years, days = cube[YEAR].values.tolist(), season_days(cube.time.values)
+    wide, high = _LEFT + DAYS * _WIDE + 4, 14 + _HIGH * len(years)
+    parts = [f"<text x='{_LEFT + _WIDE * (s + 15):.0f}' y='9' text-anchor='middle'>{m[0]}</text>"
+             for s, m in zip(MONTH_STARTS, MONTHS, strict=True)]  # fmt: skip
+    parts += [f"<path d='M{_LEFT + _WIDE * s:.1f} 12V{high}' stroke='var(--rule)'/>" for s in (*MONTH_STARTS, DAYS)]
     for row, year in enumerate(years):
         floor = 12 + _HIGH * (row + 1)
         parts.append(f"<text class='year' x='0' y='{floor - 9}'>{html.text(year)}</text>")
@@ -101,8 +90,7 @@ def _bar(date: str, x: float, floor: int, share: float) -> str:
 
 def _picture(one: xr.Dataset, year: int, clear: Shares) -> str:
     """Show the acquisition nearest to midsummer among those nearly as clear as the clearest."""
-    from_summer: Any = np.abs(_days(one.time.values) - _MIDSUMMER)
-    shown = int(np.where(clear >= _NEARLY * clear.max(), from_summer, np.inf).argmin())
+    shown = clear_summer(one.time.values, clear)
     dn = glance(one.reflectance.isel({ACQUISITION: shown}), _SIDE)
     png = quicklook_png(dn, one[BAND].values.tolist())
     return html.figure(f"{str(one.time.values[shown])[:10]}, {clear[shown]:.0%} usable", html.photo(png))

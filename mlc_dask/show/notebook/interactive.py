@@ -10,9 +10,11 @@ import xarray as xr
 from bokeh.models import CustomJSHover, FixedTicker, HoverTool
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.layers import Layer, layer_called
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, X, Y, legend_of
-from mlc_dask.show.notebook.layers import QUANTITIES, by_code, layer_of
+from mlc_dask.show.notebook.layers import by_code, layer_of
+from mlc_dask.show.palette import as_hex, colours_of
 
 _WIDTH = 500
 _CLASS = "position"
@@ -21,8 +23,9 @@ _CLASS = "position"
 def interactive_map(data: xr.Dataset, name: str | None, **options: Any) -> Any:
     """HoloViews object of a layer; see :meth:`mlc_dask.show.notebook.Showing.plot`."""
     layer = layer_of(data, name)
-    if layer.name in QUANTITIES:
-        look = {"aggregator": "mean", "cmap": "viridis", "clabel": QUANTITIES[str(layer.name)], "hover": True}
+    row = layer_called(str(layer.name))
+    if row.values != "classes":
+        look = {"aggregator": "mean", "cmap": _smooth(row), "clabel": f"{row.title} ({row.unit})", "hover": True}
         drawn, key = layer, {}
     else:
         if "legend" not in data.attrs:
@@ -32,13 +35,13 @@ def interactive_map(data: xr.Dataset, name: str | None, **options: Any) -> Any:
         legend = legend_of(data)
         drawn, look, key = _positions(layer, legend), _look(legend), _key(legend)
     years = {"groupby": YEAR, "dynamic": True} if YEAR in layer.dims else {}
-    shape = {"data_aspect": 1, "frame_width": _WIDTH, "title": _title(layer), "xformatter": "%d", "yformatter": "%d"}
+    shape = {"data_aspect": 1, "frame_width": _WIDTH, "title": row.title, "xformatter": "%d", "yformatter": "%d"}
     image = drawn.hvplot.image(x=X, y=Y, rasterize=True, **{**years, **shape, **look, **options})
     return image.opts(colorbar_opts=key) if key else image
 
 
-def _title(layer: xr.DataArray) -> str:
-    return str(layer.name).replace("_filtered", ", filtered").replace("_", "-")
+def _smooth(row: Layer) -> list[str]:
+    return [as_hex(colour) for value, colour in colours_of(row, 255).items() if value]
 
 
 def _positions(layer: xr.DataArray, legend: Legend) -> xr.DataArray:

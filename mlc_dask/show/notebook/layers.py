@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
+from mlc_dask.data.layers import LAYERS, layer_called
 from mlc_dask.data.legend import LandCoverClass, Legend
 from mlc_dask.data.schema import X, Y
+from mlc_dask.show.pictures import thinned
 
-QUANTITIES: Final = {
-    "confidence": "confidence in per cent",
-    "valid_count": "usable dates",
-    "change_count": "changes of class",
-    "change_count_single_year": "changes of class, single-year maps",
-}
-"""Layers that count or measure; all other uint8 layers (…, y, x) hold codes of the legend."""
-
-_BEST: Final = ("multi_year_filtered", "multi_year", "label", "product")
 _STORED: Final = ("original-open_", "open_", "getitem", "array-", "original-array", "original-xarray", "xarray-")
 """How the layers of a Dask graph begin that read what is there."""
 
@@ -30,9 +22,9 @@ def codes_among(data: xr.Dataset) -> list[str]:
     """Names of the layers of codes, the one to look at first at the front."""
     found = [
         str(n) for n, v in data.data_vars.items()
-        if n not in QUANTITIES and v.dtype == "uint8" and v.dims[-2:] == (Y, X) and v.ndim <= 3
+        if layer_called(str(n)).values == "classes" and v.dtype == "uint8" and v.dims[-2:] == (Y, X) and v.ndim <= 3
     ]  # fmt: skip
-    return sorted(found, key=lambda name: _BEST.index(name) if name in _BEST else len(_BEST))
+    return sorted(found, key=lambda name: layer_called(name).rank)
 
 
 def by_code(legend: Legend) -> list[LandCoverClass]:
@@ -43,16 +35,14 @@ def by_code(legend: Legend) -> list[LandCoverClass]:
 def layer_of(data: xr.Dataset, name: str | None) -> xr.DataArray:
     """Return the layer called `name`, by default the final maps; InputError with the nearest name where none is."""
     codes = codes_among(data)
-    known = [*codes, *(n for n in QUANTITIES if n in data)]
+    known = [*codes, *(n for n, row in LAYERS.items() if row.values != "classes" and n in data)]
     if name is None and codes:
         return data[codes[0]]
     if name not in known:
         if not known:
             raise InputError(f"there is no map among {', '.join(map(str, data.data_vars)) or 'no variables'}; "
                              "open one with open_maps or open_product")  # fmt: skip
-        near = get_close_matches(str(name), known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"there is no layer {name!r}; {hint}There are {', '.join(known)}")
+        raise InputError(f"there is no layer {name!r}; {did_you_mean(str(name), known)}")
     return data[name]
 
 
@@ -67,6 +57,4 @@ def glance(raster: xr.DataArray, side: int) -> npt.NDArray[Any]:
 
     On threads of this process, so that a busy cluster is neither waited for nor disturbed.
     """
-    step = max(1, -(-max(raster.sizes[Y], raster.sizes[X]) // side))
-    few = raster.isel({Y: slice(step // 2, None, step), X: slice(step // 2, None, step)})
-    return np.asarray(few.compute(scheduler="threads").values)
+    return np.asarray(thinned(raster, side).compute(scheduler="threads").values)

@@ -7,15 +7,16 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.layers import LAYERS, in_words
 from mlc_dask.data.legend import NO_DATA, Legend
 from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of
 from mlc_dask.show.notebook import html
 from mlc_dask.show.notebook.layers import at_hand, by_code, glance, layer_of
+from mlc_dask.show.palette import as_hex, colours_of
 
 _SIDE = 240
 _MANY = 12
 """Years from which on thumbnails are half as large."""
-_CHANGES = ("#e8e8e4", "#fecc5c", "#fd8d3c", "#f03b20", "#bd0026", "#7a0018")
 
 Codes = npt.NDArray[np.uint8]
 
@@ -25,7 +26,7 @@ def maps_card(maps: xr.Dataset) -> str:
     layer = check_map(layer_of(maps, None))
     legend = legend_of(maps)
     name = str(layer.name)
-    title = f"Maps: {_words(name)}" if YEAR in layer.dims else f"Map: {_words(name)}"
+    title = f"Maps: {in_words(name)}" if YEAR in layer.dims else f"Map: {in_words(name)}"
     if not at_hand(layer):
         waiting = html.note("not computed yet: .compute() it, or write it with write_maps and open it, to see the maps")
         return html.card(title, _facts(maps, layer), waiting, _key(legend))
@@ -34,16 +35,11 @@ def maps_card(maps: xr.Dataset) -> str:
     thumbnails = glance(layer if YEAR in layer.dims else layer.expand_dims(YEAR), side)
     counts = {y: np.bincount(t.ravel(), minlength=256) for y, t in zip(years, thumbnails, strict=True)}
     pictures = [
-        html.figure(str(y or _words(name)), html.coded(t, legend.colours), _bar(counts[y], legend))
+        html.figure(str(y or in_words(name)), html.coded(t, legend.colours), _bar(counts[y], legend))
         for y, t in zip(years, thumbnails, strict=True)
     ]
     row = f"<div class='row'>{''.join(pictures)}{_changes(maps, side)}</div>"
     return html.card(title, _facts(maps, layer), row, _shares(counts, legend))
-
-
-def _words(name: str) -> str:
-    """Name of a layer as people say it."""
-    return name.replace("_filtered", ", filtered").replace("_", "-")
 
 
 def _facts(maps: xr.Dataset, layer: xr.DataArray) -> list[str]:
@@ -88,7 +84,8 @@ def _changes(maps: xr.Dataset, side: int) -> str:
     if "change_count" not in maps or not at_hand(maps.change_count):
         return ""
     count = glance(maps.change_count, side)
-    colours = {n: _CHANGES[min(n, len(_CHANGES) - 1)] for n in range(256)}
+    ramp = colours_of(LAYERS["change_count"], int(maps.sizes.get(YEAR, 2)) - 1)
+    colours = {n: as_hex(ramp[min(n, max(ramp))]) for n in range(256)}
     parts = {
         f"{n} change{'' if n == 1 else 's'}": (colours[n], float((count == n).mean()))
         for n in np.unique(count).tolist()

@@ -20,14 +20,11 @@ from rich.text import Text
 
 from mlc_dask.data.acquisitions import Selection, Surveyed
 from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
+from mlc_dask.show.pictures import DAYS, MONTH_STARTS, MONTHS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_DAYS = 365
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_STARTS = tuple(season_day(month, 1) for month in range(1, 13))
 
 _INK, _MUTED, _RULE = "#1d2733", "#5a6a7c", "#dde3ea"
 _CHOSEN = "#0b5394"
@@ -122,21 +119,21 @@ def _frame(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
     spread = f", partners at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 else ""
     axis.set_title(f"{selection.size} acquisitions a year{spread}", loc="left", color=_INK, weight="bold", pad=10)
     axis.set_title("height within a year: cloud share", loc="right", fontsize=9, color=_MUTED, pad=10)
-    axis.set_xlim(-2, _DAYS + 1)
+    axis.set_xlim(-2, DAYS + 1)
     axis.set_ylim(min(floors.values()) - 0.26, _SKY + 0.08)
-    ends = (*_STARTS[1:], _DAYS)
-    axis.set_xticks([(a + b) / 2 for a, b in zip(_STARTS, ends, strict=True)], _MONTHS)
-    axis.vlines([*_STARTS, _DAYS], *axis.get_ylim(), color=_RULE, lw=0.8, zorder=0)
+    ends = (*MONTH_STARTS[1:], DAYS)
+    axis.set_xticks([(a + b) / 2 for a, b in zip(MONTH_STARTS, ends, strict=True)], MONTHS)
+    axis.vlines([*MONTH_STARTS, DAYS], *axis.get_ylim(), color=_RULE, lw=0.8, zorder=0)
     axis.set_yticks([floor + _SKY * 0.6 for floor in floors.values()], [str(year) for year in floors], weight="bold")
     axis.tick_params(length=0, labelsize=10, labelcolor=_INK)
     axis.spines[:].set_visible(False)
     for year, floor in floors.items():
         count = f"{selection.size} of {selection.size + len(selection.rejected[year])} "
         axis.text(-2, floor + _SKY * 0.25, count, ha="right", va="center", fontsize=8, color=_MUTED)
-        axis.fill_between([0, _DAYS], floor, floor + _SKY, color="#f3f6f9", lw=0, zorder=-1)
-        axis.hlines(floor, 0, _DAYS, color=_MUTED, lw=0.8, zorder=1)
+        axis.fill_between([0, DAYS], floor, floor + _SKY, color="#f3f6f9", lw=0, zorder=-1)
+        axis.hlines(floor, 0, DAYS, color=_MUTED, lw=0.8, zorder=1)
         for share in (0.0, 0.5, 1.0):
-            axis.text(_DAYS + 3, floor + _SKY * share, f"{share:.0%}", va="center", fontsize=7.5, color=_MUTED)
+            axis.text(DAYS + 3, floor + _SKY * share, f"{share:.0%}", va="center", fontsize=7.5, color=_MUTED)
 
 
 def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
@@ -150,7 +147,7 @@ def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> 
         label = f"chosen ({selection.size} a year)" if i == 0 else None
         axis.vlines(days, floors[year], heights, color=_CHOSEN, lw=2.2, zorder=3)
         axis.plot(days, heights, "o", ms=8, color=_CHOSEN, mec="white", mew=0.8, zorder=4, label=label)
-        for number, place in enumerate(_apart(days, _NUMBER_DAYS, _DAYS), start=1):
+        for number, place in enumerate(_apart(days, _NUMBER_DAYS, DAYS), start=1):
             axis.text(place, floors[year] - 0.1, str(number), ha="center", va="center", fontsize=8, weight="bold",
                       color=_CHOSEN, bbox={"color": "white", "pad": 0.6}, zorder=2)  # fmt: skip
 
@@ -162,10 +159,10 @@ def calendar_text(selection: Selection, width: int) -> Group:
     table below explains the glyphs and counts them by year.
     """
     margin = max(len(str(year)) for year in selection.years) + 1
-    step = -(-_DAYS // (max(width, 40) - margin))
-    names = _MONTHS if step <= 6 else [name[0] for name in _MONTHS]
-    ruler = [" "] * (_DAYS // step + 3)
-    for start, name in zip(_STARTS, names, strict=True):
+    step = -(-DAYS // (max(width, 40) - margin))
+    names = MONTHS if step <= 6 else [name[0] for name in MONTHS]
+    ruler = [" "] * (DAYS // step + 3)
+    for start, name in zip(MONTH_STARTS, names, strict=True):
         ruler[start // step : start // step + len(name)] = name
     lines = [Text.assemble(f"{year}".ljust(margin), *_cells(selection, year, step)) for year in selection.years]
     for line in lines:
@@ -178,9 +175,9 @@ def calendar_text(selection: Selection, width: int) -> Group:
 
 def _cells(selection: Selection, year: int, step: int) -> Sequence[tuple[str, str]]:
     """Glyph and style of every column of one year."""
-    columns = -(-_DAYS // step)
+    columns = -(-DAYS // step)
     cells = [(" ", "")] * columns
-    for start in _STARTS:
+    for start in MONTH_STARTS:
         cells[start // step] = ("│", "dim")
     for look, rows in reversed(_left_out(selection.rejected[year]).items()):
         for column in _days(rows) // step:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,21 +13,21 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mlc_dask.data.layers import LAYERS, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, YEAR, X, Y
+from mlc_dask.show.palette import as_hex, colours_of
+from mlc_dask.show.pictures import clear_summer, thinned
 
 _LONGEST_SIDE = 700
 """Pixels a side to which a map is thinned for display; nearest, so that no class is made up."""
 
 _NO_DATA_COLOUR = "#ffffff"
 _TRUE_COLOUR = ("B04", "B03", "B02")
-_MIDSUMMER = 195
 
 
-def thinned(raster: xr.DataArray) -> npt.NDArray[Any]:
-    """Every n-th pixel of a raster (…, y, x), small enough to show."""
-    step = max(1, -(-max(raster.sizes[Y], raster.sizes[X]) // _LONGEST_SIDE))
-    return np.asarray(raster.isel({Y: slice(None, None, step), X: slice(None, None, step)}).values)
+def _small(raster: xr.DataArray) -> npt.NDArray[Any]:
+    return np.asarray(thinned(raster, _LONGEST_SIDE).values)
 
 
 def class_colours(legend: Legend) -> tuple[ListedColormap, BoundaryNorm]:
@@ -57,18 +56,12 @@ def true_colour(cube: xr.Dataset) -> Figure | None:
     figure, axes = _panels(len(years), len(years))
     for axis, year in zip(axes, years, strict=True):
         one = cube.sel({YEAR: year})
-        shown = _clear_and_green(one)
-        dn = thinned(one.reflectance.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)}))
+        usable = one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).values
+        shown = clear_summer(one.time.values, usable)
+        dn = _small(one.reflectance.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)}))
         axis.imshow(_stretched(dn), interpolation="nearest")
         axis.set_title(f"{np.datetime_as_string(one.time.values[shown], 'D')}", fontsize=10)
     return figure
-
-
-def _clear_and_green(one: xr.Dataset) -> int:
-    """Return the position of the acquisition nearest to midsummer among those nearly as clear as the clearest."""
-    usable = one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).values
-    from_summer = np.abs(one.time.dt.dayofyear.values - _MIDSUMMER)
-    return int(np.where(usable >= 0.9 * usable.max(), from_summer, np.inf).argmin())
 
 
 def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
@@ -91,7 +84,7 @@ def map_series(series: Mapping[str, xr.DataArray], legend: Legend) -> Figure:
     seen: set[int] = set()
     titles = [(name, year) for name in series for year in years]
     for axis, (name, year) in zip(axes, titles, strict=True):
-        codes = thinned(series[name].sel({YEAR: year}))
+        codes = _small(series[name].sel({YEAR: year}))
         seen |= set(np.unique(codes).tolist())
         axis.imshow(codes, cmap=colours, norm=norm, interpolation="nearest")
         axis.set_title(f"{name} {year}", fontsize=10)
@@ -112,11 +105,11 @@ def _class_key(figure: Figure, legend: Legend, codes: set[int]) -> None:
 def change_counts(counts: Mapping[str, xr.DataArray], years: int) -> Figure:
     """Show the number of class changes per pixel (Fig. 2 of the paper), one panel a series."""
     figure, axes = _panels(len(counts), len(counts), 4.0)
-    colours = mpl.colormaps["YlOrRd"].resampled(years)
+    colours = ListedColormap([as_hex(c) for c in colours_of(LAYERS["change_count"], years - 1).values()])
     shown: Any = None
     for axis, (name, count) in zip(axes, counts.items(), strict=True):
-        values = thinned(count)
-        shown = axis.imshow(values, cmap=colours, vmin=-0.5, vmax=years - 0.5, interpolation="nearest")
+        values = _small(count)
+        shown = axis.imshow(values, cmap=colours, vmin=-0.5, vmax=max(years, 2) - 0.5, interpolation="nearest")
         axis.set_title(f"{name}: {100 * (values > 0).mean():.1f} % of pixels change", fontsize=10)
     figure.colorbar(shown, ax=axes, ticks=range(years), label="changes of class", shrink=0.7)
     return figure
@@ -130,7 +123,7 @@ def recall_by_size(summary: pd.DataFrame) -> Figure | None:
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axis = figure.subplots()
     for (model, filtered), own in rows.groupby(["model", "filtered"], sort=False):
-        label = f"{str(model).replace('_', '-')}{', filtered' if filtered else ''}"
+        label = in_words(layer_name(str(model), bool(filtered)))
         axis.plot(own["scope"].to_numpy(), own["value"].to_numpy(), "--" if filtered else "-", marker="o", label=label)
     axis.set_ylim(0, 1)
     axis.set_xlabel("size of the true change")

@@ -17,13 +17,12 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask.data.acquisitions import Selection
+from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_FILTERED = "_filtered"
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,13 @@ def write_report(evidence: Evidence, path: Path) -> None:
         loader=jinja2.PackageLoader("mlc_dask.show.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.jinja")
     maps, legend = evidence.maps, evidence.legend
-    series = {n: maps[n] for n in ("multi_year_filtered", "single_year_filtered", "multi_year", "single_year")}
+    changes = {row.title: maps[name] for name, row in LAYERS.items() if row.step == CHANGES}
     shown = {
         "true_colour": figures.true_colour(evidence.cube),
         "product": figures.one_map(evidence.product, legend, "old map"),
-        "final": figures.map_series({_words(n): m for n, m in list(series.items())[:2]}, legend),
-        "unfiltered": figures.map_series(
-            {_words(n): maps[n] for n in ("multi_year", "single_year", "preliminary")}, legend
-        ),
-        "changes": figures.change_counts(
-            {"multi-year": maps.change_count, "single-year": maps.change_count_single_year}, maps.sizes["year"]
-        ),
+        "final": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if s.filtered}, legend),
+        "unfiltered": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if not s.filtered}, legend),
+        "changes": figures.change_counts(changes, maps.sizes["year"]),
         "recall": figures.recall_by_size(evidence.summary),
         "curves": figures.training_curves(evidence.histories),
         "calendar": calendar_figure(evidence.selection),
@@ -97,7 +92,7 @@ def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
     by_year = rows[(rows.scope == "overall") | rows.metric.isin(["agreement", "kappa"])]
     table = by_year.pivot_table(index=["model", "filtered"], columns="metric", values="value", sort=False)
     named = table[[m for m in wanted if m in table]].rename(columns=wanted).rename_axis(columns=None)
-    maps = [_words(f"{model}{_FILTERED if filtered else ''}") for model, filtered in table.index]
+    maps = [in_words(layer_name(model, filtered)) for model, filtered in table.index]
     return named.assign(maps=maps).set_index("maps").reset_index()
 
 
@@ -105,7 +100,7 @@ def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
     """Agreement by class and pair of years, models side by side, after filtering: the paper's Table 1."""
     rows = agreement[agreement.filtered & (agreement["pair"] != "all")]
     table = rows.pivot_table(index="class", columns=["model", "pair"], values="agreement", sort=False)
-    table.columns = pd.Index([f"{_words(column[0])} {column[1]}" for column in table.columns.tolist()])
+    table.columns = pd.Index([f"{in_words(column[0])} {column[1]}" for column in table.columns.tolist()])
     order = sorted(table.index, key=lambda name: name == "overall")
     return table.loc[order].reset_index()
 
@@ -126,11 +121,6 @@ def _html(table: pd.DataFrame) -> str:
     if table.empty:
         return ""
     return str(table.to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.3f}"))
-
-
-def _words(name: str) -> str:
-    filtered = name.endswith(_FILTERED)
-    return name.removesuffix(_FILTERED).replace("_", "-") + (", filtered" if filtered else "")
 
 
 def _embedded(figure: Figure) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import xarray as xr
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
-from rio_tiler.colormap import cmap
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, legend_of
 from mlc_dask.io.cubes import CHUNK, open_cube
@@ -22,6 +22,7 @@ from mlc_dask.io.published import open_maps, places_of
 from mlc_dask.runs.artifacts import read_current
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import explain
+from mlc_dask.show.palette import as_hex, colours_of
 from mlc_dask.storage.durable import MANIFEST, sha256
 
 EDGE = 512
@@ -31,14 +32,7 @@ Colour = tuple[int, int, int, int]
 """Red, green, blue and alpha, 0..255."""
 
 OLD_MAP = "product"
-_CONFIDENCE = "confidence"
-_COUNTS = {
-    "change_count": "changes, multi-year",
-    "change_count_single_year": "changes, single-year",
-}
-_SERIES = ("multi_year_filtered", "multi_year", "single_year_filtered", "single_year", "preliminary")
 _UNSHOWN = ("valid_count",)
-_NO_CHANGE: Colour = (238, 238, 234, 255)
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,9 @@ class Place:
     @cached_property
     def layers(self) -> dict[str, Layer]:
         """Layers by name, the best first."""
-        names = sorted((str(n) for n in self.maps.data_vars if n not in _UNSHOWN), key=_rank)
+        names = sorted(
+            (str(n) for n in self.maps.data_vars if n not in _UNSHOWN), key=lambda name: layer_called(name).rank
+        )
         found = [self._layer(name) for name in names]
         if self.old_map is not None:
             found.append(Layer(OLD_MAP, "old map", False, True, self._class_colours))
@@ -90,12 +86,11 @@ class Place:
 
     def _layer(self, name: str) -> Layer:
         yearly = YEAR in self.maps[name].dims
-        if name == _CONFIDENCE:
-            return Layer(name, _CONFIDENCE, yearly, False, _ramp(100, "viridis", first=1), "%")
-        if name in _COUNTS:
-            colours = {0: _NO_CHANGE} | _ramp(max(1, len(self.years) - 1), "ylorrd", first=110)
-            return Layer(name, _COUNTS[name], yearly, False, colours, "changes")
-        return Layer(name, in_words(name), yearly, True, self._class_colours)
+        row = layer_called(name)
+        if row.values == "classes":
+            return Layer(name, row.title, yearly, True, self._class_colours)
+        ramp = colours_of(row, len(self.years) - 1)
+        return Layer(name, row.title, yearly, False, {v: (*c, 255) for v, c in ramp.items()}, row.unit)
 
     @cached_property
     def _class_colours(self) -> dict[int, Colour]:
@@ -166,26 +161,9 @@ def open_places(output: Path) -> dict[str, Place]:
     return {name: Place(name, folder, open_maps(folder)) for name, folder in named.items()}
 
 
-def in_words(name: str) -> str:
-    """Return the name of a series of maps as people say it."""
-    return name.replace("_filtered", ", filtered").replace("_", "-")
-
-
-def _rank(name: str) -> int:
-    order = (*_SERIES, OLD_MAP, _CONFIDENCE, *_COUNTS)
-    return order.index(name) if name in order else -1
-
-
 def _rgba(colour: str) -> Colour:
     red, green, blue = bytes.fromhex(colour.lstrip("#"))
     return red, green, blue, 255
-
-
-def _ramp(highest: int, name: str, first: int) -> dict[int, Colour]:
-    """Colours of 1..highest: those of a colour map from position `first` to its end."""
-    table: dict[int, Colour] = dict(cmap.get(name))  # type: ignore[arg-type]  # not one of intervals
-    steps = max(1, highest - 1)
-    return {value: table[first + (255 - first) * (value - 1) // steps] for value in range(1, highest + 1)}
 
 
 def _described(layer: Layer) -> dict[str, Any]:
@@ -193,5 +171,5 @@ def _described(layer: Layer) -> dict[str, Any]:
     if layer.classed:
         return described
     step = max(1, len(layer.colours) // 10)
-    stops = [{"value": v, "colour": f"#{bytes(c[:3]).hex()}"} for v, c in layer.colours.items() if v % step == 0]
+    stops = [{"value": v, "colour": as_hex(c)} for v, c in layer.colours.items() if v % step == 0]
     return described | {"unit": layer.unit, "stops": stops}

@@ -1,0 +1,118 @@
+"""The series of maps that a run makes, and the layers of its result: one row each, for all who make or show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+CLASSIFIED: Final = ("label", "confidence", "valid_count")
+"""Variables that a classification stores."""
+
+FILTERED: Final = "_filtered"
+PER_CENT: Final = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
+COUNTS: Final = ("#ffeda0", "#fd8d3c", "#bd0026")
+UNRANKED: Final = 1_000
+"""Rank of a layer that is not in the table: after all that are."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Annual maps of one origin; its layer, its step and its title follow from `model` and `filtered`.
+
+    `model` is the name in the tables of the evaluation, `rank` the place among all layers that are shown (the lowest
+    first), `stored` the variables of its step.
+    """
+
+    model: str
+    filtered: bool
+    rank: int
+    stored: tuple[str, ...] = CLASSIFIED
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """Model and filtered, as the evaluation knows the series."""
+        return self.model, self.filtered
+
+    @property
+    def name(self) -> str:
+        """Name of the layer of its labels."""
+        return layer_name(self.model, self.filtered)
+
+    @property
+    def step(self) -> str:
+        """Name of the step that makes it."""
+        return self.name.replace("_", "-")
+
+    @property
+    def title(self) -> str:
+        """Name in words."""
+        return in_words(self.name)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the result of a run: `variable` of the result of `step`.
+
+    `values` are codes of the legend, per cent (0 is no data), or counts (0 is a value); quantities have a `unit` and a
+    `ramp` of colours (#rrggbb, at equal distances). Layers with a lower `rank` are shown first.
+    """
+
+    name: str
+    step: str
+    variable: str
+    title: str
+    values: Literal["classes", "percent", "count"] = "classes"
+    unit: str = ""
+    ramp: tuple[str, ...] = ()
+    rank: int = UNRANKED
+
+
+def layer_name(model: str, filtered: bool) -> str:
+    """Name of the layer of a series."""
+    return f"{model}{FILTERED}" if filtered else model
+
+
+def in_words(name: str) -> str:
+    """Name of a series or layer of classes in words: ``multi_year_filtered`` is "multi-year, filtered"."""
+    return name.replace(FILTERED, ", filtered").replace("_", "-")
+
+
+SERIES: Final = (
+    Series("preliminary", False, 5),
+    Series("single_year", False, 4),
+    Series("single_year", True, 2, ("label",)),
+    Series("multi_year", False, 3),
+    Series("multi_year", True, 1, ("label",)),
+)
+"""Series in the order of their making."""
+
+RANKED_SERIES: Final = tuple(sorted(SERIES, key=lambda s: s.rank))
+"""Series in the order of their showing."""
+
+CHANGES: Final = "changes"
+
+LAYERS: Final = {
+    layer.name: layer
+    for layer in (
+        *(Layer(s.name, s.step, "label", s.title, rank=s.rank) for s in sorted(SERIES, key=lambda s: s.filtered)),
+        Layer("confidence", "multi-year", "confidence", "confidence", "percent", "%", PER_CENT, 11),
+        Layer("valid_count", "multi-year", "valid_count", "usable dates", "count", "usable dates", COUNTS, 14),
+        Layer("change_count", CHANGES, "change_count", "changes, multi-year", "count", "changes", COUNTS, 12),
+        Layer(
+            "change_count_single_year", CHANGES, "change_count_single_year", "changes, single-year",
+            "count", "changes", COUNTS, 13,
+        ),
+    )
+}  # fmt: skip
+"""Layers of the result by name, in their order there."""
+
+STEPS: Final = tuple(dict.fromkeys(layer.step for layer in LAYERS.values()))
+"""Steps whose results hold the layers."""
+
+PLANES_PER_YEAR: Final = sum(len(s.stored) for s in SERIES) + sum(layer.step == CHANGES for layer in LAYERS.values())
+"""Planes of uint8 per year that a run stores as maps."""
+
+
+def layer_called(name: str) -> Layer:
+    """Row of a layer; a layer outside the table holds classes and is shown after those in it."""
+    return LAYERS.get(name) or Layer(name, "", name, in_words(name))
