@@ -11,7 +11,6 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +54,7 @@ class Run:
         folder: Path,
         kinds: Mapping[str, Kind],
         *,
-        listener: Callable[[Event], None] | None = None,
+        listener: Callable[[Event], object] | None = None,
         dry: bool = False,
         until: str | None = None,
         verify: bool = False,
@@ -76,11 +75,6 @@ class Run:
         if self._lock is not None:
             self._lock.__exit__(kind, error, tb)
             self._lock = None
-        names = [e.step for e in self.steps]
-        if error is None and self.until is not None and self.until not in names:
-            near = get_close_matches(self.until, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
-            raise InputError(f"there is no step {self.until!r}; {hint}")
 
     def do(
         self, name: str, function: Callable[..., Any], /, *inputs: Any, kind: str, version: int = 1, **settings: Any
