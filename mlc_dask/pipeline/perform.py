@@ -14,9 +14,9 @@ from mlc_dask.config import Config
 from mlc_dask.data.errors import InputError
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.formats import kinds
-from mlc_dask.pipeline.inputs import Given, as_config, check_inputs, check_output, check_source, given_places
+from mlc_dask.pipeline.inputs import Given, as_config, check_inputs, check_source
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
-from mlc_dask.pipeline.plan import dry_run, needs, recorded
+from mlc_dask.pipeline.plan import dry_run, needs, recalled
 from mlc_dask.runs.artifacts import Event, read_current
 from mlc_dask.storage.durable import atomic_write
 
@@ -71,7 +71,7 @@ def run(
         When a remote host does not answer.
     """
     settings = as_config(config)
-    places = _recalled(settings)
+    places = recalled(settings)
     for given in places.values():
         check_inputs(given)
     if until is not None:
@@ -89,19 +89,10 @@ def make_cube(config: str | Path | Config, *, console: Console | None = None) ->
     Parameters, results and errors are those of :func:`run`.
     """
     settings = as_config(config)
-    places = _recalled(settings)
+    places = recalled(settings)
     for given in places.values():
         check_source(given)
     return _go(settings, places, CUBE, console=console)
-
-
-def _recalled(config: Config) -> dict[str, Given]:
-    """Return the inputs of every place, with what the source has where a run has recorded it."""
-    places = given_places(config)
-    for given in places.values():
-        check_output(given.config)
-        given.known = recorded(given, "catalogue")
-    return places
 
 
 def _check_until(until: str, steps: list[Event]) -> None:

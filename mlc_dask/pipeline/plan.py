@@ -105,21 +105,26 @@ def plan(config: str | Path | Config) -> Plan:
         When a remote catalogue does not answer.
     """
     settings = as_config(config)
-    places = given_places(settings)
+    places = recalled(settings)
+    old_maps = {name: _old_map(given) for name, given in places.items()}
+    steps = dry_run(settings, places, MAPS if settings.product else CUBE)
+    chosen = {e.step: e.artifact.open() for e in steps if e.artifact.kind == "selection" and e.state == "reused"}
+    return Plan(
+        {
+            name: _plan_of_place(given, old_maps[name], chosen.get(f"{name}/acquisitions" if name else "acquisitions"))
+            for name, given in places.items()
+        },
+        steps,
+    )
+
+
+def recalled(config: Config) -> dict[str, Given]:
+    """Return the inputs of every place, with what the source has where a run has recorded it."""
+    places = given_places(config)
     for given in places.values():
         check_output(given.config)
-    steps = dry_run(settings, places, MAPS if settings.product else CUBE)
-    known = {event.step: event.artifact.open() for event in steps if _chooses(event) and event.state == "reused"}
-    made = {}
-    for name, given in places.items():
-        prefix = f"{name}/" if name else ""
-        given.known = known.get(f"{prefix}catalogue")
-        made[name] = _plan_of_place(given, known.get(f"{prefix}acquisitions"))
-    return Plan(made, steps)
-
-
-def _chooses(event: Event) -> bool:
-    return event.step.rpartition("/")[2] in ("catalogue", "acquisitions")
+        given.known = recorded(given, "catalogue")
+    return places
 
 
 def dry_run(config: Config, places: Mapping[str, Given] | None = None, pipeline: Pipeline = MAPS) -> list[Event]:
@@ -175,14 +180,9 @@ def _cube_of(config: Config, path: Path) -> xr.Dataset:
     return made
 
 
-def _plan_of_place(given: Given, selection: Selection | None) -> PlacePlan:
-    """Check one place, choose its acquisitions, and work out what a run would read and hold."""
+def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> PlacePlan:
+    """Choose the acquisitions of one place, where no run has, and work out what a run would read and hold."""
     config, source = given.config, given.source.value
-    if config.product is None:
-        check_source(given)
-        old_map = "none is configured: only the cube can be made"
-    else:
-        old_map = _in_words(config, check_inputs(given))
     infeasible, own, grid = None, config.acquisitions, given.catalogue.grid
     try:
         selection = selection or choose_acquisitions(
@@ -217,9 +217,12 @@ def _warped(selection: Selection, grid: Grid) -> str:
     return ", ".join(f"{n} of {len(granules)} products, from {crs}" for crs, n in sorted(off.items())) or "none"
 
 
-def _in_words(config: Config, shares: Mapping[int, float]) -> str:
-    """Share of the area by class of the old map, the largest first."""
-    names = {0: "excluded or no data", **legend_for(config).names}
+def _old_map(given: Given) -> str:
+    """Check one place; returns the share of the area by class of its old map, the largest first."""
+    if given.config.product is None:
+        check_source(given)
+        return "none is configured: only the cube can be made"
+    shares, names = check_inputs(given), {0: "excluded or no data", **legend_for(given.config).names}
     ordered = sorted(shares, key=lambda code: -shares[code])
     return ", ".join(f"{names[code]} {shares[code]:.1%}" for code in ordered)
 
