@@ -31,11 +31,7 @@ from mlc_dask.compute.backends import connect
 from mlc_dask.config import Config, load_config
 from mlc_dask.data.schema import legend_of
 from mlc_dask.io.old_map import open_reference
-from mlc_dask.pipeline.figure1 import annual_maps
-from mlc_dask.pipeline.formats import kinds
 from mlc_dask.pipeline.inputs import given_truth
-from mlc_dask.runs.artifacts import StopRun
-from mlc_dask.runs.run import Run
 from mlc_dask.stages.classification import classify, fit_groups
 from mlc_dask.stages.drawing import Split
 from mlc_dask.stages.evaluation import evaluate
@@ -47,11 +43,7 @@ METRICS = ("agreement", "accuracy", "macro_f1", "change_recall", "change_precisi
 
 def prepare(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
     """Cube and multi-year samples of a demo world, by the pipeline's own steps."""
-    with Run(config.output, kinds(config.execution.patch), until="multiyear-training") as run:
-        try:
-            annual_maps(run, config)
-        except StopRun:
-            made = {event.step: event.artifact for event in run.steps}
+    made = {e.step: e.artifact for e in mlc.run(config, until="multiyear-training", scheduler="current")}
     return made["cube"].open(), made["multiyear-training"].open()
 
 

@@ -15,6 +15,8 @@ from mlc_dask.io.published import open_maps
 from mlc_dask.io.samples import open_samples, write_samples
 from mlc_dask.io.sources import SOURCES, Eopf, GeoTiff, Mask, Safe, Stac, Theia
 from mlc_dask.kernels.pairing.rules import PairingRules
+from mlc_dask.pipeline.perform import run
+from mlc_dask.pipeline.plan import plan
 from mlc_dask.show.export import export_maps
 from mlc_dask.show.notebook import open_run
 from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
@@ -61,6 +63,8 @@ __all__ = [
     "open_reference",
     "open_run",
     "open_samples",
+    "plan",
+    "run",
     "sample_unchanged",
     "save_model",
     "select_reliable_samples",

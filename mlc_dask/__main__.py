@@ -1,5 +1,5 @@
 """``python -m mlc_dask`` is the command line."""
 
-from mlc_dask.cli import main
+from mlc_dask.cli import app
 
-main()
+app()

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import xarray as xr
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
 
-from mlc_dask.compute.backends import connect
-from mlc_dask.compute.preflight import preflight
-from mlc_dask.compute.progress import StepProgress, introduce, profiled
 from mlc_dask.config import Config, commented, load_config
-from mlc_dask.data.acquisitions import Catalogue
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid
 from mlc_dask.io.remote import FetchError
-from mlc_dask.pipeline.figure1 import CUBE, MAPS
-from mlc_dask.pipeline.formats import kinds, open_tables
-from mlc_dask.pipeline.inputs import check_inputs, check_source
-from mlc_dask.pipeline.many_tiles import Pipeline, go_through
-from mlc_dask.pipeline.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, needs, places
-from mlc_dask.runs.artifacts import Event, read_current
-from mlc_dask.runs.records import Origin, explain
+from mlc_dask.pipeline import perform
+from mlc_dask.pipeline.formats import open_tables
+from mlc_dask.pipeline.inputs import given_places
+from mlc_dask.pipeline.plan import dry_run, find_cube
+from mlc_dask.pipeline.plan import plan as make_plan
+from mlc_dask.runs.records import explain
+from mlc_dask.show import terminal
 from mlc_dask.show.export import export_maps
-from mlc_dask.show.report.calendar import calendar_png, calendar_text
-from mlc_dask.show.report.page import key_figures
 from mlc_dask.storage.durable import atomic_write, on_a_disk
 from mlc_dask.worlds.demo import write_demo
 
-FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 130
-
-_PERFORMANCE = "performance.html"
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Consistent annual land-cover maps from Sentinel-2, on Dask."
@@ -65,8 +49,7 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except (InputError, FetchError) as error:
-            # As text: a path or a pattern may hold what looks like markup.
-            console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True, highlight=False)
+            terminal.show_error(console, error)
             raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
         except KeyboardInterrupt:
             console.print("interrupted; the same command goes on where it stopped")
@@ -93,25 +76,29 @@ def plan(
     calendar: Annotated[Path | None, typer.Option(help="Also write the calendar of acquisitions as a PNG.")] = None,
 ) -> None:
     """Show which acquisitions would be used and why, how much is read and held, and what would be reused."""
-    settings = load_config(config)
-    for tile, own in places(settings).items():
-        check_inputs(own, known_catalogue(own))
-        found = make_plan(own)
-        if tile:
-            console.print(f"\n[bold]{tile}[/]")
-        _show_plan(found, own)
+    made = make_plan(config)
+    for tile, own in made.places.items():
+        terminal.show_plan(console, tile, own.selection, own.facts)
+        terminal.warn_of_space(console, own.output, own.bytes_written)
         if calendar is not None:
-            path = calendar.with_stem(f"{calendar.stem}-{tile}") if tile else calendar
-            atomic_write(path, calendar_png(found.selection))
-            console.print(f"calendar: {path}")
-    _show_steps(dry_run(settings))
+            terminal.save_calendar(console, tile, own.selection, calendar)
+    terminal.show_steps(console, made.steps)
+    if made.infeasible is not None:
+        raise made.infeasible
 
 
 @app.command()
 @_told
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps; what is done already is reused, an interrupted run goes on where it stopped."""
-    _run(_adjusted(load_config(config), workers, accept_radiometry), until)
+    settings = _adjusted(load_config(config), workers, accept_radiometry)
+    perform.run(settings, until=until, console=console)
+    if until is not None:
+        console.print(f"stopped after {until}, as asked")
+        return
+    for name, given in given_places(settings).items():
+        output = given.config.output
+        terminal.show_results(console, name, output, open_tables(output / "evaluation").summary)
 
 
 @app.command()
@@ -124,17 +111,11 @@ def cube(
 ) -> None:
     """Make the cube alone: from the source to the paired acquisitions on one grid, and a quicklook of each."""
     if info:
-        _show_cube(find_cube(config))
+        terminal.show_cube(console, find_cube(config))
         return
     settings = _adjusted(load_config(config), workers, accept_radiometry)
-    known = {tile: check_source(own, known_catalogue(own)) for tile, own in places(settings).items()}
-    made = {event.step: event.artifact.folder for event in _perform(settings, CUBE, None, known)}
-    for tile in places(settings):
-        where = f"{tile}/" if tile else ""
-        console.print(
-            f"{where}cube: mlc_dask.open_cube({str(made[f'{where}cube'])!r})", soft_wrap=True, highlight=False
-        )
-        console.print(f"{where}quicklooks: {made[f'{where}quicklooks']}", soft_wrap=True, highlight=False)
+    for event in perform.make_cube(settings, console=console):
+        terminal.show_made(console, event)
 
 
 @app.command()
@@ -159,12 +140,7 @@ def demo(
 @_told
 def status(config: ConfigPath) -> None:
     """Show which steps are done and which are not."""
-    settings = load_config(config)
-    table = Table("step", "state", "result", box=None)
-    for event in dry_run(settings):
-        state = "done" if event.state == "reused" else f"to do ({event.reason})"
-        table.add_row(event.step, state, event.artifact.folder.name)
-    console.print(table)
+    terminal.show_status(console, dry_run(load_config(config)))
 
 
 @app.command("explain")
@@ -173,10 +149,7 @@ def explain_result(
     output: Output, artifact: Annotated[str, typer.Argument(help="Layer, step, or beginning of an artifact's name.")]
 ) -> None:
     """Show where a result came from: the step, its settings, and those of its inputs."""
-    origin = explain(output, artifact)
-    tree = Tree(_origin_line(origin))
-    _grow(tree, origin)
-    console.print(tree)
+    terminal.show_origin(console, explain(output, artifact))
 
 
 @app.command()
@@ -220,128 +193,7 @@ def export(
 
 def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
     """Return the configuration with what the command line says otherwise."""
-    update: dict[str, Any] = {}
-    if workers is not None:
-        update["execution"] = config.execution.model_copy(update={"workers": workers})
-    if accept:
-        update["acquisitions"] = config.acquisitions.model_copy(update={"accept_radiometry": True})
-    return config.model_copy(update=update)
-
-
-def _run(config: Config, until: str | None) -> None:
-    known = {tile: known_catalogue(own) for tile, own in places(config).items()}
-    for tile, own in places(config).items():
-        check_inputs(own, known[tile])
-    steps = {event.step.rpartition("/")[2] for event in dry_run(config)}
-    if until is not None and until not in steps:
-        raise InputError(f"there is no step {until!r}; choose one of {', '.join(sorted(steps))}")
-    _perform(config, MAPS, until, known)
-    if until is not None:
-        console.print(f"stopped after {until}, as asked")
-        return
-    for tile, own in places(config).items():
-        if tile:
-            console.print(f"\n[bold]{tile}[/]")
-        _lay_out(own.output)
-        _summarise(own.output)
-
-
-def _perform(config: Config, pipeline: Pipeline, until: str | None, catalogues: Mapping[str, Catalogue]) -> list[Event]:
-    """Go through a pipeline on the configured cluster; returns the steps."""
-    with connect(config.execution) as client:
-        introduce(console, client)
-        preflight(client, needs(config, catalogues))
-        with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
-            own = kinds(config.execution.patch)
-            return go_through(config, pipeline, own, until=until, listener=progress, facts=progress.facts)
-
-
-def _lay_out(output: Path) -> None:
-    """Put the tables and the report where people look for them."""
-    current = read_current(output)
-    for step, names, folder in (
-        ("evaluation", ("agreement.csv", "summary.csv"), output / "evaluation"),
-        ("report", ("report.html",), output),
-    ):
-        for name in names:
-            atomic_write(folder / name, (current[step].folder / name).read_bytes())
-
-
-def _summarise(output: Path) -> None:
-    figures = key_figures(open_tables(output / "evaluation").summary)
-    table = Table(*(str(c) for c in figures.columns), box=None)
-    for row in figures.itertuples(index=False):
-        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
-    console.print(table)
-    console.print(f"maps: mlc_dask.open_maps({str(output)!r})    report: {output / 'report.html'}", highlight=False)
-
-
-def _show_plan(found: Plan, config: Config) -> None:
-    console.print(calendar_text(found.selection, console.width))
-    for year, rows in found.selection.chosen.items():
-        table = Table("date", "acquisition", "orbit", "cloud", "valid", "why", box=None, title=f"{year}")
-        everything = [(s, "chosen") for s in rows] + [(s, s.reason) for s in found.selection.rejected[year]]
-        for s, why in sorted(everything, key=lambda e: e[0].acquisition.time):
-            a, w = s.acquisition, s.weather
-            shown = (f"{a.time:%Y-%m-%d}", a.id, str(a.orbit or "–"), f"{w.cloud:.0%}", f"{w.valid:.0%}", why)
-            table.add_row(*shown, style="bold" if why == "chosen" else "dim")
-        console.print(table)
-    facts = Table("what", "figure", box=None)
-    for name, value in found.facts.items():
-        facts.add_row(name, value)
-    console.print(facts)
-    free = shutil.disk_usage(next(p for p in [config.output, *config.output.parents] if p.exists())).free
-    if free < found.bytes_written:
-        console.print(
-            f"[bold yellow]warning:[/] {config.output} has {free / 1e9:.1f} GB free, less than will be written"
-        )
-
-
-def _show_steps(events: Sequence[Event]) -> None:
-    steps = Table("step", "plan", box=None)
-    for event in events:
-        steps.add_row(event.step, "reuse" if event.state == "reused" else f"compute ({event.reason})")
-    console.print(steps)
-
-
-def _show_cube(cube: xr.Dataset) -> None:
-    """Print what a cube holds: its size and grid, and every acquisition."""
-    grid, sizes = Grid.of_raster(cube), cube.sizes
-    facts = Table("what", "figure", box=None)
-    for name, value in {
-        "grid": grid.label,
-        "years": ", ".join(str(y) for y in cube.year.values),
-        "acquisitions a year": str(sizes["acquisition"]),
-        "bands": ", ".join(cube.band.values.tolist()),
-        "size": f"{cube.nbytes / 1e9:.2f} GB before compression",
-    }.items():
-        facts.add_row(name, value)
-    console.print(facts)
-    rows = Table("year", "date", "acquisition", "baseline", "cloud", "valid", box=None)
-    for year in cube.year.values.tolist():
-        one = cube.sel(year=year)
-        for time, name, baseline, cloud, valid in zip(
-            *(one[c].values for c in ("time", "id", "baseline", "cloud", "valid")), strict=True
-        ):
-            rows.add_row(str(year), str(time)[:10], name, baseline or "–", f"{cloud:.0%}", f"{valid:.0%}")
-    console.print(rows)
-
-
-def _origin_line(origin: Origin) -> str:
-    record = origin.record
-    if record is None:
-        return f"{origin.name} {origin.fingerprint[:16]} (given)"
-    engines = f" on {', '.join(record['engines'])}" if "engines" in record else ""
-    return f"[bold]{origin.name}[/] {origin.fingerprint[:16]}  {record['function']}{engines}  {record['finished']}"
-
-
-def _grow(tree: Tree, origin: Origin) -> None:
-    if origin.record is not None and origin.record["settings"]:
-        tree.add(f"[dim]{origin.record['settings']}[/]")
-    for parent in origin.inputs:
-        _grow(tree.add(_origin_line(parent)), parent)
-
-
-def main() -> None:
-    """Entry point of ``python -m mlc_dask``."""
-    sys.exit(app())
+    execution = config.execution.model_copy(update={"workers": workers or config.execution.workers})
+    accepting = config.acquisitions.model_copy(update={"accept_radiometry": True})
+    acquisitions = accepting if accept else config.acquisitions
+    return config.model_copy(update={"execution": execution, "acquisitions": acquisitions})

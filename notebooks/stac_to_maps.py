@@ -14,13 +14,11 @@
 # %% [markdown]
 # # From a STAC catalogue to maps
 #
-# A configuration of ten lines, one command, and a run that shows itself: this is how whole places are mapped. The
+# A configuration of ten lines, one call, and a run that shows itself: this is how whole places are mapped. The
 # catalogue is a folder on this disk, made for the occasion, of the same form as the big ones on the Internet; what
 # changes for those is one line, which the end of this notebook names.
 
 # %%
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -100,10 +98,10 @@ workers = 1
 dashboard = "127.0.0.1:0"
 """)
 # %% [markdown]
-# In a terminal: `mlc-dask run place.toml`. Interrupted, the same command goes on where it stopped.
+# In a terminal: `mlc-dask run place.toml`. After an interruption, the same call or command continues where it stopped.
 
 # %%
-subprocess.run([sys.executable, "-m", "mlc_dask", "run", config], check=True, capture_output=True)
+mlc.run(config)
 sorted(p.name for p in (folder / "place").iterdir())
 
 # %% [markdown]

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlc_dask.config import Config, load_config
-from mlc_dask.pipeline.figure1 import MAPS
-from mlc_dask.pipeline.formats import kinds
-from mlc_dask.pipeline.inputs import check_inputs
-from mlc_dask.pipeline.many_tiles import go_through
-from mlc_dask.pipeline.plan import places
+import mlc_dask as mlc
+from mlc_dask.config import Config
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.worlds import World, write_world
 
@@ -74,10 +70,7 @@ def write_config(path: Path, world: Path, output: Path, execution: str = "worker
 
 def run_all(config: Path | Config, until: str | None = None) -> list[Event]:
     """Run the pipeline on the current scheduler; returns the steps with their states."""
-    settings = config if isinstance(config, Config) else load_config(config)
-    for own in places(settings).values():
-        check_inputs(own)
-    return go_through(settings, MAPS, kinds(settings.execution.patch), until=until)
+    return mlc.run(config, until=until, scheduler="current")
 
 
 def artifacts(output: Path, step: str) -> list[Path]:

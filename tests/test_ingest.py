@@ -18,6 +18,7 @@ from mlc_dask.config import load_config
 from mlc_dask.io.patchstore.reading import content_digest
 from mlc_dask.pipeline.figure1 import annual_cube
 from mlc_dask.pipeline.formats import kinds
+from mlc_dask.pipeline.inputs import Given
 from mlc_dask.runs.run import Run
 from mlc_dask.worlds import World
 from mlc_dask.worlds.writing import write_products
@@ -78,7 +79,7 @@ def test_a_killed_ingest_goes_on(tmp_path: Path) -> None:
         with dask.config.set(scheduler="threads", num_workers=2):
             settings = load_config(configs["undisturbed"])
             with Run(settings.output, kinds(settings.execution.patch)) as run:
-                annual_cube(run, settings)
+                annual_cube(run, Given(settings))
         command = [sys.executable, "-m", "mlc_dask", "cube", str(configs["killed"])]
         moments, before = random.Random(7), {}
         for _ in range(KILLS):

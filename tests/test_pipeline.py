@@ -14,6 +14,7 @@ from mlc_dask.compute.backends import connect
 from mlc_dask.config import load_config
 from mlc_dask.pipeline.figure1 import annual_maps
 from mlc_dask.pipeline.formats import kinds
+from mlc_dask.pipeline.inputs import Given
 from mlc_dask.runs.artifacts import StopRun
 from mlc_dask.runs.records import explain
 from mlc_dask.runs.run import Run
@@ -162,10 +163,10 @@ def test_images_may_move_between_two_runs(tmp_path: Path) -> None:
     settings = load_config(config)
     with dask.config.set(scheduler="threads"), Run(settings.output, kinds(64), until="acquisitions") as run:
         with pytest.raises(StopRun):
-            annual_maps(run, settings)
+            annual_maps(run, Given(settings))
         world.rename(tmp_path / "there")
     moved = load_config(write_config(tmp_path / "mlc.toml", tmp_path / "there", tmp_path / "out"))
     with dask.config.set(scheduler="threads"), Run(moved.output, kinds(64), until="cube") as run:
         with pytest.raises(StopRun):
-            annual_maps(run, moved)
+            annual_maps(run, Given(moved))
         assert [e.state for e in run.steps] == ["reused", "reused", "finished", "finished"]

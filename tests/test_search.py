@@ -22,6 +22,7 @@ from mlc_dask.io.remote import FetchError
 from mlc_dask.io.sources import Stac, catalogues
 from mlc_dask.pipeline.figure1 import annual_cube
 from mlc_dask.pipeline.formats import kinds
+from mlc_dask.pipeline.inputs import Given
 from mlc_dask.runs.run import Run
 from mlc_dask.worlds import write_world
 from mlc_dask.worlds.scenes import LEFT, TOP, Scene
@@ -92,7 +93,7 @@ def test_all_pages_and_only_the_collection(features: list[dict[str, Any]], tmp_p
 def made_cube(config: Path) -> xr.Dataset:
     settings = load_config(config)
     with dask.config.set(scheduler="threads", num_workers=2), Run(settings.output, kinds(512)) as run:
-        cube: xr.Dataset = annual_cube(run, settings).cube.open().load()
+        cube: xr.Dataset = annual_cube(run, Given(settings)).cube.open().load()
     return cube
 
 

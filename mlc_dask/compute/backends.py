@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import psutil
 import yaml
+from dask.base import get_scheduler
 from distributed import Client, Nanny, SpecCluster
 from distributed.security import Security
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -213,6 +214,30 @@ BACKENDS: dict[str, Callable[[Execution], AbstractContextManager[Client]]] = {
     "kubernetes": _kubernetes,
     "slurm": _slurm,
 }
+
+
+@contextmanager
+def client_for(execution: Execution, scheduler: Literal["configured", "current"]) -> Iterator[Client | None]:
+    """Client of the configured cluster as of :func:`connect`, or the current client; None where that is no cluster.
+
+    Raises
+    ------
+    InputError
+        When the configured cluster cannot be had, saying why.
+    """
+    if scheduler == "configured":
+        with connect(execution) as client:
+            yield client
+    elif scheduler == "current":
+        yield _current_client()
+    else:
+        raise InputError(f"scheduler = {scheduler!r} is unknown; use 'configured' or 'current'")
+
+
+def _current_client() -> Client | None:
+    """Client that Dask hands tasks to now; None where it computes in threads or processes of this machine."""
+    owner = getattr(get_scheduler(), "__self__", None)
+    return owner if isinstance(owner, Client) else None
 
 
 @contextmanager

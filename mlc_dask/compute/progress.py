@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line a step with its tasks, the time left, and the epochs of running trainings."""
+"""What a person sees of a run: one line per step with its tasks, the time left, and the epochs of running trainings."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ def shows_patches(dask_scheduler: Any = None) -> bool:
     return PATCH_TOPIC in dask_scheduler.plugins
 
 
-def introduce(console: Console, client: Client) -> None:
-    """Say where the work is to be seen, and what it runs on."""
+def introduce(console: Console | None, client: Client) -> None:
+    """Say where the work can be watched, and what it runs on; without a console nobody is asked."""
+    if console is None:
+        return
     link = client.dashboard_link
     page = (
         f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if client.run_on_scheduler(shows_patches) else ""
@@ -68,7 +70,7 @@ def _engine_here() -> str:
 
 
 @contextmanager
-def profiled(console: Console, path: Path) -> Iterator[None]:
+def profiled(console: Console | None, path: Path) -> Iterator[None]:
     """Keep Dask's own report of the work; that it cannot be had, since a scheduler is gone, fails no run."""
     report = performance_report(path)
     report.__enter__()
@@ -78,13 +80,22 @@ def profiled(console: Console, path: Path) -> Iterator[None]:
         try:
             report.__exit__(None, None, None)
         except Exception as error:
-            console.print(f"no {path.name}: {error}", highlight=False)
+            (console or _silent()).print(f"no {path.name}: {error}", highlight=False)
+
+
+def _silent() -> Console:
+    return Console(quiet=True)
 
 
 class StepProgress:
-    """Listener of a :class:`mlc_dask.runs.run.Run`, or of several, that draws a progress bar for every running step."""
+    """Listener of a :class:`mlc_dask.runs.run.Run`, or of several, that draws a progress bar for every running step.
 
-    def __init__(self, console: Console, client: Client) -> None:
+    Without a console it draws nothing. Where the console is no terminal, as in a log, it prints a line for every step
+    that ends and for some epochs of every training.
+    """
+
+    def __init__(self, console: Console | None, client: Client) -> None:
+        console = console or _silent()
         self._console, self._client = console, client
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
@@ -152,6 +163,8 @@ class StepProgress:
     def _on_epoch(self, event: Any) -> None:
         row = event[1]
         self._epochs[row["model"]] = f"{row['model']} epoch {row['epoch']} loss {row['train_loss']:.3f}"
+        if worth_a_line(row["epoch"], row["epochs"]):
+            self._say(f"{row['model']}: epoch {row['epoch']} of {row['epochs']}, training loss {row['train_loss']:.3f}")
 
     def _on_block(self, event: Any) -> None:
         for step in list(self._running):
@@ -166,6 +179,11 @@ class StepProgress:
                     continue
                 if step in self._running and total:
                     self._progress.update(task, completed=done, total=total, detail=", ".join(self._epochs.values()))
+
+
+def worth_a_line(epoch: int, epochs: int) -> bool:
+    """Whether a log names this epoch: the first, the last, and about ten in between."""
+    return epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0
 
 
 def _because(reason: str) -> str:

@@ -9,11 +9,9 @@ from mlc_dask.classifiers import LSTM, RandomForest
 from mlc_dask.config import Config
 from mlc_dask.data.layers import CHANGES, SERIES
 from mlc_dask.pipeline.inputs import (
+    Given,
     clustering_for,
     crosswalk_for,
-    given_product,
-    given_source,
-    given_truth,
     legend_for,
     pairing_rules,
     sensor_for,
@@ -49,10 +47,13 @@ class Cubed(NamedTuple):
     quicklooks: Artifact
 
 
-def annual_cube(run: Run, config: Config) -> Cubed:
+def annual_cube(run: Run, given: Given) -> Cubed:
     """From a catalogue of acquisitions to the cube of paired ones (section 2.1)."""
-    source, years = given_source(config), config.acquisitions.years
-    catalogue = run.do("catalogue", list_acquisitions, source, kind="catalogue", years=years)
+    config, source = given.config, given.source
+    years = config.acquisitions.years
+    catalogue = run.do(
+        "catalogue", partial(list_acquisitions, known=given.known), source, kind="catalogue", years=years
+    )  # fmt: skip
     selection = run.do(
         "acquisitions", choose_acquisitions, source, catalogue, kind="selection",
         years=years, rules=pairing_rules(config), max_tile_cloud=config.acquisitions.max_tile_cloud,
@@ -81,12 +82,13 @@ class MultiYear(NamedTuple):
     samples: Artifact
 
 
-def annual_samples(run: Run, config: Config) -> Annual:
+def annual_samples(run: Run, given: Given) -> Annual:
     """From acquisitions and an old map to annual training sets (sections 2.1 and 2.2)."""
+    config = given.config
     legend = legend_for(config)
-    cubed = annual_cube(run, config)
+    cubed = annual_cube(run, given)
     product = run.do(
-        "product", put_on_grid, given_product(config), cubed.cube, kind="product",
+        "product", put_on_grid, given.product, cubed.cube, kind="product",
         crosswalk=crosswalk_for(config, legend),
     )  # fmt: skip
     samples = run.do(
@@ -103,8 +105,9 @@ def train_forests(run: Run, config: Config, samples: Artifact) -> Artifact:
     return run.do("forests", fit_per_year, samples, kind="models", classifier=forest, seed=config.seed)
 
 
-def unchanged_samples(run: Run, config: Config, annual: Annual, forests: Artifact) -> MultiYear:
+def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact) -> MultiYear:
     """From forests to samples of the areas that did not change (section 2.3)."""
+    config = given.config
     cube, product = annual.cubed.cube, annual.product
     preliminary = run.do("preliminary", classify, cube, forests, kind="maps")
     unchanged = run.do("unchanged", find_unchanged, preliminary, product, kind="maps")
@@ -121,10 +124,11 @@ def train_models(run: Run, config: Config, samples: Artifact) -> Artifact:
     return run.do("models", fit_multi_and_single_year, samples, kind="models", classifier=lstm, seed=config.seed)
 
 
-def consistent_maps(run: Run, config: Config, annual: Annual, multi_year: MultiYear, models: Artifact) -> None:
+def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYear, models: Artifact) -> None:
     """From models to filtered maps, their evaluation and the report (section 4)."""
+    config = given.config
     selection, radiometry, cube, quicklooks = annual.cubed
-    preliminary, truth = multi_year.preliminary, given_truth(config)
+    preliminary, truth = multi_year.preliminary, given.truth
     single = run.do("single-year", classify, cube, models, kind="maps")
     multi = run.do("multi-year", classify, cube, models[MULTI_YEAR], kind="maps")
     single_smooth = run.do("single-year-filtered", smooth_labels, single, kind="maps", **config.filter.model_dump())
@@ -140,13 +144,13 @@ def consistent_maps(run: Run, config: Config, annual: Annual, multi_year: MultiY
     run.publish({**layers, "cube": cube, "quicklooks": quicklooks, "evaluation": tables, "report": report})
 
 
-def annual_maps(run: Run, config: Config) -> None:
+def annual_maps(run: Run, given: Given) -> None:
     """From acquisitions and an old map to consistent annual maps and their evidence."""
-    annual = annual_samples(run, config)
-    forests = train_forests(run, config, annual.samples)
-    multi_year = unchanged_samples(run, config, annual, forests)
-    models = train_models(run, config, multi_year.samples)
-    consistent_maps(run, config, annual, multi_year, models)
+    annual = annual_samples(run, given)
+    forests = train_forests(run, given.config, annual.samples)
+    multi_year = unchanged_samples(run, given, annual, forests)
+    models = train_models(run, given.config, multi_year.samples)
+    consistent_maps(run, given, annual, multi_year, models)
 
 
 def maps_of_tiles(tiles: Tiles, config: Config) -> None:

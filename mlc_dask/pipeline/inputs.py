@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from mlc_dask.config import Config, Product, validated
+from mlc_dask.config import Config, Product, load_config, validated
 from mlc_dask.data.acquisitions import Catalogue, Source
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
@@ -27,42 +29,98 @@ PATCH_STEP = CHUNK // 2
 """What the edge of a patch must be a multiple of, lest every chunk be read many times."""
 
 
-def check_inputs(config: Config, catalogue: Catalogue | None = None) -> None:
-    """Look at every file's header, the product's codes and the reference before any work starts.
+class Given:
+    """What one place is made from. Each input is looked at once, however often the pipeline and the checks ask for it.
 
     Parameters
     ----------
-    catalogue
-        What the source has, where that is known already.
+    config
+        Configuration of a single place: that of a tile, where there are several.
+
+    Attributes
+    ----------
+    known
+        What the source has, once the record of a run or the source itself has answered; None before.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.known: Catalogue | None = None
+
+    @cached_property
+    def source(self) -> Input:
+        """Source of acquisitions."""
+        return given_source(self.config)
+
+    @cached_property
+    def product(self) -> Input:
+        """File of the old map."""
+        return given_product(self.config)
+
+    @cached_property
+    def truth(self) -> Input:
+        """Reference file of every year that has one."""
+        return given_truth(self.config)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the source has; the source is asked only when no record of a run has answered."""
+        if self.known is None:
+            self.known = self.source.value.catalogue(self.config.acquisitions.years)
+        return self.known
+
+
+def as_config(config: str | Path | Config) -> Config:
+    """Return a configuration, read from its file where a path is given."""
+    return config if isinstance(config, Config) else load_config(config)
+
+
+def given_places(config: Config) -> dict[str, Given]:
+    """Return the inputs of every tile by its name, or those of the only place as ``""``."""
+    return {tile: Given(config.of_tile(tile)) for tile in config.tiles} if config.tiles else {"": Given(config)}
+
+
+def check_inputs(given: Given) -> Mapping[int, float]:
+    """Look at every file's header, the product's codes and the reference before any work starts.
+
+    Returns
+    -------
+    Share 0..1 of the area by legend code of the old map; 0 is excluded or without data.
 
     Raises
     ------
     InputError
         With the first fault: the file, band or value, and the fix.
     """
-    catalogue = check_source(config, catalogue)
-    bands = source_of(config).bands
+    check_source(given)
+    config, bands = given.config, given.source.value.bands
     if not available(sensor_for(config).positions(bands)):
         raise InputError(f"source.bands = {list(bands)} suffice for no spectral index; add the red and nir bands")
-    legend, like = legend_for(config), xr.Dataset(coords=catalogue.grid.coords())
+    legend, like = legend_for(config), xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
     product = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
-    present = np.unique(product.values[product.values != 0])
+    shares = _shares(product)
+    present = [code for code in shares if code]
     if len(present) < 2:
-        raise InputError(f"{path}: the area has a single class, {legend.names[int(present[0])]}; choose a larger area")
-    for reference in given_truth(config).value.values():
+        raise InputError(f"{path}: the area has a single class, {legend.names[present[0]]}; choose a larger area")
+    for reference in given.truth.value.values():
         check_reference(reference, like=like, legend=legend)
+    return shares
 
 
-def check_source(config: Config, catalogue: Catalogue | None = None) -> Catalogue:
-    """Look at what the cube is made from; returns what the source has."""
-    source = source_of(config)
-    catalogue = catalogue or source.catalogue(config.acquisitions.years)
+def _shares(product: xr.DataArray) -> dict[int, float]:
+    codes, counts = np.unique(product.values, return_counts=True)
+    return {int(code): float(n) / product.size for code, n in zip(codes, counts, strict=True)}
+
+
+def check_source(given: Given) -> None:
+    """Look at what the cube is made from."""
+    check_output(given.config)
+    config, source, catalogue = given.config, given.source.value, given.catalogue
     grid, patch = catalogue.grid, config.execution.patch
     if patch % PATCH_STEP and patch < max(grid.shape):
         raise InputError(f"execution.patch = {patch} is not a multiple of {PATCH_STEP}; choose one, e.g. {CHUNK * 10}")
     _check_acquisitions(source, catalogue, config)
-    return catalogue
 
 
 def check_output(config: Config) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from mlc_dask.config import Config
+from mlc_dask.pipeline.inputs import Given
 from mlc_dask.runs.artifacts import Event, Kind, StopRun
 from mlc_dask.runs.run import Run
 
@@ -28,7 +29,7 @@ class PerTile(dict[str, T]):
 class Pipeline(NamedTuple):
     """What is done for a single place, and for several tiles."""
 
-    one: Callable[[Run, Config], object]
+    one: Callable[[Run, Given], object]
     many: Callable[[Tiles, Config], object]
 
 
@@ -37,16 +38,19 @@ class Tiles:
 
     Parameters
     ----------
+    config
+        Configuration of all tiles.
+    places
+        Inputs of every tile by its name.
     begin
         Makes the run of a configuration; called with a tile's own one and its name, and with the whole one and "".
     """
 
-    def __init__(self, config: Config, begin: Callable[[Config, str], Run]) -> None:
-        names = config.tiles or ()
-        self.names = list(names)
+    def __init__(self, config: Config, places: Mapping[str, Given], begin: Callable[[Config, str], Run]) -> None:
+        self.names = list(places)
         self.joint = begin(config, "")
-        self._configs = {name: config.of_tile(name) for name in names}
-        self._runs = {name: begin(own, name) for name, own in self._configs.items()}
+        self._places = places
+        self._runs = {name: begin(given.config, name) for name, given in places.items()}
         self._pool = ThreadPoolExecutor(config.execution.tiles_at_once, thread_name_prefix="tile")
         self._open = ExitStack()
 
@@ -58,10 +62,6 @@ class Tiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        runs = (self.joint, *self._runs.values())
-        if any(run.until in {e.step for e in run.steps} for run in runs):
-            for run in runs:
-                run.until = None  # it was a step of some of them
         # Whoever interrupts does not wait for the steps that run: their tasks go with the cluster's client.
         self._pool.shutdown(wait=error is None, cancel_futures=True)
         self._open.__exit__(kind, error, tb)
@@ -73,7 +73,7 @@ class Tiles:
         return own + self.joint.steps
 
     def each(self, phase: Callable[..., T], *given: Any) -> PerTile[T]:
-        """Call ``phase(run, config, *given)`` for every tile; of what is :class:`PerTile`, a tile is given its own.
+        """Call ``phase(run, inputs, *given)`` for every tile; of what is :class:`PerTile`, a tile is given its own.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class Tiles:
         tasks: dict[str, Future[T]] = {}
         for name, run in self._runs.items():
             own = [g[name] if isinstance(g, PerTile) else g for g in given]
-            tasks[name] = self._pool.submit(_until_stopped, phase, run, self._configs[name], own)
+            tasks[name] = self._pool.submit(_until_stopped, phase, run, self._places[name], own)
         wait(tasks.values(), return_when=FIRST_EXCEPTION)
         failed = [t for t in tasks.values() if t.done() and t.exception()]
         if failed:
@@ -96,21 +96,22 @@ class Tiles:
         return PerTile(found)
 
 
-def _until_stopped(phase: Callable[..., Any], run: Run, config: Config, given: list[Any]) -> Any:
+def _until_stopped(phase: Callable[..., Any], run: Run, inputs: Given, given: list[Any]) -> Any:
     """Call a phase; that a tile has come to the last wanted step must not keep the others from it."""
     try:
-        return phase(run, config, *given)
+        return phase(run, inputs, *given)
     except StopRun as stopped:
         return stopped
 
 
 def go_through(
     config: Config,
+    places: Mapping[str, Given],
     pipeline: Pipeline,
     kinds: Mapping[str, Kind],
     *,
     until: str | None = None,
-    listener: Callable[[Event], None] | None = None,
+    listener: Callable[[Event], object] | None = None,
     facts: Callable[[str], Mapping[str, Any]] | None = None,
     dry: bool = False,
 ) -> list[Event]:
@@ -118,6 +119,8 @@ def go_through(
 
     Parameters
     ----------
+    places
+        Inputs of every tile by its name, or of the only place as ``""``.
     until
         Name of the last step, without that of a tile: every tile then goes as far.
     listener, facts, dry
@@ -137,8 +140,8 @@ def go_through(
 
     if config.tiles is None:
         with begin(config, "") as run, suppress(StopRun):
-            pipeline.one(run, config)
+            pipeline.one(run, places[""])
         return run.steps
-    with Tiles(config, begin) as tiles, suppress(StopRun):
+    with Tiles(config, places, begin) as tiles, suppress(StopRun):
         pipeline.many(tiles, config)
     return tiles.steps

@@ -3,85 +3,154 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from mlc_dask.compute.preflight import Needs
 from mlc_dask.config import Config, load_config
-from mlc_dask.data.acquisitions import Catalogue, Selection, Source
+from mlc_dask.data.acquisitions import Selection, Source
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.layers import PLANES_PER_YEAR
 from mlc_dask.io.cubes import open_cube
-from mlc_dask.io.old_map import open_product
-from mlc_dask.pipeline.figure1 import CUBE, MAPS
+from mlc_dask.pipeline.figure1 import CUBE, MAPS, annual_cube
 from mlc_dask.pipeline.formats import kinds
 from mlc_dask.pipeline.inputs import (
+    Given,
+    as_config,
+    check_inputs,
     check_output,
-    crosswalk_for,
+    check_source,
+    given_places,
     legend_for,
     pairing_rules,
-    product_of,
-    source_of,
-    truth_files,
 )
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
-from mlc_dask.runs.artifacts import Event
+from mlc_dask.runs.artifacts import Event, StopRun
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
-from mlc_dask.stages.time_series import choose_acquisitions
+from mlc_dask.runs.run import Run
+from mlc_dask.stages.time_series import Unpaired, choose_acquisitions
 
 _PROGRAM_BYTES = 1_500_000_000
 """What a worker needs whatever its patch: interpreter and libraries, one batch of series, the model (measured)."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The acquisitions, facts for people by name, and the bytes that will be written."""
+class PlacePlan:
+    """What a run would do at one place.
 
-    selection: Selection
+    Attributes
+    ----------
+    output
+        Folder of the results.
+    selection
+        The acquisitions and the reasons; none is chosen where too few can be paired.
+    facts
+        Figures for people, by name.
+    bytes_written
+        Bytes of the cube and the maps before compression.
+    infeasible
+        Why a run would refuse, None where enough acquisitions can be paired.
+    """
+
+    output: Path
+    selection: Selection = field(repr=False)
     facts: Mapping[str, str]
     bytes_written: int
+    infeasible: InputError | None = None
 
 
-def dry_run(config: Config, pipeline: Pipeline = MAPS) -> list[Event]:
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do: at every place by its name, the only one as ``""``, and step by step.
+
+    The state of a step is ``reused`` or ``planned``; where there is no old map, the steps are those of the cube.
+    """
+
+    places: Mapping[str, PlacePlan]
+    steps: Sequence[Event] = field(repr=False)
+
+    @property
+    def infeasible(self) -> InputError | None:
+        """Why a run would refuse the first place that has too few acquisitions, None where every place has enough."""
+        found = ((name, own.infeasible) for name, own in self.places.items() if own.infeasible is not None)
+        return next((InputError(f"{name}: {fault}") if name else fault for name, fault in found), None)
+
+
+def plan(config: str | Path | Config) -> Plan:
+    """Say what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler; nothing is written.
+
+    Parameters
+    ----------
+    config
+        A configuration, or the path of its file. Without ``[product]`` the plan is that of the cube alone.
+
+    Returns
+    -------
+    Which acquisitions would be used and why, how much is read and held, and which steps would be reused. Too few
+    acquisitions that can be paired are a finding, :attr:`PlacePlan.infeasible`, and raise nothing.
+
+    Raises
+    ------
+    InputError
+        With the first fault of configuration or files, in one line.
+    FetchError
+        When a remote catalogue does not answer.
+    """
+    settings = as_config(config)
+    places = recalled(settings)
+    old_maps = {name: _old_map(given) for name, given in places.items()}
+    steps = dry_run(settings, places, MAPS if settings.product else CUBE)
+    chosen = {e.step: e.artifact.open() for e in steps if e.artifact.kind == "selection" and e.state == "reused"}
+    return Plan(
+        {
+            name: _plan_of_place(given, old_maps[name], chosen.get(f"{name}/acquisitions" if name else "acquisitions"))
+            for name, given in places.items()
+        },
+        steps,
+    )
+
+
+def recalled(config: Config) -> dict[str, Given]:
+    """Return the inputs of every place, with what the source has where a run has recorded it."""
+    places = given_places(config)
+    for given in places.values():
+        check_output(given.config)
+        given.known = recorded(given, "catalogue")
+    return places
+
+
+def dry_run(config: Config, places: Mapping[str, Given] | None = None, pipeline: Pipeline = MAPS) -> list[Event]:
     """Go through a pipeline without doing anything: which steps there are, and which would be reused."""
-    return go_through(config, pipeline, kinds(config.execution.patch), dry=True)
+    given = given_places(config) if places is None else places
+    return go_through(config, given, pipeline, kinds(config.execution.patch), dry=True)
 
 
-def places(config: Config) -> dict[str, Config]:
-    """Return the configuration of every tile by its name, or the only one as ``""``."""
-    return {tile: config.of_tile(tile) for tile in config.tiles} if config.tiles else {"": config}
-
-
-def known_catalogue(config: Config) -> Catalogue:
-    """Return what the source has: as the run recorded it, or else by asking the source."""
-    check_output(config)
-    known = _finished(config, "catalogue")
-    catalogue: Catalogue = known if known is not None else source_of(config).catalogue(config.acquisitions.years)
-    return catalogue
-
-
-def _finished(config: Config, step: str) -> Any:
-    """Return the result of `step`, None when the run has none that holds."""
-    (event,) = (e for e in dry_run(config, CUBE) if e.step == step)
+def recorded(given: Given, step: str) -> Any:
+    """Return the result of a step of the cube, None when the run has none that holds; goes no further than it."""
+    own = given.config
+    with Run(own.output, kinds(own.execution.patch), dry=True, until=step) as run, suppress(StopRun):
+        annual_cube(run, given)
+    event = run.steps[-1]
     return event.artifact.open() if event.state == "reused" else None
 
 
-def needs(config: Config, catalogues: Mapping[str, Catalogue]) -> Needs:
+def needs(config: Config, places: Mapping[str, Given]) -> Needs:
     """Return what a run asks of the workers of its cluster, of which the catalogue of every tile decides the memory."""
     inputs, patches = [], []
-    for tile, own in places(config).items():
+    for given in places.values():
+        own = given.config
         folder = own.source.get("folder")
         inputs += [Path(folder)] if isinstance(folder, str) and "://" not in folder else []
-        inputs += truth_files(own).values()
-        pixel = _year_bytes(own.acquisitions.per_year, source_of(own))
-        patches.append(_patch_pixels(catalogues[tile].grid, own.execution.patch) * pixel)
+        inputs += given.truth.value.values()
+        pixel = _year_bytes(own.acquisitions.per_year, given.source.value)
+        patches.append(_patch_pixels(given.catalogue.grid, own.execution.patch) * pixel)
     return Needs(config.output, inputs, worker_bytes(max(patches)))
 
 
@@ -93,11 +162,7 @@ def worker_bytes(patch: int) -> int:
 def find_cube(place: Path) -> xr.Dataset:
     """Open the cube at `place`: a cube's folder, the output folder of a run, or a run's configuration."""
     if place.is_file():
-        made = _finished(load_config(place), "cube")
-        if made is None:
-            raise InputError(f"{place} has no cube yet; make it with: mlc-dask cube {place}")
-        cube: xr.Dataset = made
-        return cube
+        return _cube_of(load_config(place), place)
     current = RunFolder(place).layers()
     if "cube" in current:
         return open_cube(place / str(current["cube"]["folder"]))
@@ -105,49 +170,61 @@ def find_cube(place: Path) -> xr.Dataset:
     return open_cube(max(records, key=lambda r: r.stat().st_mtime).parent if records else place)
 
 
-def make_plan(config: Config) -> Plan:
-    """Choose the acquisitions and work out what a run would read, hold and reuse; nothing is written."""
-    source, catalogue = source_of(config), known_catalogue(config)
-    own = config.acquisitions
-    selection = _finished(config, "acquisitions") or choose_acquisitions(
-        source, catalogue, years=own.years, rules=pairing_rules(config), max_tile_cloud=own.max_tile_cloud
-    )
-    grid = catalogue.grid
-    pixel = _year_bytes(selection.size, source)
-    cube = len(selection.years) * grid.height * grid.width * pixel
+def _cube_of(config: Config, path: Path) -> xr.Dataset:
+    if config.tiles:
+        folders = ", ".join(str(config.output / tile) for tile in config.tiles)
+        raise InputError(f"{path} is of several tiles; name the folder of one: {folders}")
+    made: xr.Dataset | None = recorded(Given(config), "cube")
+    if made is None:
+        raise InputError(f"{path} has no cube yet; make it with: mlc-dask cube {path}")
+    return made
+
+
+def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> PlacePlan:
+    """Choose the acquisitions of one place, where no run has, and work out what a run would read and hold."""
+    config, source = given.config, given.source.value
+    infeasible, own, grid = None, config.acquisitions, given.catalogue.grid
+    try:
+        selection = selection or choose_acquisitions(
+            source, given.catalogue, years=own.years, rules=pairing_rules(config), max_tile_cloud=own.max_tile_cloud
+        )
+    except Unpaired as error:
+        assert error.selection is not None
+        selection, infeasible = error.selection, error
+    pixel, years = _year_bytes(own.per_year, source), len(selection.years)
+    cube, maps = (years * grid.height * grid.width * each for each in (pixel, PLANES_PER_YEAR))
     patch = _patch_pixels(grid, config.execution.patch) * pixel
-    maps = len(selection.years) * grid.height * grid.width * PLANES_PER_YEAR
     edge = min(config.execution.patch, max(grid.shape))
-    patches = len(selection.years) * -(-grid.height // edge) * -(-grid.width // edge)
+    patches = years * -(-grid.height // edge) * -(-grid.width // edge)
     facts = {
         "grid": grid.label,
         "warped": _warped(selection, grid),
-        "old map": _shares(config, grid),
-        "acquisitions a year": str(selection.size),
+        "old map": old_map,
+        "acquisitions a year": str(own.per_year),
         "cube": f"{cube / 1e9:.2f} GB before compression",
         "maps": f"{maps / 1e9:.2f} GB before compression",
         "patches": f"{patches} of at most {edge} × {edge} pixels",
         "memory per worker": f"about {worker_bytes(patch) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
     }
-    return Plan(selection, facts, cube + maps)
+    return PlacePlan(config.output, selection, facts, cube + maps, infeasible)
 
 
 def _warped(selection: Selection, grid: Grid) -> str:
-    """Products that do not lie on the cube's lattice, by their CRS."""
-    granules = [g for row in selection.chosen.values() for s in row for g in s.acquisition.granules if g.grid]
+    """Products that do not lie on the cube's lattice, by their CRS: chosen ones, or all where none is chosen."""
+    rows = (selection.chosen if selection.size else selection.rejected).values()
+    granules = [g for row in rows for s in row for g in s.acquisition.granules if g.grid]
     off = Counter(g.grid.crs_name for g in granules if g.grid and g.grid.steps_to(grid) is None)
     return ", ".join(f"{n} of {len(granules)} products, from {crs}" for crs, n in sorted(off.items())) or "none"
 
 
-def _shares(config: Config, grid: Grid) -> str:
-    """Share of the area by class of the old map, the largest first."""
-    legend, path = legend_for(config), product_of(config).path
-    like = xr.Dataset(coords=grid.coords())
-    labels = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend).values
-    counts = np.bincount(labels.ravel(), minlength=legend.size) / labels.size
-    names = {0: "excluded or no data", **legend.names}
-    ordered = sorted((code for code in names if counts[code]), key=lambda code: -counts[code])
-    return ", ".join(f"{names[code]} {counts[code]:.1%}" for code in ordered)
+def _old_map(given: Given) -> str:
+    """Check one place; returns the share of the area by class of its old map, the largest first."""
+    if given.config.product is None:
+        check_source(given)
+        return "none is configured: only the cube can be made"
+    shares, names = check_inputs(given), {0: "excluded or no data", **legend_for(given.config).names}
+    ordered = sorted(shares, key=lambda code: -shares[code])
+    return ", ".join(f"{names[code]} {shares[code]:.1%}" for code in ordered)
 
 
 def _year_bytes(acquisitions: int, source: Source) -> int:

@@ -34,9 +34,9 @@ QUICKLOOK_EDGE = 1_000
 """Pixels along each side of a quicklook at most."""
 
 
-def list_acquisitions(source: Source, *, years: Sequence[int] | None) -> Catalogue:
-    """Everything that the source has, by metadata."""
-    return source.catalogue(years)
+def list_acquisitions(source: Source, *, years: Sequence[int] | None, known: Catalogue | None = None) -> Catalogue:
+    """Everything that the source has, by metadata: `known`, where the checks before the run have asked already."""
+    return source.catalogue(years) if known is None else known
 
 
 def stack_selection(source: Source, catalogue: Catalogue, selection: Selection) -> xr.Dataset:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mlc_dask.data.errors import InputError, did_you_mean
+from mlc_dask.data.errors import InputError
 from mlc_dask.runs.artifacts import Artifact, Event, Kind, StopRun, given, opened
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import (
@@ -54,7 +54,7 @@ class Run:
         folder: Path,
         kinds: Mapping[str, Kind],
         *,
-        listener: Callable[[Event], None] | None = None,
+        listener: Callable[[Event], object] | None = None,
         dry: bool = False,
         until: str | None = None,
         verify: bool = False,
@@ -75,9 +75,6 @@ class Run:
         if self._lock is not None:
             self._lock.__exit__(kind, error, tb)
             self._lock = None
-        names = [e.step for e in self.steps]
-        if error is None and self.until is not None and self.until not in names:
-            raise InputError(f"there is no step {self.until!r}; {did_you_mean(self.until, names)}")
 
     def do(
         self, name: str, function: Callable[..., Any], /, *inputs: Any, kind: str, version: int = 1, **settings: Any

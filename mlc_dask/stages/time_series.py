@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,24 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y
 from mlc_dask.kernels.pairing.limits import Infeasible
-from mlc_dask.kernels.pairing.pair import Pairing, pair
+from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
 from mlc_dask.kernels.pairing.rules import HOPELESS, Candidate, PairingRules, season_day
 from mlc_dask.storage.once import once
+
+
+class Unpaired(InputError):  # noqa: N818 - it names a finding, and is raised as bad input
+    """Fewer pairs are feasible than asked for.
+
+    Attributes
+    ----------
+    selection
+        Without a choice: of every acquisition its weather and what stands against it.
+    """
+
+    # The default lets the exception travel between processes: unpickling passes the message alone.
+    def __init__(self, message: str, selection: Selection | None = None) -> None:
+        super().__init__(message)
+        self.selection = selection
 
 
 def choose_acquisitions(
@@ -45,7 +61,9 @@ def choose_acquisitions(
     Raises
     ------
     InputError
-        When a year has no acquisition, or when fewer tuples than asked for are feasible.
+        When a year has no acquisition.
+    Unpaired
+        When fewer tuples than asked for are feasible: bad input, too, with all that the survey found.
     """
     catalogue = catalogue or source.catalogue(years)
     found = catalogue.acquisitions
@@ -65,11 +83,13 @@ def choose_acquisitions(
     surveyed = {
         y: [Surveyed(a, Weather(*w)) for a, w in zip(row, weather[y], strict=True)] for y, row in hopeful.items()
     }
-    try:
-        pairing = pair([[_candidate(s) for s in row] for row in surveyed.values()], rules, years=years)
-    except Infeasible as error:
-        raise _explained(error, by_year, hopeful, max_tile_cloud) from None
+    candidates = [[_candidate(s) for s in row] for row in surveyed.values()]
     hopeless = {y: tuple(_unseen(a) for a in row if a not in hopeful[y]) for y, row in by_year.items()}
+    try:
+        pairing = pair(candidates, rules, years=years)
+    except Infeasible as error:
+        survey = _without_choice(surveyed, hindrances(candidates, rules), hopeless)
+        raise Unpaired(_explained(error, by_year, hopeful, max_tile_cloud), survey) from None
     return _selection(surveyed, pairing, hopeless)
 
 
@@ -78,14 +98,12 @@ def _explained(
     found: Mapping[int, Sequence[Acquisition]],
     hopeful: Mapping[int, Sequence[Acquisition]],
     max_tile_cloud: float,
-) -> InputError:
+) -> str:
     """Add to what pairing says the acquisitions that it never saw."""
     unseen = [f"{len(row) - len(hopeful[y])} of {len(row)} in {y}" for y, row in found.items() if row != hopeful[y]]
     if not unseen:
-        return error
-    return InputError(
-        f"{error}; besides, acquisitions.max_tile_cloud = {max_tile_cloud} left out {', '.join(unseen)}: raise it"
-    )
+        return str(error)
+    return f"{error}; besides, acquisitions.max_tile_cloud = {max_tile_cloud} left out {', '.join(unseen)}: raise it"
 
 
 def _unseen(acquisition: Acquisition) -> Surveyed:
@@ -116,6 +134,18 @@ def _selection(
         )
         rejected[year] = others + hopeless[year]
     return Selection(chosen, rejected, float(pairing.cost))
+
+
+def _without_choice(
+    surveyed: Mapping[int, Sequence[Surveyed]],
+    reasons: Sequence[Sequence[str]],
+    hopeless: Mapping[int, tuple[Surveyed, ...]],
+) -> Selection:
+    rejected = {
+        year: (*(replace(s, reason=why) for s, why in zip(row, own, strict=True)), *hopeless[year])
+        for (year, row), own in zip(surveyed.items(), reasons, strict=True)
+    }
+    return Selection(dict.fromkeys(surveyed, ()), rejected, float("inf"))
 
 
 def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pystac
+from pystac.stac_io import DefaultStacIO
 from pystac_client import Client
 from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
@@ -39,6 +42,23 @@ def _patient() -> StacApiIO:
     return StacApiIO(timeout=(patience.connect, _SECONDS), max_retries=again)
 
 
+class _Documents(DefaultStacIO):
+    """Reader of documents on this machine, each of which is read again only when it changed."""
+
+    def read_text_from_href(self, href: str) -> str:
+        """Text of a document."""
+        if "://" in href:
+            return super().read_text_from_href(href)
+        state = Path(href).stat()
+        return _text(href, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _text(path: str, size: int, changed: int) -> str:
+    """Text of a file of that size and time of change."""
+    return Path(path).read_text(encoding="utf-8")
+
+
 def _answer(error: Exception) -> str:
     """Say in one line, and not a long one, what a catalogue answered."""
     status = getattr(error, "status_code", None)
@@ -48,7 +68,7 @@ def _answer(error: Exception) -> str:
 
 def items_of_file(place: str) -> list[pystac.Item]:
     """Items of a static catalogue, an item collection or a single item."""
-    reader = _patient() if place.startswith(("http://", "https://")) else pystac.StacIO.default()
+    reader = _patient() if place.startswith(("http://", "https://")) else _Documents()
     try:
         kind = json.loads(reader.read_text(place))
     except APIError as error:

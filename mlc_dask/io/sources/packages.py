@@ -10,6 +10,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, ParseError
@@ -26,6 +27,7 @@ from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import required, understood
 
 FIX = "fetch the product again"
+_METADATA = re.compile(r"MTD_\w+\.xml$")
 _UNREADABLE = (
     ParseError, DefusedXmlException, zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, KeyError,
 )  # fmt: skip
@@ -42,6 +44,13 @@ class Product:
     root: str
     prefix: str
     files: tuple[str, ...]
+
+    @property
+    def metadata(self) -> tuple[Path, ...]:
+        """Files on this machine whose change may change what the product's metadata says."""
+        if not self.place.is_dir():
+            return (self.place,)
+        return tuple(self.place / f for f in self.files if _METADATA.search(f))
 
     def xml(self, file: str) -> Element:
         """Parse a document of the product; what is no XML, or defines entities, is bad input."""
@@ -83,8 +92,7 @@ class ProductSource(AreaSource):
         found: set[str] = set()
         for product in self._products():
             rasters = {self.locate(a.href) for g in self._understood(product) for a in g.assets.values()}
-            metadata = {str(product.place / f) for f in product.files if re.search(r"MTD_\w+\.xml$", f)}
-            found |= rasters | metadata if product.place.is_dir() else {str(product.place)}
+            found |= {*map(str, product.metadata), *(rasters if product.place.is_dir() else ())}
         return sorted(f for f in found if Path(f).is_file())
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
@@ -98,9 +106,10 @@ class ProductSource(AreaSource):
                 if granule.grid is not None and not granule.grid.at_pixel(own.pixel).matches(own):
                     raise InputError(f"{path} is {own.label}, but its product {granule.grid.label}; {FIX}")
 
-    def _understood(self, product: Product) -> list[Granule]:
-        with understood(f"{product.place}: metadata is incomplete", FIX):
-            return self._granules(product)
+    def _understood(self, product: Product) -> tuple[Granule, ...]:
+        """Granules of one product, whose metadata is parsed again only when it changed."""
+        stats = [path.stat() for path in product.metadata]
+        return _parsed(self, product, tuple((s.st_size, s.st_mtime_ns) for s in stats))
 
     @abstractmethod
     def _granules(self, product: Product) -> list[Granule]:
@@ -141,6 +150,13 @@ class ProductSource(AreaSource):
             outside = m.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", m.filename)
             if dense or large or outside or stat.S_ISLNK(m.external_attr >> 16):
                 raise InputError(f"{path}: {m.filename!r} is nothing that a product holds; {FIX} from its publisher")
+
+
+@lru_cache(maxsize=4096)
+def _parsed(source: ProductSource, product: Product, state: tuple[tuple[int, int], ...]) -> tuple[Granule, ...]:
+    """Granules of a product whose metadata has the sizes and times of `state`."""
+    with understood(f"{product.place}: metadata is incomplete", FIX):
+        return tuple(source._granules(product))
 
 
 def _tell(error: OSError) -> None:

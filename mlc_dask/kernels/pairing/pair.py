@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.pairing.limits import require_feasible
-from mlc_dask.kernels.pairing.rules import ALONE, CHOSEN, OUTSCORED, Candidate, PairingRules
+from mlc_dask.kernels.pairing.rules import ALONE, CHOSEN, OUTSCORED, PAIRABLE, Candidate, PairingRules
 from mlc_dask.kernels.pairing.search import Spacing, cheapest_series
 
 # A few hundred bytes each.
@@ -90,6 +91,36 @@ def pair(
     index = np.stack([positions[combined[:, i]] for i, positions in enumerate(usable)], axis=1)
     reasons = tuple(_reasons(year, rules, index[:, i], index[chosen, i]) for i, year in enumerate(candidates))
     return Pairing(index[chosen], spread[chosen], total, reasons)
+
+
+def hindrances(candidates: Sequence[Sequence[Candidate]], rules: PairingRules) -> tuple[tuple[str, ...], ...]:
+    """Say of every acquisition what stands against it, where fewer pairs are feasible than asked for.
+
+    Parameters
+    ----------
+    candidates
+        Acquisitions of every year, in any order.
+    rules
+        Only the limits count here, neither `size` nor the weights.
+
+    Returns
+    -------
+    Per year and candidate: ``cloud over limit``, ``too little valid area``, ``no partner within max_days_apart``, or
+    ``can be paired`` where none of them holds.
+    """
+    days = [np.unique([c.day for c in year if not rules.refuses(c)]) for year in candidates]
+
+    def has_partners(day: int) -> bool:
+        windows = range(day - rules.max_days_apart, day + 1)
+        return any(all(_any_within(own, first, first + rules.max_days_apart) for own in days) for first in windows)
+
+    return tuple(
+        tuple(rules.refuses(c) or (PAIRABLE if has_partners(c.day) else ALONE) for c in year) for year in candidates
+    )
+
+
+def _any_within(days: npt.NDArray[Any], first: int, last: int) -> bool:
+    return bool(((days >= first) & (days <= last)).any())
 
 
 def _check(candidates: Sequence[Sequence[Candidate]], years: Sequence[object]) -> None:

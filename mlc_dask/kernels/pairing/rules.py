@@ -17,6 +17,7 @@ CHOSEN = "chosen"
 CLOUDY = "cloud over limit"
 PARTIAL = "too little valid area"
 ALONE = "no partner within max_days_apart"
+PAIRABLE = "can be paired"
 OUTSCORED = "outscored"
 HOPELESS = "cloud over limit in the metadata"
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlc_dask.data.acquisitions import Selection, Surveyed
-from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
+from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PAIRABLE, PARTIAL, season_day
 from mlc_dask.show.pictures import DAYS, MONTH_STARTS, MONTHS
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class _Look:
 
 # Most telling first: where several share a place on screen, the first is shown.
 _LOOKS = (
+    _Look(PAIRABLE, "pairable", "o", "#0b5394", "o", "none"),
     _Look(OUTSCORED, "outscored", "+", "#0f8f6f", "D", "none"),
     _Look(ALONE, "no partner", "x", "#b0468a", "x"),
     _Look(PARTIAL, "little area", "/", "#c77700", "o", "left"),
@@ -76,7 +77,7 @@ def _apart(places: npt.NDArray[np.int64], gap: float, last: int) -> npt.NDArray[
     room = gap * np.arange(len(places))
     late = np.maximum.accumulate(places - room)
     early = np.minimum.accumulate((places - room)[::-1])[::-1]
-    return np.clip((late + early) / 2, 0, last - room[-1]) + room
+    return np.clip((late + early) / 2, 0, last - gap * (len(places) - 1)) + room
 
 
 def calendar_png(selection: Selection) -> bytes:
@@ -116,7 +117,7 @@ def calendar_figure(selection: Selection) -> Figure:
 def _frame(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
     """Title, months, years and the scale of the cloud share."""
     days = np.array([_days(rows) for rows in selection.chosen.values()])
-    spread = f", partners at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 else ""
+    spread = f", partners at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 and selection.size else ""
     axis.set_title(f"{selection.size} acquisitions a year{spread}", loc="left", color=_INK, weight="bold", pad=10)
     axis.set_title("height within a year: cloud share", loc="right", fontsize=9, color=_MUTED, pad=10)
     axis.set_xlim(-2, DAYS + 1)
@@ -144,7 +145,7 @@ def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> 
             ends = [(marks[year][0][j], marks[year][1][j]) for year in (above, below)]
             axis.plot(*zip(*ends, strict=True), color=_CHOSEN, lw=1.0, alpha=0.35, zorder=1.5)
     for i, (year, (days, heights)) in enumerate(marks.items()):
-        label = f"chosen ({selection.size} a year)" if i == 0 else None
+        label = f"chosen ({selection.size} a year)" if i == 0 and selection.size else None
         axis.vlines(days, floors[year], heights, color=_CHOSEN, lw=2.2, zorder=3)
         axis.plot(days, heights, "o", ms=8, color=_CHOSEN, mec="white", mew=0.8, zorder=4, label=label)
         for number, place in enumerate(_apart(days, _NUMBER_DAYS, DAYS), start=1):

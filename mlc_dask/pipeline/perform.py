@@ -1,0 +1,137 @@
+"""A whole run as one call: the checks, the cluster, the pipeline, and the results where people look for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mlc_dask.compute.backends import client_for
+from mlc_dask.compute.preflight import preflight
+from mlc_dask.compute.progress import StepProgress, introduce, profiled
+from mlc_dask.config import Config
+from mlc_dask.data.errors import InputError
+from mlc_dask.pipeline.figure1 import CUBE, MAPS
+from mlc_dask.pipeline.formats import kinds
+from mlc_dask.pipeline.inputs import Given, as_config, check_inputs, check_source
+from mlc_dask.pipeline.many_tiles import Pipeline, go_through
+from mlc_dask.pipeline.plan import dry_run, needs, recalled
+from mlc_dask.runs.artifacts import Event, read_current
+from mlc_dask.storage.durable import atomic_write
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Listener = Callable[[Event], object]
+
+_PERFORMANCE = "performance.html"
+_LAID_OUT = {"evaluation": ("evaluation", ("agreement.csv", "summary.csv")), "report": (".", ("report.html",))}
+"""By step: the folder below the output where people look for its files, and the files."""
+
+
+def run(
+    config: str | Path | Config,
+    *,
+    until: str | None = None,
+    listener: Listener | None = None,
+    scheduler: Literal["configured", "current"] = "configured",
+    console: Console | None = None,
+) -> list[Event]:
+    """Make the maps of a configuration, as ``mlc-dask run`` does, and leave the same output.
+
+    Inputs are checked before any work. Results that are there already are reused, and an interrupted run continues
+    where it stopped. At the end the maps are published, and the tables (``evaluation/*.csv``) and the report
+    (``report.html``) are laid out in the output of every place.
+
+    Parameters
+    ----------
+    config
+        A configuration, or the path of its file.
+    until
+        Last step to do, e.g. ``"cube"``; nothing is published then. Of several tiles each goes as far.
+    listener
+        Called with every :class:`~mlc_dask.runs.artifacts.Event`, from several threads where there are several tiles.
+    scheduler
+        ``"configured"`` starts the cluster of ``[execution]`` and ends it; ``"current"`` runs on the current Dask
+        scheduler: the cluster of a ``distributed.Client``, or threads of this process.
+    console
+        Where progress is drawn; nowhere by default.
+
+    Returns
+    -------
+    The steps in the order in which they ended, those of a tile called ``TILE/step``; their state is ``reused`` or
+    ``finished``, and ``event.artifact.open()`` opens the result.
+
+    Raises
+    ------
+    InputError
+        With the first fault of configuration, files or cluster in one line, before any work.
+    FetchError
+        When a remote host does not answer.
+    """
+    settings = as_config(config)
+    places = recalled(settings)
+    for given in places.values():
+        check_inputs(given)
+    if until is not None:
+        _check_until(until, dry_run(settings, places))
+    events = _go(settings, places, MAPS, until=until, listener=listener, scheduler=scheduler, console=console)
+    if until is None:
+        for given in places.values():
+            _lay_out(given.config.output)
+    return events
+
+
+def make_cube(config: str | Path | Config, *, console: Console | None = None) -> list[Event]:
+    """Make the cube of every place alone, as ``mlc-dask cube`` does; an old map is not needed.
+
+    Parameters, results and errors are those of :func:`run`.
+    """
+    settings = as_config(config)
+    places = recalled(settings)
+    for given in places.values():
+        check_source(given)
+    return _go(settings, places, CUBE, console=console)
+
+
+def _check_until(until: str, steps: list[Event]) -> None:
+    names = list(dict.fromkeys(event.step.rpartition("/")[2] for event in steps))
+    if until not in names:
+        near = get_close_matches(until, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+        raise InputError(f"there is no step {until!r}; {hint}")
+
+
+def _go(
+    config: Config,
+    places: Mapping[str, Given],
+    pipeline: Pipeline,
+    *,
+    until: str | None = None,
+    listener: Listener | None = None,
+    scheduler: Literal["configured", "current"] = "configured",
+    console: Console | None = None,
+) -> list[Event]:
+    """Go through a pipeline on a cluster, or in threads of this process where that is the current scheduler."""
+    own, tell = kinds(config.execution.patch), listener or (lambda event: None)
+    with client_for(config.execution, scheduler) as client:
+        if client is None:
+            return go_through(config, places, pipeline, own, until=until, listener=tell)
+        introduce(console, client)
+        preflight(client, needs(config, places))
+        with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
+
+            def both(event: Event) -> None:
+                progress(event)
+                tell(event)
+
+            return go_through(config, places, pipeline, own, until=until, listener=both, facts=progress.facts)
+
+
+def _lay_out(output: Path) -> None:
+    """Put the tables and the report where people look for them."""
+    current = read_current(output)
+    for step, (folder, names) in _LAID_OUT.items():
+        for name in names:
+            atomic_write(output / folder / name, (current[step].folder / name).read_bytes())

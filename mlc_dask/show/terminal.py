@@ -1,0 +1,147 @@
+"""What the command line prints: plans, steps, cubes, key figures and the origin of a result."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from mlc_dask.data.acquisitions import Selection
+from mlc_dask.data.grids import Grid
+from mlc_dask.runs.artifacts import Event
+from mlc_dask.runs.records import Origin
+from mlc_dask.show.report.calendar import calendar_png, calendar_text
+from mlc_dask.show.report.page import key_figures
+from mlc_dask.storage.durable import atomic_write
+
+
+def show_error(console: Console, error: Exception) -> None:
+    """Print one line. It is printed as text: a path or a pattern may hold what looks like markup."""
+    console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True, highlight=False)
+
+
+def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[str, str]) -> None:
+    """Print the calendar of the acquisitions, a table of them with the reasons for every year, and the figures."""
+    _head(console, tile)
+    console.print(calendar_text(selection, console.width))
+    for year, rows in selection.chosen.items():
+        table = Table("date", "acquisition", "orbit", "cloud", "valid", "why", box=None, title=f"{year}")
+        everything = [(s, "chosen") for s in rows] + [(s, s.reason) for s in selection.rejected[year]]
+        for s, why in sorted(everything, key=lambda e: e[0].acquisition.time):
+            a, w = s.acquisition, s.weather
+            shown = (f"{a.time:%Y-%m-%d}", a.id, str(a.orbit or "–"), f"{w.cloud:.0%}", f"{w.valid:.0%}", why)
+            table.add_row(*shown, style="bold" if why == "chosen" else "dim")
+        console.print(table)
+    _show_facts(console, facts)
+
+
+def _head(console: Console, tile: str) -> None:
+    """Print the heading of a tile; nothing for the only place of a run."""
+    if tile:
+        console.print(f"\n[bold]{tile}[/]")
+
+
+def _show_facts(console: Console, facts: Mapping[str, str]) -> None:
+    table = Table("what", "figure", box=None)
+    for name, value in facts.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def save_calendar(console: Console, tile: str, selection: Selection, path: Path) -> None:
+    """Write the calendar of a selection as a PNG, for a tile with the tile's name in the name of the file."""
+    own = path.with_stem(f"{path.stem}-{tile}") if tile else path
+    atomic_write(own, calendar_png(selection))
+    console.print(f"calendar: {own}")
+
+
+def warn_of_space(console: Console, output: Path, needed: int) -> None:
+    """Print a warning where the disk of `output` has fewer than `needed` bytes free."""
+    free = shutil.disk_usage(next(p for p in [output, *output.parents] if p.exists())).free
+    if free < needed:
+        console.print(f"[bold yellow]warning:[/] {output} has {free / 1e9:.1f} GB free, less than will be written")
+
+
+def show_steps(console: Console, events: Sequence[Event]) -> None:
+    """Print which steps would be reused and which computed, and why."""
+    table = Table("step", "plan", box=None)
+    for event in events:
+        table.add_row(event.step, "reuse" if event.state == "reused" else f"compute ({event.reason})")
+    console.print(table)
+
+
+def show_status(console: Console, events: Sequence[Event]) -> None:
+    """Print which steps are done and which are not."""
+    table = Table("step", "state", "result", box=None)
+    for event in events:
+        state = "done" if event.state == "reused" else f"to do ({event.reason})"
+        table.add_row(event.step, state, event.artifact.folder.name)
+    console.print(table)
+
+
+def show_results(console: Console, tile: str, output: Path, summary: pd.DataFrame) -> None:
+    """Print the figures that decide between the map series, and where the maps and the report are."""
+    _head(console, tile)
+    figures = key_figures(summary)
+    table = Table(*(str(c) for c in figures.columns), box=None)
+    for row in figures.itertuples(index=False):
+        table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+    console.print(table)
+    console.print(f"maps: mlc_dask.open_maps({str(output)!r})    report: {output / 'report.html'}", highlight=False)
+
+
+def show_made(console: Console, event: Event) -> None:
+    """Print where a cube and its quicklooks are, and how the cube is opened; nothing for other steps."""
+    folder = str(event.artifact.folder)
+    how = {"cube": f"mlc_dask.open_cube({folder!r})", "quicklooks": folder}.get(event.artifact.name)
+    if how is not None:
+        console.print(f"{event.step}: {how}", soft_wrap=True, highlight=False)
+
+
+def show_cube(console: Console, cube: xr.Dataset) -> None:
+    """Print what a cube holds: its size and grid, and every acquisition."""
+    facts = {
+        "grid": Grid.of_raster(cube).label,
+        "years": ", ".join(str(y) for y in cube.year.values),
+        "acquisitions a year": str(cube.sizes["acquisition"]),
+        "bands": ", ".join(cube.band.values.tolist()),
+        "size": f"{cube.nbytes / 1e9:.2f} GB before compression",
+    }
+    _show_facts(console, facts)
+    rows = Table("year", "date", "acquisition", "baseline", "cloud", "valid", box=None)
+    for year in cube.year.values.tolist():
+        one = cube.sel(year=year)
+        for time, name, baseline, cloud, valid in zip(
+            *(one[c].values for c in ("time", "id", "baseline", "cloud", "valid")), strict=True
+        ):
+            rows.add_row(str(year), str(time)[:10], name, baseline or "–", f"{cloud:.0%}", f"{valid:.0%}")
+    console.print(rows)
+
+
+def show_origin(console: Console, origin: Origin) -> None:
+    """Print the tree of records behind a result."""
+    tree = Tree(_origin_line(origin))
+    _grow(tree, origin)
+    console.print(tree)
+
+
+def _origin_line(origin: Origin) -> str:
+    record = origin.record
+    if record is None:
+        return f"{origin.name} {origin.fingerprint[:16]} (given)"
+    engines = f" on {', '.join(record['engines'])}" if "engines" in record else ""
+    return f"[bold]{origin.name}[/] {origin.fingerprint[:16]}  {record['function']}{engines}  {record['finished']}"
+
+
+def _grow(tree: Tree, origin: Origin) -> None:
+    if origin.record is not None and origin.record["settings"]:
+        tree.add(f"[dim]{origin.record['settings']}[/]")
+    for parent in origin.inputs:
+        _grow(tree.add(_origin_line(parent)), parent)
