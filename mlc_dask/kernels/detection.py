@@ -1,4 +1,4 @@
-"""How much of true change the maps show, by the size of the changed area (METHOD section 9).
+"""How much of true change the maps show, by the size of the changed area (method section 9).
 
 An area may cross any number of blocks. Each block labels its own areas; areas that touch no border of the block are
 counted at once, the others wait for the block beyond the border. Joining parts of a raster is associative and

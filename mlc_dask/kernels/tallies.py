@@ -1,4 +1,4 @@
-"""Everything that an evaluation counts in a block of maps; the counts of blocks add up (METHOD section 9)."""
+"""Everything that an evaluation counts in a block of maps; the counts of blocks add up (method section 9)."""
 
 from __future__ import annotations
 
