@@ -6,6 +6,7 @@ import functools
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -224,7 +225,7 @@ def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
     if workers is not None:
         update["execution"] = config.execution.model_copy(update={"workers": workers})
     if accept:
-        update["acquisitions"] = config.acquisitions.model_copy(update={"accept_radiometry": True})
+        update["acquisitions"] = replace(config.acquisitions, accept_radiometry=True)
     return config.model_copy(update=update)
 
 

@@ -20,7 +20,7 @@ from mlc_dask.io.cubes import open_cube
 from mlc_dask.io.old_map import open_product
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.formats import kinds
-from mlc_dask.pipeline.inputs import check_output, crosswalk_for, legend_for, pairing_rules, product_of, source_of
+from mlc_dask.pipeline.inputs import check_output, crosswalk_for, legend_for, product_of, source_of
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import RECORD, published
@@ -102,7 +102,7 @@ def make_plan(config: Config) -> Plan:
     source, catalogue = source_of(config), known_catalogue(config)
     own = config.acquisitions
     selection = _finished(config, "acquisitions") or choose_acquisitions(
-        source, catalogue, years=own.years, rules=pairing_rules(config), max_tile_cloud=own.max_tile_cloud
+        source, catalogue, years=own.years, rules=own.rules, max_tile_cloud=own.max_tile_cloud
     )
     grid = catalogue.grid
     pixel = _year_bytes(selection.size, source)
