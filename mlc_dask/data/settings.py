@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses that refuse unknown keys and unusable values, whether a file or a notebook gives them."""
+"""Settings: frozen dataclasses that refuse unknown keys and unusable values, from a file or from a notebook."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
 
 
 def sections_in(annotation: Any) -> list[type[Any]]:
-    """Settings and models that a field may hold, seen through a union with None."""
+    """List the settings and models that a field may hold, seen through a union with None."""
     options = [annotation, *getattr(annotation, "__args__", ())]
     return [o for o in options if isinstance(o, type) and (issubclass(o, BaseModel) or dataclasses.is_dataclass(o))]
 
