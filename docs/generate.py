@@ -30,7 +30,7 @@ from mlc_dask.data.settings import fields_of, sections_in
 from mlc_dask.io.sources import SOURCES
 
 _LEADS = re.compile(r"\[(`?)([^\]`]+)\1\]\(((?:\.\.?/|[\w-]+/)[^)#:\s]*)\)")
-_METHOD = re.compile(r"METHOD section")
+_METHOD = re.compile(r"method section")
 _FORMS = {"integer": "integer", "number": "number", "boolean": "true or false", "object": "table", "null": "left out"}
 _BOUNDS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 _DECISIONS = "\n```{toctree}\n:glob:\n:maxdepth: 1\n\n0*\n```\n"
@@ -54,7 +54,7 @@ def configuration() -> str:
 
 def _section(model: type[Any]) -> Iterator[str]:
     about = inspect.cleandoc(model.__doc__ or "").partition("\n\nParameters\n")[0]
-    yield f"{_METHOD.sub(r'[method](../method.md), section', about)}\n"
+    yield f"{_METHOD.sub(r'[method](../method.md) section', about)}\n"
     yield _table(TypeAdapter(model).json_schema(), None, {})
 
 

@@ -32,7 +32,7 @@ class Section(BaseModel):
 
 @settings
 class Acquisitions(PairingRules):
-    """Which acquisitions are paired (METHOD section 2)."""
+    """Which acquisitions are paired (method section 2)."""
 
     years: Annotated[tuple[int, ...] | None, Field(description="years to map; all years of the source by default")] = (
         None
@@ -58,7 +58,7 @@ class Acquisitions(PairingRules):
 
 
 class Product(Section):
-    """The old land-cover map (METHOD section 10)."""
+    """The old land-cover map (method section 10)."""
 
     path: Annotated[Path, Field(description="GeoTIFF of class codes")]
     crosswalk: Annotated[str, Field(description="corine, corine-clc, worldcover, or the path of a CSV")] = "corine"
@@ -66,7 +66,7 @@ class Product(Section):
 
 
 class Evaluation(Section):
-    """What the maps are judged by (METHOD section 9)."""
+    """What the maps are judged by (method section 9)."""
 
     truth: Annotated[
         str | None, Field(description="independent reference, a GeoTIFF of legend codes a year, e.g. truth/{year}.tif")

@@ -17,7 +17,7 @@ Rule = Literal["majority", "median", "none"]
 
 @settings
 class Gaps:
-    """Clouded and missing dates (METHOD section 3).
+    """Clouded and missing dates (method section 3).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Clustering:
 
 @settings
 class AnnualTraining(Clustering):
-    """Cleaning of the old map's labels and the annual samples (METHOD section 5)."""
+    """Cleaning of the old map's labels and the annual samples (method section 5)."""
 
     size: Annotated[int, Field(ge=2, description="samples a year")] = 24_000
     min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
@@ -61,7 +61,7 @@ class AnnualTraining(Clustering):
 
 @settings
 class MultiYearTraining:
-    """Samples of the unchanged areas (METHOD section 6)."""
+    """Samples of the unchanged areas (method section 6)."""
 
     train: Annotated[int, Field(ge=2, description="training samples a year")] = 24_000
     validation: Annotated[int, Field(ge=0, description="validation samples a year")] = 12_000
@@ -72,7 +72,7 @@ class MultiYearTraining:
 
 @settings
 class Filter:
-    """Filtering of the maps (METHOD section 8)."""
+    """Filtering of the maps (method section 8)."""
 
     size: Annotated[int, Field(ge=1, description="edge of the window in pixels, odd")] = 11
     rule: Annotated[Rule, Field(description="median is the paper's")] = "majority"

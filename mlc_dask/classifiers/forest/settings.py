@@ -1,4 +1,4 @@
-"""Random Forest of the preliminary maps (paper section 2.3, METHOD section 6)."""
+"""Random Forest of the preliminary maps (paper section 2.3, method section 6)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ForestModel(StoredModel["RandomForest"]):
 
 @settings
 class RandomForest:
-    """Random Forest, its settings as scikit-learn means them (METHOD section 6).
+    """Random Forest, its settings as scikit-learn means them (method section 6).
 
     Parameters
     ----------
