@@ -77,7 +77,7 @@ def series(cube: xr.Dataset, samples: xr.Dataset, lstm: LSTM, seed: int) -> dict
 def judge(config: Config, seed: int) -> pd.DataFrame:
     """Metrics of the five series, unfiltered and filtered, of one world."""
     cube, samples = prepare(config)
-    found = series(cube, samples, LSTM(**config.lstm.model_dump()), seed)
+    found = series(cube, samples, config.classifier, seed)
     legend = legend_of(found[BASELINE])
     planes = {y: open_reference(path, like=cube, legend=legend) for y, path in given_truth(config).open().items()}
     truth = xr.concat(list(planes.values()), dim=xr.DataArray(list(planes), dims="year", name="year"))

@@ -18,11 +18,15 @@ from typing import Any
 import typer
 import typer.core
 import typer.main
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 from sphinx.application import Sphinx
 
+from mlc_dask.classifiers import CLASSIFIERS
 from mlc_dask.cli import app as commands
 from mlc_dask.config import Config
+from mlc_dask.config.sections import DEFAULT_KIND
+from mlc_dask.config.template import parameters
+from mlc_dask.data.settings import fields_of, sections_in
 from mlc_dask.io.sources import SOURCES
 
 _LEADS = re.compile(r"\[(`?)([^\]`]+)\1\]\(((?:\.\.?/|[\w-]+/)[^)#:\s]*)\)")
@@ -35,14 +39,23 @@ _DECISIONS = "\n```{toctree}\n:glob:\n:maxdepth: 1\n\n0*\n```\n"
 def configuration() -> str:
     """Tables of all keys, a section each, the keys that stand above all sections first."""
     schema = Config.model_json_schema()
-    sections = {name: _model(Config, name) for name in Config.model_fields}
-    plain = {name for name, model in sections.items() if model is None}
+    sections = {name: next(iter(sections_in(own.annotation)), None) for name, own in fields_of(Config).items()}
+    plain = {name for name, model in sections.items() if model is None and name != "classifier"}
     parts = ["## At the top\n", _table(schema, plain, {})]
     for name, model in sections.items():
         if model is not None:
-            about = _METHOD.sub(r"[method](../method.md) section", inspect.cleandoc(model.__doc__ or ""))
-            parts += [f"## `[{name}]`\n", f"{about}\n", _table(model.model_json_schema(), None, {})]
+            parts += [f"## `[{name}]`\n", *_section(model)]
+    parts += ["## `[classifier]`\n", "The classifier of the maps; `kind` chooses it.\n"]
+    for kind, classifier in CLASSIFIERS.items():
+        default = ", the default" if kind == DEFAULT_KIND else ""
+        parts += [f'### `kind = "{kind}"`{default}\n', *_section(classifier)]
     return "\n".join(parts)
+
+
+def _section(model: type[Any]) -> Iterator[str]:
+    about = inspect.cleandoc(model.__doc__ or "").partition("\n\nParameters\n")[0]
+    yield f"{_METHOD.sub(r'[method](../method.md) section', about)}\n"
+    yield _table(TypeAdapter(model).json_schema(), None, {})
 
 
 def sources() -> str:
@@ -50,7 +63,7 @@ def sources() -> str:
     parts = []
     for kind, model in SOURCES.items():
         schema = model.model_json_schema()
-        parts += [f'### `kind = "{kind}"`\n', _table(schema, None, _parameters(model))]
+        parts += [f'### `kind = "{kind}"`\n', _table(schema, None, parameters(model))]
     return "\n".join(parts)
 
 
@@ -59,12 +72,6 @@ def command_line() -> str:
     group = typer.main.get_command(commands)
     assert isinstance(group, typer.core.TyperGroup)
     return "\n".join(part for name, one in group.commands.items() for part in _command(name, one))
-
-
-def _model(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    annotation = model.model_fields[name].annotation
-    options = [annotation, *getattr(annotation, "__args__", ())]
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 
 def _table(schema: Mapping[str, Any], only: set[str] | None, meanings: Mapping[str, str]) -> str:
@@ -104,17 +111,6 @@ def _default(own: Mapping[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")
-
-
-def _parameters(model: type[BaseModel]) -> dict[str, str]:
-    """Meaning of every key of a source, out of the docstrings of its class and of those it comes from."""
-    found: dict[str, str] = {}
-    for one in reversed(model.__mro__):
-        about = inspect.cleandoc(one.__doc__ or "")
-        _, _, section = about.partition("Parameters\n----------\n")
-        for names, text in re.findall(r"^(\w[\w, ]*)\n((?:    .*\n?|\n(?=    ))+)", section, re.MULTILINE):
-            found |= dict.fromkeys(re.split(r",\s*", names), text.replace("``", "`"))
-    return found
 
 
 def _command(name: str, one: Any) -> Iterator[str]:

@@ -19,12 +19,12 @@ from mlc_dask.pipeline.perform import run
 from mlc_dask.pipeline.plan import plan
 from mlc_dask.show.export import export_maps
 from mlc_dask.show.notebook import open_run
-from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
+from mlc_dask.stages.annual_training import select_reliable_samples
 from mlc_dask.stages.classification import classify, fit, fit_multi_and_single_year, fit_per_year
-from mlc_dask.stages.drawing import Gaps
 from mlc_dask.stages.evaluation import agreement, change_count, evaluate, transition_matrices
 from mlc_dask.stages.filtering import smooth
 from mlc_dask.stages.multiyear_training import sample_unchanged, unchanged_areas
+from mlc_dask.stages.settings import Clustering, Gaps
 from mlc_dask.stages.time_series import choose_acquisitions, stack
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -194,6 +195,5 @@ def export(
 def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
     """Return the configuration with what the command line says otherwise."""
     execution = config.execution.model_copy(update={"workers": workers or config.execution.workers})
-    accepting = config.acquisitions.model_copy(update={"accept_radiometry": True})
-    acquisitions = accepting if accept else config.acquisitions
+    acquisitions = replace(config.acquisitions, accept_radiometry=True) if accept else config.acquisitions
     return config.model_copy(update={"execution": execution, "acquisitions": acquisitions})

@@ -83,7 +83,8 @@ validation = 500
 min_per_class = 30
 block = 16
 
-[lstm]
+[classifier]
+kind = "lstm"
 layers = 1
 hidden = 32
 dropout = 0.0

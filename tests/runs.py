@@ -36,7 +36,8 @@ train = 300
 validation = 150
 min_per_class = 10
 block = 16
-[lstm]
+[classifier]
+kind = "lstm"
 layers = 1
 hidden = 8
 dropout = 0.0

@@ -19,8 +19,8 @@ FUNCTION_LINES, FILE_LINES = 40, 250
 SHORT_ROOMS = ("kernels", "stages", "classifiers", "io")
 APART = ("stages",)
 """Rooms whose modules do not import each other, except what they share."""
-SHARED = ("__init__.py", "drawing.py")
-SHARED_NAMES = ("drawing",)
+SHARED = ("__init__.py", "drawing.py", "settings.py")
+SHARED_NAMES = ("drawing", "settings")
 STDLIB = set(sys.stdlib_module_names)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
+from mlc_dask.data.settings import GapMethod
 
-Gaps = Literal["interpolate", "keep"]
-GAPS: Final = get_args(Gaps)
+GAPS: Final = get_args(GapMethod)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Context:
     legend: Legend
     bands: tuple[str, ...]
     days: tuple[float, ...]
-    gaps: Gaps = "interpolate"
+    gaps: GapMethod = "interpolate"
     min_valid: int = 5
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mlc_dask.classifiers.context import Context
 from mlc_dask.data.errors import InputError
 
-__all__ = ["Classifier", "Context", "History", "Model", "Report", "TrainingSet", "check_at_least"]
+__all__ = ["Classifier", "Context", "History", "Model", "Report", "TrainingSet"]
 
 History = tuple[Mapping[str, Any], ...]
 Report = Callable[[dict[str, Any]], None]
@@ -130,7 +130,7 @@ class Model(Protocol):
 
 
 class Classifier(Protocol):
-    """Settings that can be fitted: a frozen dataclass whose fields are the settings.
+    """Settings that can be fitted: a frozen dataclass whose fields are the settings, and the keys of ``[classifier]``.
 
     Where workers have the `resource`, they alone train and classify.
     """
@@ -147,10 +147,3 @@ class Classifier(Protocol):
         `checkpoint` is a file from which an interrupted training continues, and `report` is called with the
         row of each epoch. A classifier without epochs uses neither.
         """
-
-
-def check_at_least(name: str, settings: Sequence[tuple[str, float, float]]) -> None:
-    """Refuse a setting below its least value; `settings` holds (setting, value, least)."""
-    for setting, value, least in settings:
-        if not value >= least:
-            raise InputError(f"{name}: {setting}={value} is too small; give at least {least}")

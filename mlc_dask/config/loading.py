@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
 
 from mlc_dask.config.sections import Config, Product
-from mlc_dask.data.errors import InputError, did_you_mean
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.settings import validated
 
 _SOURCE_PATHS = ("folder", "index", "catalogue")
 """Keys of a source that are paths, unless they are URLs."""
@@ -35,36 +33,8 @@ def load_config(path: str | Path) -> Config:
         raise InputError(f"{path} is a folder; give the configuration file in it") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}; mend that line") from None
-    config = validated(Config, data, str(path))
+    config: Config = validated(Config, data, str(path))
     return _anchored(config, path.parent.resolve())
-
-
-def validated(model: type[Any], data: dict[str, Any], where: str) -> Any:
-    """Build `model` from `data`, telling of the first fault in one line."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise InputError(_explain(error, model, where)) from None
-
-
-def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(p) for p in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _keys(model, first["loc"][:-1])
-        return f"{where}: unknown key {key!r}; {did_you_mean(str(first['loc'][-1]), known)}"
-    if first["type"] == "missing":
-        return f"{where}: {key!r} is missing; add it (mlc-dask init writes a commented file with every key)"
-    message = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return f"{where}: {message}"
-    return f"{where}: {key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
-        (model,) = models_in(model.model_fields[str(part)].annotation)
-    return list(model.model_fields)
 
 
 def _anchored(config: Config, base: Path) -> Config:
@@ -91,9 +61,3 @@ def _anchored_product(product: Product, base: Path) -> Product:
             "crosswalk": str(base / product.crosswalk) if own_table else product.crosswalk,
         }
     )
-
-
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Models that a field may hold, seen through a union with None."""
-    options = [annotation, *getattr(annotation, "__args__", ())]
-    return [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from mlc_dask.classifiers import CLASSIFIERS, LSTM, RandomForest
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.settings import STRICT, base_of, settings, validated
+from mlc_dask.kernels.pairing.rules import PairingRules
+from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
 from mlc_dask.storage.durable import on_a_disk
 
 _RESERVED = ("artifacts", "evaluation")
 """Folders that a run makes in its output."""
 
+DEFAULT_KIND: Final = LSTM.name
+"""Classifier of a configuration that names none."""
+
 
 class Section(BaseModel):
     """A table of the file; immutable, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(**STRICT, frozen=True)
 
 
-class Acquisitions(Section):
+@settings
+class Acquisitions(PairingRules):
     """Which acquisitions are paired (method section 2)."""
 
     years: Annotated[tuple[int, ...] | None, Field(description="years to map; all years of the source by default")] = (
         None
     )
-    per_year: Annotated[int, Field(ge=2, description="acquisitions a year")] = 20
-    max_days_apart: Annotated[int, Field(ge=0, le=60, description="δ, days between the years of a pair")] = 6
-    max_cloud: Annotated[float, Field(ge=0, le=1, description="highest cloud share of the valid pixels")] = 0.4
     max_tile_cloud: Annotated[
         float, Field(ge=0, le=1, description="cloudier products, by their metadata, are not looked at")
     ] = 0.9
     accept_radiometry: Annotated[
         bool, Field(description="record, instead of refusing, acquisitions whose dark pixels contradict their offset")
     ] = False
-    min_valid_area: Annotated[float, Field(ge=0, le=1, description="lowest share of the area with data")] = 0.2
 
     @field_validator("years")
     @classmethod
@@ -44,14 +51,10 @@ class Acquisitions(Section):
             raise ValueError("give at least one year, ascending, each once")
         return years
 
-
-class GapRules(Section):
-    """What happens to clouded and missing dates (method section 3)."""
-
-    method: Annotated[Literal["interpolate", "keep"], Field(description="interpolate in time, or keep as observed")] = (
-        "interpolate"
-    )
-    min_valid: Annotated[int, Field(ge=1, description="usable dates a year below which a pixel gets no label")] = 5
+    @property
+    def rules(self) -> PairingRules:
+        """The part that pairs acquisitions."""
+        return base_of(PairingRules, self)
 
 
 class Product(Section):
@@ -60,70 +63,6 @@ class Product(Section):
     path: Annotated[Path, Field(description="GeoTIFF of class codes")]
     crosswalk: Annotated[str, Field(description="corine, corine-clc, worldcover, or the path of a CSV")] = "corine"
     legend: Annotated[Path | None, Field(description="CSV code,name,colour; the crosswalk's own by default")] = None
-
-
-class AnnualTraining(Section):
-    """Cleaning of the old map's labels and the annual samples (method section 5)."""
-
-    size: Annotated[int, Field(ge=2, description="samples a year")] = 24_000
-    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
-    cluster_pixels: Annotated[int, Field(ge=10, description="pixels a class that decide the cluster centres")] = 50_000
-    max_clusters: Annotated[int, Field(ge=1, le=64, description="clusters tried a class")] = 8
-    min_silhouette: Annotated[float, Field(ge=-1, le=1, description="below it a class is one cluster")] = 0.25
-    min_share: Annotated[
-        float | None, Field(gt=0, le=1, description="keep every cluster above this share, not only the largest")
-    ] = None
-
-
-class Forest(Section):
-    """The Random Forest behind the preliminary maps (method section 6)."""
-
-    trees: Annotated[int, Field(ge=1, description="trees a forest")] = 200
-    max_depth: Annotated[int | None, Field(ge=1, description="unlimited by default")] = None
-    min_samples_leaf: Annotated[int, Field(ge=1, description="samples a leaf")] = 1
-
-
-class MultiYearTraining(Section):
-    """Samples of the unchanged areas (method section 6)."""
-
-    train: Annotated[int, Field(ge=2, description="training samples a year")] = 24_000
-    validation: Annotated[int, Field(ge=0, description="validation samples a year")] = 12_000
-    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
-    split: Annotated[Literal["blocks", "random"], Field(description="apart by squares, or at random (the paper)")] = (
-        "blocks"
-    )
-    block: Annotated[int, Field(ge=1, description="edge of a square in pixels")] = 64
-
-
-class Lstm(Section):
-    """The LSTM and its training (method section 7)."""
-
-    layers: Annotated[int, Field(ge=1, description="LSTM layers")] = 4
-    hidden: Annotated[int, Field(ge=1, description="cells a layer and direction")] = 128
-    bidirectional: Annotated[bool, Field(description="both directions in time")] = True
-    dropout: Annotated[float, Field(ge=0, lt=1, description="between layers")] = 0.5713
-    epochs: Annotated[int, Field(ge=1, description="passes over the samples")] = 100
-    batch: Annotated[int, Field(ge=1, description="samples a step")] = 1024
-    learning_rate: Annotated[float, Field(gt=0, description="of Adam")] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, description="of Adam")] = 1e-6
-    class_weights: Annotated[bool, Field(description="weigh classes by their inverse share")] = False
-    precision: Annotated[
-        Literal["float32", "bfloat16"], Field(description="of training; bfloat16 needs a processor with AMX, or a GPU")
-    ] = "float32"
-
-
-class Filter(Section):
-    """Filtering of the maps (method section 8)."""
-
-    size: Annotated[int, Field(ge=1, description="edge of the window in pixels, odd")] = 11
-    rule: Annotated[Literal["majority", "median", "none"], Field(description="median is the paper's")] = "majority"
-
-    @field_validator("size")
-    @classmethod
-    def _odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise ValueError("the window needs a centre; use an odd number, 11 is the paper's")
-        return size
 
 
 class Evaluation(Section):
@@ -177,6 +116,17 @@ class Execution(Section):
         return dashboard
 
 
+def chosen_classifier(given: Any) -> Any:
+    """Return the classifier that a table ``[classifier]`` describes; one that is made already passes."""
+    if not isinstance(given, dict):
+        return given
+    table = dict(given)
+    kind = table.pop("kind", DEFAULT_KIND)
+    if not isinstance(kind, str) or kind not in CLASSIFIERS:
+        raise InputError(f"classifier.kind = {kind!r} is unknown; use {', '.join(CLASSIFIERS)}")
+    return validated(CLASSIFIERS[kind], table, "classifier")
+
+
 class Config(Section):
     """Everything that one run needs."""
 
@@ -189,14 +139,28 @@ class Config(Section):
     source: Annotated[dict[str, Any], Field(description="where the acquisitions are; `kind` chooses the source")]
     product: Product | None = None
     acquisitions: Acquisitions = Acquisitions()
-    gaps: GapRules = GapRules()
+    gaps: Gaps = Gaps()
     annual_training: AnnualTraining = AnnualTraining()
-    forest: Forest = Forest()
+    forest: RandomForest = RandomForest()
     multiyear_training: MultiYearTraining = MultiYearTraining()
-    lstm: Lstm = Lstm()
+    classifier: Annotated[
+        Any, BeforeValidator(chosen_classifier), Field(description="classifier of the maps; `kind` chooses it")
+    ] = LSTM()
     filter: Filter = Filter()
     evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_lstm_table(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "lstm" not in given:
+            return given
+        if "classifier" in given:
+            raise ValueError("[lstm] and [classifier] name a classifier each; keep [classifier] and remove [lstm]")
+        warnings.warn('[lstm] is now [classifier] with kind = "lstm" and the same keys', FutureWarning, stacklevel=2)
+        table = given["lstm"]
+        rest = {key: value for key, value in given.items() if key != "lstm"}
+        return rest | {"classifier": {"kind": "lstm", **table} if isinstance(table, dict) else table}
 
     @model_validator(mode="after")
     def _tiles_differ(self) -> Self:
@@ -217,25 +181,32 @@ class Config(Section):
         assert self.tiles is not None and tile in self.tiles, tile
         count, product = len(self.tiles), self.product
         annual, multi = self.annual_training, self.multiyear_training
-        sizes = {"size": max(annual.size, 2 * count), "min_per_class": annual.min_per_class}
-        parts = {"train": multi.train, "validation": multi.validation, "min_per_class": multi.min_per_class}
+
+        def share(samples: int, least: int = 0) -> int:
+            return max(-(-samples // count), least)
+
         own = {
             "output": self.output / tile,
             "tiles": None,
             "source": _named(self.source, tile),
             "product": product and product.model_copy(update={"path": Path(_named(str(product.path), tile))}),
             "evaluation": self.evaluation.model_copy(update={"truth": _named(self.evaluation.truth, tile)}),
-            "annual_training": annual.model_copy(update={key: -(-n // count) for key, n in sizes.items()}),
-            "multiyear_training": multi.model_copy(update={key: -(-n // count) for key, n in parts.items()}),
+            "annual_training": replace(annual, size=share(annual.size, 2), min_per_class=share(annual.min_per_class)),
+            "multiyear_training": replace(
+                multi,
+                train=share(multi.train, 2),
+                validation=share(multi.validation),
+                min_per_class=share(multi.min_per_class),
+            ),
         }
         return self.model_copy(update=own)
 
     @model_validator(mode="after")
     def _dates_enough(self) -> Self:
-        if self.gaps.min_valid > self.acquisitions.per_year:
+        if self.gaps.min_valid > self.acquisitions.size:
             raise ValueError(
                 f"gaps.min_valid = {self.gaps.min_valid} usable dates can never be met by acquisitions.per_year = "
-                f"{self.acquisitions.per_year}; lower the first"
+                f"{self.acquisitions.size}; lower the first"
             )
         return self
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
 from mlc_dask import native
 from mlc_dask.data.errors import InputError
-
-Method = Literal["interpolate", "keep"]
+from mlc_dask.data.settings import GapMethod
 
 
 def count_valid(usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
@@ -33,7 +30,7 @@ def fill(
     dn: npt.NDArray[np.uint16],
     usable: npt.NDArray[np.bool_],
     days: npt.NDArray[np.float64],
-    method: Method = "interpolate",
+    method: GapMethod = "interpolate",
     pixels: npt.NDArray[np.intp] | None = None,
 ) -> npt.NDArray[np.uint16]:
     """Fill the gaps of one year, pixel by pixel (method section 3).
@@ -85,7 +82,7 @@ def fill(
 
 
 def _fill(
-    dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_], days: npt.NDArray[np.float64], method: Method
+    dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_], days: npt.NDArray[np.float64], method: GapMethod
 ) -> npt.NDArray[np.uint16]:
     """Fill all pixels; the compiled kernel does the same, bit by bit."""
     dn = np.ascontiguousarray(dn)
@@ -129,7 +126,7 @@ def _fill_step(
     gap: npt.NDArray[np.intp],
     neighbours: tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]],
     days: npt.NDArray[np.float64],
-    method: Method,
+    method: GapMethod,
 ) -> None:
     """Write the gaps of one acquisition into `out` (B, P), one band at a time so that temporaries stay in cache."""
     before, after = neighbours

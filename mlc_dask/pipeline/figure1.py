@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple
 
-from mlc_dask.classifiers import LSTM, RandomForest
 from mlc_dask.config import Config
 from mlc_dask.data.layers import CHANGES, SERIES
 from mlc_dask.pipeline.inputs import (
     Given,
-    clustering_for,
     crosswalk_for,
     legend_for,
-    pairing_rules,
     sensor_for,
 )
 from mlc_dask.pipeline.many_tiles import Pipeline, Tiles
@@ -32,7 +30,7 @@ from mlc_dask.runs.artifacts import Artifact
 from mlc_dask.runs.run import Run
 from mlc_dask.stages.annual_training import select_reliable_samples
 from mlc_dask.stages.classification import MULTI_YEAR, classify, fit_multi_and_single_year, fit_per_year
-from mlc_dask.stages.drawing import Gaps, pooled
+from mlc_dask.stages.drawing import pooled
 from mlc_dask.stages.multiyear_training import sample_unchanged
 from mlc_dask.stages.radiometry import check_radiometry
 from mlc_dask.stages.time_series import choose_acquisitions
@@ -56,7 +54,7 @@ def annual_cube(run: Run, given: Given) -> Cubed:
     )  # fmt: skip
     selection = run.do(
         "acquisitions", choose_acquisitions, source, catalogue, kind="selection",
-        years=years, rules=pairing_rules(config), max_tile_cloud=config.acquisitions.max_tile_cloud,
+        years=years, rules=config.acquisitions.rules, max_tile_cloud=config.acquisitions.max_tile_cloud,
     )  # fmt: skip
     accept = config.acquisitions.accept_radiometry
     radiometry = run.do(
@@ -94,15 +92,14 @@ def annual_samples(run: Run, given: Given) -> Annual:
     samples = run.do(
         "annual-training", select_reliable_samples, cubed.cube, product, kind="samples",
         size=config.annual_training.size, min_per_class=config.annual_training.min_per_class, seed=config.seed,
-        gaps=Gaps(**config.gaps.model_dump()), clustering=clustering_for(config), sensor=sensor_for(config),
+        gaps=config.gaps, clustering=config.annual_training.clustering, sensor=sensor_for(config),
     )  # fmt: skip
     return Annual(cubed, product, samples)
 
 
 def train_forests(run: Run, config: Config, samples: Artifact) -> Artifact:
     """One forest a year (section 2.3)."""
-    forest = RandomForest(**config.forest.model_dump())
-    return run.do("forests", fit_per_year, samples, kind="models", classifier=forest, seed=config.seed)
+    return run.do("forests", fit_per_year, samples, kind="models", classifier=config.forest, seed=config.seed)
 
 
 def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact) -> MultiYear:
@@ -113,15 +110,16 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     unchanged = run.do("unchanged", find_unchanged, preliminary, product, kind="maps")
     samples = run.do(
         "multiyear-training", sample_unchanged, cube, product, unchanged["unchanged"], kind="samples",
-        **config.multiyear_training.model_dump(), seed=config.seed, gaps=Gaps(**config.gaps.model_dump()),
+        **asdict(config.multiyear_training), seed=config.seed, gaps=config.gaps,
     )  # fmt: skip
     return MultiYear(preliminary, samples)
 
 
 def train_models(run: Run, config: Config, samples: Artifact) -> Artifact:
     """One model for all years, and its baseline of one model a year (sections 2.4 and 4)."""
-    lstm = LSTM(**config.lstm.model_dump())
-    return run.do("models", fit_multi_and_single_year, samples, kind="models", classifier=lstm, seed=config.seed)
+    return run.do(
+        "models", fit_multi_and_single_year, samples, kind="models", classifier=config.classifier, seed=config.seed
+    )
 
 
 def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYear, models: Artifact) -> None:
@@ -131,8 +129,8 @@ def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYea
     preliminary, truth = multi_year.preliminary, given.truth
     single = run.do("single-year", classify, cube, models, kind="maps")
     multi = run.do("multi-year", classify, cube, models[MULTI_YEAR], kind="maps")
-    single_smooth = run.do("single-year-filtered", smooth_labels, single, kind="maps", **config.filter.model_dump())
-    multi_smooth = run.do("multi-year-filtered", smooth_labels, multi, kind="maps", **config.filter.model_dump())
+    single_smooth = run.do("single-year-filtered", smooth_labels, single, kind="maps", **asdict(config.filter))
+    multi_smooth = run.do("multi-year-filtered", smooth_labels, multi, kind="maps", **asdict(config.filter))
     changes = run.do("changes", count_changes, multi_smooth, single_smooth, kind="maps")
     made = {s.name: s for s in (preliminary, single, multi, single_smooth, multi_smooth)}
     tables = run.do("evaluation", judge, truth, *(made[row.step] for row in SERIES), kind="tables")

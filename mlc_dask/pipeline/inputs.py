@@ -19,10 +19,8 @@ from mlc_dask.io.cubes import CHUNK
 from mlc_dask.io.old_map import check_reference, open_product, read_crosswalk
 from mlc_dask.io.sources import SOURCES
 from mlc_dask.kernels.indices import available
-from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.runs.artifacts import Input
 from mlc_dask.runs.folder import RunFolder
-from mlc_dask.stages.annual_training import Clustering
 from mlc_dask.storage.durable import canonical, files_fingerprint, sha256
 
 PATCH_STEP = CHUNK // 2
@@ -139,7 +137,7 @@ def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) ->
     """Refuse files that are missing or unfit, and years that cannot have enough acquisitions whatever the clouds."""
     for acquisition in catalogue.acquisitions:
         source.check(acquisition, catalogue.grid)
-    wanted = config.acquisitions.per_year
+    wanted = config.acquisitions.size
     found = Counter(a.time.year for a in catalogue.acquisitions)
     for year in config.acquisitions.years or sorted(found):
         if found[year] < wanted:
@@ -188,25 +186,11 @@ def crosswalk_for(config: Config, legend: Legend) -> Crosswalk:
     return read_crosswalk(product_of(config).crosswalk, legend)
 
 
-def pairing_rules(config: Config) -> PairingRules:
-    """Rules by which acquisitions are paired."""
-    own = config.acquisitions
-    return PairingRules(
-        size=own.per_year, max_days_apart=own.max_days_apart, max_cloud=own.max_cloud, min_valid_area=own.min_valid_area
-    )
-
-
 def sensor_for(config: Config) -> Sensor:
     """Sensor that the bands belong to."""
     if config.sensor not in SENSORS:
         raise InputError(f"sensor = {config.sensor!r} is unknown; use {', '.join(SENSORS)}")
     return SENSORS[config.sensor]
-
-
-def clustering_for(config: Config) -> Clustering:
-    """How the old map's labels are cleaned."""
-    own = config.annual_training
-    return Clustering(own.cluster_pixels, own.max_clusters, own.min_silhouette, own.min_share)
 
 
 def truth_files(config: Config) -> dict[int, Path]:

@@ -28,7 +28,6 @@ from mlc_dask.pipeline.inputs import (
     check_source,
     given_places,
     legend_for,
-    pairing_rules,
 )
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.runs.artifacts import Event, StopRun
@@ -149,7 +148,7 @@ def needs(config: Config, places: Mapping[str, Given]) -> Needs:
         folder = own.source.get("folder")
         inputs += [Path(folder)] if isinstance(folder, str) and "://" not in folder else []
         inputs += given.truth.value.values()
-        pixel = _year_bytes(own.acquisitions.per_year, given.source.value)
+        pixel = _year_bytes(own.acquisitions.size, given.source.value)
         patches.append(_patch_pixels(given.catalogue.grid, own.execution.patch) * pixel)
     return Needs(config.output, inputs, worker_bytes(max(patches)))
 
@@ -186,12 +185,12 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
     infeasible, own, grid = None, config.acquisitions, given.catalogue.grid
     try:
         selection = selection or choose_acquisitions(
-            source, given.catalogue, years=own.years, rules=pairing_rules(config), max_tile_cloud=own.max_tile_cloud
+            source, given.catalogue, years=own.years, rules=own.rules, max_tile_cloud=own.max_tile_cloud
         )
     except Unpaired as error:
         assert error.selection is not None
         selection, infeasible = error.selection, error
-    pixel, years = _year_bytes(own.per_year, source), len(selection.years)
+    pixel, years = _year_bytes(own.size, source), len(selection.years)
     cube, maps = (years * grid.height * grid.width * each for each in (pixel, PLANES_PER_YEAR))
     patch = _patch_pixels(grid, config.execution.patch) * pixel
     edge = min(config.execution.patch, max(grid.shape))
@@ -200,7 +199,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
         "grid": grid.label,
         "warped": _warped(selection, grid),
         "old map": old_map,
-        "acquisitions a year": str(own.per_year),
+        "acquisitions a year": str(own.size),
         "cube": f"{cube / 1e9:.2f} GB before compression",
         "maps": f"{maps / 1e9:.2f} GB before compression",
         "patches": f"{patches} of at most {edge} × {edge} pixels",

@@ -16,12 +16,14 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
+from mlc_dask.data.settings import GapMethod
 from mlc_dask.kernels.borders import interior
 from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_clusters
 from mlc_dask.kernels.gaps import fill
 from mlc_dask.kernels.indices import spectral_indices
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.drawing import Gaps, Method, Pool, SampleSource, Split
+from mlc_dask.stages.drawing import Pool, SampleSource, Split
+from mlc_dask.stages.settings import AnnualTraining, Clustering, Gaps
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
@@ -30,21 +32,11 @@ _PIXELS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
-class Clustering:
-    """How labels are cleaned: pixels of a class that decide the centres, clusters tried, what counts as dominant."""
-
-    pixels: int = 50_000
-    max_clusters: int = 8
-    min_silhouette: float = 0.25
-    min_share: float | None = None
-
-
-@dataclass(frozen=True)
 class Series:
     """How the series of one year is read: days (T,), gap rule, and the band position of every spectral role."""
 
     days: npt.NDArray[np.float64]
-    gaps: Method
+    gaps: GapMethod
     roles: Mapping[str, int]
 
     def features(self, dn: Array, usable: Array) -> npt.NDArray[np.float32]:
@@ -57,11 +49,11 @@ def select_reliable_samples(
     cube: xr.Dataset,
     product: xr.DataArray,
     *,
-    size: int = 24_000,
+    size: int = AnnualTraining.size,
     seed: int = 0,
-    min_per_class: int = 500,
+    min_per_class: int = AnnualTraining.min_per_class,
     gaps: Gaps = Gaps(),  # noqa: B008 (frozen)
-    clustering: Clustering = Clustering(),
+    clustering: Clustering = Clustering(),  # noqa: B008 (frozen)
     sensor: Sensor = SENTINEL2,
 ) -> xr.Dataset:
     """Draw one training set a year from the old map's most reliable pixels.

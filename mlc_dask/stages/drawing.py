@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,14 @@ from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import SAMPLE, YEAR, X, Y, days_of
+from mlc_dask.data.settings import GapMethod
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.kernels.sampling.allocation import allocate
 from mlc_dask.kernels.sampling.candidates import Candidates, candidates, merge
 from mlc_dask.kernels.sampling.priority import priority
+from mlc_dask.stages.settings import Gaps
 
 Array = npt.NDArray[Any]
-
-Method = Literal["interpolate", "keep"]
 
 Keep = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
 """Which pixels, by their global rows and columns, belong to a split."""
@@ -41,18 +41,6 @@ class SampleSource(IntEnum):
 
     ANNUAL = 1
     UNCHANGED = 2
-
-
-@dataclass(frozen=True)
-class Gaps:
-    """How gaps are treated (method section 3).
-
-    `method` is ``interpolate`` (linear in time, ends held) or ``keep`` (observations as they are, clouds included);
-    a pixel with fewer than `min_valid` usable dates in a year gets no label in that year.
-    """
-
-    method: Method = "interpolate"
-    min_valid: int = 5
 
 
 @dataclass(frozen=True)
@@ -254,7 +242,7 @@ def _joined(parts: Sequence[xr.DataArray]) -> xr.DataArray:
     return xr.concat(parts, SAMPLE, coords="minimal", compat="override")
 
 
-def filled(dn: Array, usable: Array, days: Array, method: Method) -> npt.NDArray[np.uint16]:
+def filled(dn: Array, usable: Array, days: Array, method: GapMethod) -> npt.NDArray[np.uint16]:
     """Gap-free series (n, T, B) uint16 of samples (n, T, B) with usable dates (n, T)."""
     return fill(dn.transpose(1, 2, 0), usable.T, days, method).transpose(2, 0, 1)
 

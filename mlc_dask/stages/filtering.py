@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,12 @@ from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.schema import YEAR, check_map
 from mlc_dask.kernels.majority import majority, median
+from mlc_dask.stages.settings import Filter, Rule
 
 RULES: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {"majority": majority, "median": median}
 
 
-def smooth(
-    maps: xr.Dataset | xr.DataArray, *, size: int = 11, rule: Literal["majority", "median", "none"] = "majority"
-) -> Any:
+def smooth(maps: xr.Dataset | xr.DataArray, *, size: int = Filter.size, rule: Rule = Filter.rule) -> Any:
     """Filter the labels of every year with a square window of `size` pixels; other layers pass unchanged.
 
     `median` is the paper's rule, kept for comparison: a median of class codes depends on the legend's order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
 from mlc_dask.kernels.sampling.splits import spatial_split
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.drawing import Gaps, Keep, Pool, SampleSource, Split
+from mlc_dask.stages.drawing import Keep, Pool, SampleSource, Split
+from mlc_dask.stages.settings import Gaps, MultiYearTraining, SplitRule
 
 Array = npt.NDArray[Any]
 
@@ -46,12 +47,12 @@ def sample_unchanged(
     product: xr.DataArray,
     unchanged: xr.DataArray,
     *,
-    train: int = 24_000,
-    validation: int = 12_000,
+    train: int = MultiYearTraining.train,
+    validation: int = MultiYearTraining.validation,
     seed: int = 0,
-    min_per_class: int = 500,
-    split: Literal["blocks", "random"] = "blocks",
-    block: int = 64,
+    min_per_class: int = MultiYearTraining.min_per_class,
+    split: SplitRule = MultiYearTraining.split,
+    block: int = MultiYearTraining.block,
     gaps: Gaps = Gaps(),  # noqa: B008 (frozen)
 ) -> xr.Dataset:
     """Draw the multi-year training set: per year, `train` and `validation` pixels of the unchanged area.

@@ -42,7 +42,8 @@ validation = 2500       # the paper: 12 000
 min_per_class = 100
 block = 32
 
-[lstm]
+[classifier]
+kind = "lstm"
 layers = 2              # the paper: 4
 hidden = 48             # the paper: 128
 dropout = 0.3

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, field_validator
 
 from mlc_dask.classifiers.forest.trees import check_trees, flatten
 from mlc_dask.classifiers.forest.votes import ForestEngine, forest_engine
-from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
+from mlc_dask.classifiers.protocol import Model, Report, TrainingSet
 from mlc_dask.classifiers.stored import StoredModel, to_percent
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.settings import settings
 
 
 class ForestModel(StoredModel["RandomForest"]):
@@ -54,9 +54,9 @@ class ForestModel(StoredModel["RandomForest"]):
         return self._engine.name
 
 
-@dataclass(frozen=True)
+@settings
 class RandomForest:
-    """Settings of the forest, as scikit-learn means them.
+    """Random Forest, its settings as scikit-learn means them (method section 6).
 
     Parameters
     ----------
@@ -74,23 +74,19 @@ class RandomForest:
     model: ClassVar[type[Model]] = ForestModel
     resource: ClassVar[str | None] = None
 
-    trees: int = 200
-    max_depth: int | None = None
-    min_samples_leaf: int = 1
-    max_features: str | float | None = "sqrt"
+    trees: Annotated[int, Field(ge=1, description="trees a forest")] = 200
+    max_depth: Annotated[int | None, Field(ge=1, description="unlimited by default")] = None
+    min_samples_leaf: Annotated[int, Field(ge=1, description="samples a leaf")] = 1
+    max_features: Annotated[
+        str | float | None, Field(description="values tried at a split: sqrt, log2, or a share of them; 1.0 is all")
+    ] = "sqrt"
 
-    def __post_init__(self) -> None:
-        depth = self.max_depth if self.max_depth is not None else 1
-        check_at_least(
-            "RandomForest",
-            [("trees", self.trees, 1), ("max_depth", depth, 1), ("min_samples_leaf", self.min_samples_leaf, 1)],
-        )
-        share = self.max_features
-        known = share in ("sqrt", "log2", None) if not isinstance(share, float) else 0 < share <= 1
-        if not known:
-            raise InputError(
-                f"RandomForest: max_features={share!r} is unknown; give 'sqrt', 'log2', a share in (0, 1], or None"
-            )
+    @field_validator("max_features")
+    @classmethod
+    def _known(cls, share: str | float | None) -> str | float | None:
+        if share in ("sqrt", "log2", None) or (isinstance(share, float) and 0 < share <= 1):
+            return share
+        raise ValueError("it is unknown; give 'sqrt', 'log2', or a share in (0, 1]")
 
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None

@@ -6,17 +6,17 @@ PyTorch takes seconds to import: it is imported where a network is trained or ru
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from mlc_dask.classifiers.protocol import Model, Report, TrainingSet, check_at_least
+from mlc_dask.classifiers.protocol import Model, Report, TrainingSet
 from mlc_dask.classifiers.stored import StoredModel, to_percent
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.settings import settings
 
 if TYPE_CHECKING:
     from mlc_dask.classifiers.lstm.engines import Engine
@@ -63,9 +63,9 @@ class LSTMModel(StoredModel["LSTM"]):
         return self._engine.name
 
 
-@dataclass(frozen=True)
+@settings
 class LSTM:
-    """Settings of the recurrent classifier; the defaults are the paper's, or method section 7 where it is silent.
+    """LSTM and its training; the defaults are the paper's, or method section 7 where it is silent.
 
     Parameters
     ----------
@@ -84,24 +84,18 @@ class LSTM:
     model: ClassVar[type[Model]] = LSTMModel
     resource: ClassVar[str | None] = "GPU"
 
-    layers: int = 4
-    hidden: int = 128
-    bidirectional: bool = True
-    dropout: float = 0.5713
-    epochs: int = 100
-    batch: int = 1024
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-6
-    class_weights: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        least = {"layers": 1, "hidden": 1, "epochs": 1, "batch": 1, "learning_rate": 0, "weight_decay": 0}
-        check_at_least("LSTM", [(setting, getattr(self, setting), value) for setting, value in least.items()])
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"LSTM: precision={self.precision!r} is unknown; use 'float32' or 'bfloat16'")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"LSTM: dropout={self.dropout} is no share; give 0 or more, and less than 1")
+    layers: Annotated[int, Field(ge=1, description="LSTM layers")] = 4
+    hidden: Annotated[int, Field(ge=1, description="cells a layer and direction")] = 128
+    bidirectional: Annotated[bool, Field(description="both directions in time")] = True
+    dropout: Annotated[float, Field(ge=0, lt=1, description="between layers")] = 0.5713
+    epochs: Annotated[int, Field(ge=1, description="passes over the samples")] = 100
+    batch: Annotated[int, Field(ge=1, description="samples a step")] = 1024
+    learning_rate: Annotated[float, Field(ge=0, description="of Adam")] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, description="of Adam")] = 1e-6
+    class_weights: Annotated[bool, Field(description="weigh classes by their inverse share")] = False
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="of training; bfloat16 needs a processor with AMX, or a GPU")
+    ] = "float32"
 
     def network(self, bands: int, classes: int) -> LSTMNetwork:
         """Return an untrained network for series of `bands` bands and so many `classes`."""

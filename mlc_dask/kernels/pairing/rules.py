@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Annotated
+
+from pydantic import Field
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.settings import settings
 
 _MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FIRST_DAY = (0, *accumulate(_MONTHS))
@@ -77,7 +81,7 @@ class Candidate:
                 raise InputError(f"{name} = {share} at season day {self.day} is not a share; give 0..1, not percent")
 
 
-@dataclass(frozen=True)
+@settings
 class PairingRules:
     """Limits, which are never relaxed silently, and the weights of what is minimised within them.
 
@@ -102,27 +106,15 @@ class PairingRules:
         excess, and gaps up to the even spacing are free.
     """
 
-    size: int = 20
-    max_days_apart: int = 6
-    max_cloud: float = 0.40
-    min_valid_area: float = 0.20
-    cloud_weight: float = 1.0
-    missing_weight: float = 1.0
-    spread_weight: float = 0.02
-    orbit_weight: float = 0.05
-    gap_weight: float = 0.05
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise InputError(f"size = {self.size} acquisitions a year; ask for at least 1")
-        if self.max_days_apart < 0:
-            raise InputError(f"max_days_apart = {self.max_days_apart} is negative; give 0 or more days")
-        for name in ("max_cloud", "min_valid_area"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} = {getattr(self, name)} is not a share; give 0..1, not percent")
-        for name in ("cloud_weight", "missing_weight", "spread_weight", "orbit_weight", "gap_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name} = {getattr(self, name)}; give a finite weight of 0 or more")
+    size: Annotated[int, Field(ge=1, validation_alias="per_year", description="acquisitions a year")] = 20
+    max_days_apart: Annotated[int, Field(ge=0, le=364, description="δ, days between the years of a pair")] = 6
+    max_cloud: Annotated[float, Field(ge=0, le=1, description="highest cloud share of the valid pixels")] = 0.4
+    min_valid_area: Annotated[float, Field(ge=0, le=1, description="lowest share of the area with data")] = 0.2
+    cloud_weight: Annotated[float, Field(ge=0, description="cost of a pair's mean cloud share")] = 1.0
+    missing_weight: Annotated[float, Field(ge=0, description="cost of a pair's mean missing share")] = 1.0
+    spread_weight: Annotated[float, Field(ge=0, description="cost per day between the years of a pair")] = 0.02
+    orbit_weight: Annotated[float, Field(ge=0, description="cost per further relative orbit in a pair")] = 0.05
+    gap_weight: Annotated[float, Field(ge=0, description="cost of long gaps between successive pairs")] = 0.05
 
     def refuses(self, candidate: Candidate) -> str:
         """Why `candidate` may not be used whatever its partners, or an empty string."""

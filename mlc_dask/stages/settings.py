@@ -1,0 +1,85 @@
+"""Settings of the stages, which are the tables of the configuration file as well.
+
+Nothing here imports arrays or Dask: a configuration is read, written and explained without them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from mlc_dask.data.settings import GapMethod, base_of, settings
+
+SplitRule = Literal["blocks", "random"]
+Rule = Literal["majority", "median", "none"]
+
+
+@settings
+class Gaps:
+    """Clouded and missing dates (method section 3).
+
+    Parameters
+    ----------
+    method
+        ``interpolate`` (linear in time, ends held) or ``keep`` (observations as they are, clouds included).
+    min_valid
+        A pixel with fewer usable dates in a year gets no label in that year.
+    """
+
+    method: Annotated[GapMethod, Field(description="interpolate in time, or keep as observed")] = "interpolate"
+    min_valid: Annotated[int, Field(ge=1, description="usable dates a year below which a pixel gets no label")] = 5
+
+
+@settings
+class Clustering:
+    """How labels are cleaned: pixels of a class that decide the centres, clusters tried, what counts as dominant."""
+
+    pixels: Annotated[
+        int,
+        Field(ge=10, validation_alias="cluster_pixels", description="pixels a class that decide the cluster centres"),
+    ] = 50_000
+    max_clusters: Annotated[int, Field(ge=1, le=64, description="clusters tried a class")] = 8
+    min_silhouette: Annotated[float, Field(ge=-1, le=1, description="below it a class is one cluster")] = 0.25
+    min_share: Annotated[
+        float | None, Field(gt=0, le=1, description="keep every cluster above this share, not only the largest")
+    ] = None
+
+
+@settings
+class AnnualTraining(Clustering):
+    """Cleaning of the old map's labels and the annual samples (method section 5)."""
+
+    size: Annotated[int, Field(ge=2, description="samples a year")] = 24_000
+    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
+
+    @property
+    def clustering(self) -> Clustering:
+        """The part that cleans labels."""
+        return base_of(Clustering, self)
+
+
+@settings
+class MultiYearTraining:
+    """Samples of the unchanged areas (method section 6)."""
+
+    train: Annotated[int, Field(ge=2, description="training samples a year")] = 24_000
+    validation: Annotated[int, Field(ge=0, description="validation samples a year")] = 12_000
+    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
+    split: Annotated[SplitRule, Field(description="apart by squares, or at random (the paper)")] = "blocks"
+    block: Annotated[int, Field(ge=1, description="edge of a square in pixels")] = 64
+
+
+@settings
+class Filter:
+    """Filtering of the maps (method section 8)."""
+
+    size: Annotated[int, Field(ge=1, description="edge of the window in pixels, odd")] = 11
+    rule: Annotated[Rule, Field(description="median is the paper's")] = "majority"
+
+    @field_validator("size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("the window needs a centre; use an odd number, 11 is the paper's")
+        return size
