@@ -7,35 +7,26 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import xarray as xr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from mlc_dask.compute.backends import connect
-from mlc_dask.compute.preflight import preflight
-from mlc_dask.compute.progress import StepProgress, introduce, profiled
+from mlc_dask import compute, pipeline, show, worlds
 from mlc_dask.config import Config, commented, load_config
-from mlc_dask.data.acquisitions import Catalogue
-from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid
-from mlc_dask.io.remote import FetchError
-from mlc_dask.pipeline.figure1 import CUBE, MAPS
-from mlc_dask.pipeline.formats import kinds, open_tables
-from mlc_dask.pipeline.inputs import check_inputs, check_source
-from mlc_dask.pipeline.many_tiles import Pipeline, go_through
-from mlc_dask.pipeline.plan import Plan, dry_run, find_cube, known_catalogue, make_plan, needs, places
+from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.runs.artifacts import Event, read_current
 from mlc_dask.runs.records import Origin, explain
-from mlc_dask.show.export import export_maps
-from mlc_dask.show.report.calendar import calendar_png, calendar_text
-from mlc_dask.show.report.page import key_figures
 from mlc_dask.storage.durable import atomic_write, on_a_disk
-from mlc_dask.worlds.demo import write_demo
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from mlc_dask.data.acquisitions import Catalogue
+    from mlc_dask.pipeline import Pipeline, Plan
 
 FAILED = 1
 BAD_INPUT = 2
@@ -94,17 +85,17 @@ def plan(
 ) -> None:
     """Show which acquisitions would be used and why, how much is read and held, and what would be reused."""
     settings = load_config(config)
-    for tile, own in places(settings).items():
-        check_inputs(own, known_catalogue(own))
-        found = make_plan(own)
+    for tile, own in pipeline.places(settings).items():
+        pipeline.check_inputs(own, pipeline.known_catalogue(own))
+        found = pipeline.make_plan(own)
         if tile:
             console.print(f"\n[bold]{tile}[/]")
         _show_plan(found, own)
         if calendar is not None:
             path = calendar.with_stem(f"{calendar.stem}-{tile}") if tile else calendar
-            atomic_write(path, calendar_png(found.selection))
+            atomic_write(path, show.calendar_png(found.selection))
             console.print(f"calendar: {path}")
-    _show_steps(dry_run(settings))
+    _show_steps(pipeline.dry_run(settings))
 
 
 @app.command()
@@ -124,12 +115,15 @@ def cube(
 ) -> None:
     """Make the cube alone: from the source to the paired acquisitions on one grid, and a quicklook of each."""
     if info:
-        _show_cube(find_cube(config))
+        _show_cube(pipeline.find_cube(config))
         return
     settings = _adjusted(load_config(config), workers, accept_radiometry)
-    known = {tile: check_source(own, known_catalogue(own)) for tile, own in places(settings).items()}
-    made = {event.step: event.artifact.folder for event in _perform(settings, CUBE, None, known)}
-    for tile in places(settings):
+    known = {
+        tile: pipeline.check_source(own, pipeline.known_catalogue(own))
+        for tile, own in pipeline.places(settings).items()
+    }
+    made = {event.step: event.artifact.folder for event in _perform(settings, pipeline.CUBE, None, known)}
+    for tile in pipeline.places(settings):
         where = f"{tile}/" if tile else ""
         console.print(
             f"{where}cube: mlc_dask.open_cube({str(made[f'{where}cube'])!r})", soft_wrap=True, highlight=False
@@ -151,7 +145,7 @@ def demo(
     """Make a synthetic world with planted truth, and its maps from end to end."""
     on_a_disk(output)
     with console.status(f"making a world of {size} × {size} pixels"):
-        config = write_demo(output, size=size, seed=seed)
+        config = worlds.write_demo(output, size=size, seed=seed)
     run(config, until=until, workers=workers)
 
 
@@ -161,7 +155,7 @@ def status(config: ConfigPath) -> None:
     """Show which steps are done and which are not."""
     settings = load_config(config)
     table = Table("step", "state", "result", box=None)
-    for event in dry_run(settings):
+    for event in pipeline.dry_run(settings):
         state = "done" if event.state == "reused" else f"to do ({event.reason})"
         table.add_row(event.step, state, event.artifact.folder.name)
     console.print(table)
@@ -214,7 +208,7 @@ def export(
     def told(path: Path, reused: bool) -> None:
         console.print(f"{path}  {'reused' if reused else f'{path.stat().st_size:,} bytes'}", highlight=False)
 
-    catalogue = export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=told)
+    catalogue = show.export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=told)
     console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
 
 
@@ -229,31 +223,31 @@ def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
 
 
 def _run(config: Config, until: str | None) -> None:
-    known = {tile: known_catalogue(own) for tile, own in places(config).items()}
-    for tile, own in places(config).items():
-        check_inputs(own, known[tile])
-    steps = {event.step.rpartition("/")[2] for event in dry_run(config)}
+    known = {tile: pipeline.known_catalogue(own) for tile, own in pipeline.places(config).items()}
+    for tile, own in pipeline.places(config).items():
+        pipeline.check_inputs(own, known[tile])
+    steps = {event.step.rpartition("/")[2] for event in pipeline.dry_run(config)}
     if until is not None and until not in steps:
         raise InputError(f"there is no step {until!r}; choose one of {', '.join(sorted(steps))}")
-    _perform(config, MAPS, until, known)
+    _perform(config, pipeline.MAPS, until, known)
     if until is not None:
         console.print(f"stopped after {until}, as asked")
         return
-    for tile, own in places(config).items():
+    for tile, own in pipeline.places(config).items():
         if tile:
             console.print(f"\n[bold]{tile}[/]")
         _lay_out(own.output)
         _summarise(own.output)
 
 
-def _perform(config: Config, pipeline: Pipeline, until: str | None, catalogues: Mapping[str, Catalogue]) -> list[Event]:
+def _perform(config: Config, steps: Pipeline, until: str | None, catalogues: Mapping[str, Catalogue]) -> list[Event]:
     """Go through a pipeline on the configured cluster; returns the steps."""
-    with connect(config.execution) as client:
-        introduce(console, client)
-        preflight(client, needs(config, catalogues))
-        with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
-            own = kinds(config.execution.patch)
-            return go_through(config, pipeline, own, until=until, listener=progress, facts=progress.facts)
+    with compute.connect(config.execution) as client:
+        compute.introduce(console, client)
+        compute.preflight(client, pipeline.needs(config, catalogues))
+        with compute.profiled(console, config.output / _PERFORMANCE), compute.StepProgress(console, client) as progress:
+            own = pipeline.kinds(config.execution.patch)
+            return pipeline.go_through(config, steps, own, until=until, listener=progress, facts=progress.facts)
 
 
 def _lay_out(output: Path) -> None:
@@ -268,7 +262,7 @@ def _lay_out(output: Path) -> None:
 
 
 def _summarise(output: Path) -> None:
-    figures = key_figures(open_tables(output / "evaluation").summary)
+    figures = show.key_figures(pipeline.open_tables(output / "evaluation").summary)
     table = Table(*(str(c) for c in figures.columns), box=None)
     for row in figures.itertuples(index=False):
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
@@ -277,7 +271,7 @@ def _summarise(output: Path) -> None:
 
 
 def _show_plan(found: Plan, config: Config) -> None:
-    console.print(calendar_text(found.selection, console.width))
+    console.print(show.calendar_text(found.selection, console.width))
     for year, rows in found.selection.chosen.items():
         table = Table("date", "acquisition", "orbit", "cloud", "valid", "why", box=None, title=f"{year}")
         everything = [(s, "chosen") for s in rows] + [(s, s.reason) for s in found.selection.rejected[year]]
@@ -306,6 +300,8 @@ def _show_steps(events: Sequence[Event]) -> None:
 
 def _show_cube(cube: xr.Dataset) -> None:
     """Print what a cube holds: its size and grid, and every acquisition."""
+    from mlc_dask.data.grids import Grid
+
     grid, sizes = Grid.of_raster(cube), cube.sizes
     facts = Table("what", "figure", box=None)
     for name, value in {

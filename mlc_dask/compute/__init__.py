@@ -1,1 +1,5 @@
 """Where tasks run: clusters, the checks before any work, progress, and the dashboard."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
