@@ -160,7 +160,7 @@ def test_stubs_promise_what_there_is(room: str) -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(AttributeError, match="mlc_dask attribute open_cubes"):
+    with pytest.raises(AttributeError, match="'mlc_dask' has no attribute 'open_cubes'"):
         mlc_dask.open_cubes  # noqa: B018
 
 
@@ -193,3 +193,8 @@ def test_threads_may_ask_for_the_first_names_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("imports", ["import mlc_dask, xarray", "import xarray, mlc_dask"])
 def test_xarray_objects_show_themselves_whichever_is_imported_first(imports: str, tmp_path: Path) -> None:
     assert python(f"{imports}; print(repr(xarray.Dataset().mlc))", tmp_path) == "<data: >\n"
+
+
+def test_workers_import_everything_before_the_first_task(tmp_path: Path) -> None:
+    printed = python("import distributed, mlc_dask; print(*vars(mlc_dask))", tmp_path)
+    assert set(PUBLIC) <= set(printed.split())
