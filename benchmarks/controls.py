@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/controls.py FOLDER [SEED ...], seeds 0 to 4 by default. For every seed a world of the demo is
 made under FOLDER, run until the multi-year training set is drawn, and five map series are made from networks trained
-with that seed (METHOD section 7):
+with that seed (method section 7):
 
 - ``multi_year``: one model, all samples of all years;
 - ``multi_year_equal_samples``: one model of all years on as many samples as one single-year model sees;

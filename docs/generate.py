@@ -26,7 +26,7 @@ from mlc_dask.config import Config
 from mlc_dask.io.sources import SOURCES
 
 _LEADS = re.compile(r"\[(`?)([^\]`]+)\1\]\(((?:\.\.?/|[\w-]+/)[^)#:\s]*)\)")
-_METHOD = re.compile(r"METHOD section")
+_METHOD = re.compile(r"method section")
 _FORMS = {"integer": "integer", "number": "number", "boolean": "true or false", "object": "table", "null": "left out"}
 _BOUNDS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 _DECISIONS = "\n```{toctree}\n:glob:\n:maxdepth: 1\n\n0*\n```\n"
@@ -40,7 +40,7 @@ def configuration() -> str:
     parts = ["## At the top\n", _table(schema, plain, {})]
     for name, model in sections.items():
         if model is not None:
-            about = _METHOD.sub(r"[method](../method.md), section", inspect.cleandoc(model.__doc__ or ""))
+            about = _METHOD.sub(r"[method](../method.md) section", inspect.cleandoc(model.__doc__ or ""))
             parts += [f"## `[{name}]`\n", f"{about}\n", _table(model.model_json_schema(), None, {})]
     return "\n".join(parts)
 

@@ -15,7 +15,7 @@ from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Lege
 TABLES = Path(module.__file__).parent / "crosswalks"
 HEADER = "code,label,class,quota,reason\n"
 
-# METHOD section 10, written down by CLC code.
+# method section 10, written down by CLC code.
 CORINE = {
     "Artificial": (111, 112, 121, 122, 123), "Mineral": (131,), "Crops": (211, 212, 213, 221, 222, 223),
     "Grass": (231, 321), "Broadleaves": (311,), "Conifers": (312,), "Shrubland": (322, 323), "Sand": (331,),

@@ -29,7 +29,7 @@ class Context:
     days
         Mean day within the year of each acquisition position, in the order of the acquisition axis.
     gaps
-        How gaps were filled, which prediction must repeat (METHOD section 3).
+        How gaps were filled, which prediction must repeat (method section 3).
     min_valid
         Least number of usable dates of a pixel that gets a label.
     """

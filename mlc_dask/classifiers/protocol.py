@@ -24,7 +24,7 @@ Report = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Labelled, gap-filled series (METHOD sections 5 and 6).
+    """Labelled, gap-filled series (method sections 5 and 6).
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 
 class Acquisitions(Section):
-    """Which acquisitions are paired (METHOD section 2)."""
+    """Which acquisitions are paired (method section 2)."""
 
     years: Annotated[tuple[int, ...] | None, Field(description="years to map; all years of the source by default")] = (
         None
@@ -46,7 +46,7 @@ class Acquisitions(Section):
 
 
 class GapRules(Section):
-    """What happens to clouded and missing dates (METHOD section 3)."""
+    """What happens to clouded and missing dates (method section 3)."""
 
     method: Annotated[Literal["interpolate", "keep"], Field(description="interpolate in time, or keep as observed")] = (
         "interpolate"
@@ -55,7 +55,7 @@ class GapRules(Section):
 
 
 class Product(Section):
-    """The old land-cover map (METHOD section 10)."""
+    """The old land-cover map (method section 10)."""
 
     path: Annotated[Path, Field(description="GeoTIFF of class codes")]
     crosswalk: Annotated[str, Field(description="corine, corine-clc, worldcover, or the path of a CSV")] = "corine"
@@ -63,7 +63,7 @@ class Product(Section):
 
 
 class AnnualTraining(Section):
-    """Cleaning of the old map's labels and the annual samples (METHOD section 5)."""
+    """Cleaning of the old map's labels and the annual samples (method section 5)."""
 
     size: Annotated[int, Field(ge=2, description="samples a year")] = 24_000
     min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
@@ -76,7 +76,7 @@ class AnnualTraining(Section):
 
 
 class Forest(Section):
-    """The Random Forest behind the preliminary maps (METHOD section 6)."""
+    """The Random Forest behind the preliminary maps (method section 6)."""
 
     trees: Annotated[int, Field(ge=1, description="trees a forest")] = 200
     max_depth: Annotated[int | None, Field(ge=1, description="unlimited by default")] = None
@@ -84,7 +84,7 @@ class Forest(Section):
 
 
 class MultiYearTraining(Section):
-    """Samples of the unchanged areas (METHOD section 6)."""
+    """Samples of the unchanged areas (method section 6)."""
 
     train: Annotated[int, Field(ge=2, description="training samples a year")] = 24_000
     validation: Annotated[int, Field(ge=0, description="validation samples a year")] = 12_000
@@ -96,7 +96,7 @@ class MultiYearTraining(Section):
 
 
 class Lstm(Section):
-    """The LSTM and its training (METHOD section 7)."""
+    """The LSTM and its training (method section 7)."""
 
     layers: Annotated[int, Field(ge=1, description="LSTM layers")] = 4
     hidden: Annotated[int, Field(ge=1, description="cells a layer and direction")] = 128
@@ -113,7 +113,7 @@ class Lstm(Section):
 
 
 class Filter(Section):
-    """Filtering of the maps (METHOD section 8)."""
+    """Filtering of the maps (method section 8)."""
 
     size: Annotated[int, Field(ge=1, description="edge of the window in pixels, odd")] = 11
     rule: Annotated[Literal["majority", "median", "none"], Field(description="median is the paper's")] = "majority"
@@ -127,7 +127,7 @@ class Filter(Section):
 
 
 class Evaluation(Section):
-    """What the maps are judged by (METHOD section 9)."""
+    """What the maps are judged by (method section 9)."""
 
     truth: Annotated[
         str | None, Field(description="independent reference, a GeoTIFF of legend codes a year, e.g. truth/{year}.tif")

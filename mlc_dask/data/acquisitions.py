@@ -159,7 +159,7 @@ class Source(Protocol):
     def read(
         self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice
     ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-        """DN (B, h, w) uint16 in the cube's convention (METHOD section 1) and usable (h, w) of a window of `grid`."""
+        """DN (B, h, w) uint16 in the cube's convention (method section 1) and usable (h, w) of a window of `grid`."""
 
     def provenance(self) -> dict[str, Any]:
         """JSON-ready settings that decide the pixels, for fingerprints and records."""

@@ -110,7 +110,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """Product codes to legend codes (METHOD section 10).
+    """Product codes to legend codes (method section 10).
 
     `twin` names the shipped crosswalk of the same product in its other coding, if there is one.
     """

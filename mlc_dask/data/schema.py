@@ -21,7 +21,7 @@ SAMPLE: Final = "sample"
 CUBE_DIMS: Final = (YEAR, ACQUISITION, BAND, Y, X)
 MAP_DIMS: Final = (YEAR, Y, X)
 
-# The cube's one convention, that of Collection 1: reflectance = DN * SCALE + OFFSET, DN 0 = no data (METHOD section 1).
+# The cube's one convention, that of Collection 1: reflectance = DN * SCALE + OFFSET, DN 0 = no data (method section 1).
 SCALE: Final = 1e-4
 OFFSET: Final = -0.1
 DN_OFFSET: Final = 1000

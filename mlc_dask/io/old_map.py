@@ -27,7 +27,7 @@ def open_product(
     crosswalk: str | Path | Crosswalk = "corine",
     legend: Legend | None = None,
 ) -> xr.DataArray:
-    """Old map M on the grid of `like` (paper section 2.1; METHOD section 10).
+    """Old map M on the grid of `like` (paper section 2.1; method section 10).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Raster files on the cube's lattice and in its convention (METHOD section 1)."""
+"""Raster files on the cube's lattice and in its convention (method section 1)."""
 
 from __future__ import annotations
 

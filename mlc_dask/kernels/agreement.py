@@ -1,4 +1,4 @@
-"""Agreement and accuracy from confusion matrices, which add up over blocks (METHOD section 9; paper section 4)."""
+"""Agreement and accuracy from confusion matrices, which add up over blocks (method section 9; paper section 4)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class PerClass:
 
 
 def per_class(matrix: _Ints) -> PerClass:
-    """Agreement by class of a (size, size) confusion matrix (METHOD section 9)."""
+    """Agreement by class of a (size, size) confusion matrix (method section 9)."""
     both, first, second = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
     return PerClass(_ratio(both, first), _ratio(both, second), _ratio(both, first + second - both), first)
 
@@ -98,7 +98,7 @@ def kappa(matrix: _Ints) -> float:
     -------
     float
         1 for equality, 0 for what the class shares alone give; NaN without pixels or when both hold one class only,
-        where equality means nothing (METHOD section 9).
+        where equality means nothing (method section 9).
     """
     chance = float((shares(matrix.sum(axis=1)) * shares(matrix.sum(axis=0))).sum())
     return float(_ratio(overall(matrix) - chance, 1 - chance))
@@ -141,7 +141,7 @@ class Accuracy:
 
 
 def accuracy(matrix: _Ints) -> Accuracy:
-    """Accuracy measures of a (size, size) confusion matrix with the reference in its rows (METHOD section 9)."""
+    """Accuracy measures of a (size, size) confusion matrix with the reference in its rows (method section 9)."""
     both, reference, given = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
     f1 = _ratio(2 * both, reference + given)
     held = ~np.isnan(f1)

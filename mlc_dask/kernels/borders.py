@@ -10,7 +10,7 @@ from mlc_dask.data.legend import NO_DATA
 
 
 def interior(labels: npt.NDArray[np.uint8], radius: int) -> npt.NDArray[np.bool_]:
-    """Mark the pixels whose whole square neighbourhood carries their own class (METHOD section 5).
+    """Mark the pixels whose whole square neighbourhood carries their own class (method section 5).
 
     The outer edge of the raster is no border: only pixels that exist can disagree. On blocks this needs a halo
     of `radius` pixels.

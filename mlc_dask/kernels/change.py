@@ -1,4 +1,4 @@
-"""Change between years: how often, does it last, does true change survive (METHOD section 9; paper Fig. 2)."""
+"""Change between years: how often, does it last, does true change survive (method section 9; paper Fig. 2)."""
 
 from __future__ import annotations
 

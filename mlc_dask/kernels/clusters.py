@@ -1,4 +1,4 @@
-"""Clusters within a class: what a thematic product's pixels of one class really look like (METHOD section 5).
+"""Clusters within a class: what a thematic product's pixels of one class really look like (method section 5).
 
 scikit-learn takes seconds to import: it is imported where clusters are fitted.
 """
@@ -62,7 +62,7 @@ def fit_clusters(
     dominance: tuple[float, float] = (0.5, 0.8),
     min_share: float | None = None,
 ) -> ClassClusters:
-    """Cluster the pixels of one class and find its dominant cluster (paper section 2.2, METHOD section 5).
+    """Cluster the pixels of one class and find its dominant cluster (paper section 2.2, method section 5).
 
     K-means on robustly scaled features; the number of clusters is the one of highest Calinski–Harabasz score, or one
     if even that has a low silhouette or there are fewer than 50 rows. The result depends on the order of the rows:
@@ -108,7 +108,7 @@ def fit_clusters(
 
 
 def assign_clusters(features: Floats, model: ClassClusters) -> npt.NDArray[np.uint8]:
-    """Give every pixel of a class its nearest centroid (METHOD section 5).
+    """Give every pixel of a class its nearest centroid (method section 5).
 
     A pixel's cluster depends on that pixel alone, never on those it is computed with; ties go to the larger cluster.
 

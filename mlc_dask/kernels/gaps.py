@@ -14,7 +14,7 @@ Method = Literal["interpolate", "keep"]
 
 
 def count_valid(usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Count the usable dates of every pixel (METHOD section 3).
+    """Count the usable dates of every pixel (method section 3).
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def fill(
     method: Method = "interpolate",
     pixels: npt.NDArray[np.intp] | None = None,
 ) -> npt.NDArray[np.uint16]:
-    """Fill the gaps of one year, pixel by pixel (METHOD section 3).
+    """Fill the gaps of one year, pixel by pixel (method section 3).
 
     ``"interpolate"`` replaces every unusable date by the line in time between its usable neighbours; before the first
     and after the last usable date their values are held. ``"keep"`` is the paper's choice: whatever was observed stays,

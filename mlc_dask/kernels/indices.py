@@ -1,4 +1,4 @@
-"""Spectral indices of reflectance, computed from digital numbers (METHOD section 4)."""
+"""Spectral indices of reflectance, computed from digital numbers (method section 4)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def available(roles: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Floats:
-    """Compute every available index of every acquisition (paper section 2.2, METHOD section 4).
+    """Compute every available index of every acquisition (paper section 2.2, method section 4).
 
     NDVI, NDWI, NDSI and the bounded soil index (swir1 − blue)/(swir1 + blue) lie in [−1, 1], EVI in [−1, 2.5]; values
     outside, which need a denominator near zero or a negative reflectance, are clipped.
@@ -83,7 +83,7 @@ def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Fl
 
 
 def sen2cor_soil_ratio(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Floats:
-    """Compute Sen2Cor's soil ratio blue/swir1, soil where it is under 0.70 (METHOD section 4).
+    """Compute Sen2Cor's soil ratio blue/swir1, soil where it is under 0.70 (method section 4).
 
     Unbounded, so for looking at rather than for clustering.
 

@@ -1,4 +1,4 @@
-"""Filters of label maps: majority, and the paper's median (METHOD section 8; paper section 4)."""
+"""Filters of label maps: majority, and the paper's median (method section 8; paper section 4)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def majority(labels: _Map, radius: int = 5) -> _Map:
     -------
     numpy.ndarray
         (h, w) uint8. No data stays no data and has no vote; past the raster's edge nobody votes. A tie keeps the
-        centre's class if it is among the tied, else takes the lowest code. (METHOD section 8)
+        centre's class if it is among the tied, else takes the lowest code. (method section 8)
 
     Raises
     ------
@@ -74,7 +74,7 @@ def median(labels: _Map, radius: int = 5) -> _Map:
 
     Notes
     -----
-    The median of nominal codes depends on the order of the legend; prefer :func:`majority`. (METHOD section 8)
+    The median of nominal codes depends on the order of the legend; prefer :func:`majority`. (method section 8)
     """
     _check(labels, radius)
     valid = _window_sum((labels != NO_DATA).view(np.uint8), radius)

@@ -1,4 +1,4 @@
-"""Whether the digital numbers can be what their metadata says: the dark end of an acquisition (METHOD section 1).
+"""Whether the digital numbers can be what their metadata says: the dark end of an acquisition (method section 1).
 
 Since processing baseline 04.00 reflectance is DN - 1000, in ten-thousandths; catalogues apply this offset for some
 products, and say so wrongly for some. The darkest surfaces of an image (water, shadow, forest in the visible, snow and

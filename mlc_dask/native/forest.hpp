@@ -1,4 +1,4 @@
-// A Random Forest's votes, bit by bit those of the flat arrays of mlc_dask.classifiers.forest.trees (METHOD section 6).
+// A Random Forest's votes, bit by bit those of the flat arrays of mlc_dask.classifiers.forest.trees (method section 6).
 #pragma once
 #include <cstddef>
 #include <cstdint>

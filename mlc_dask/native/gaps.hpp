@@ -1,4 +1,4 @@
-// Gaps of a year, filled pixel by pixel: bit by bit what mlc_dask.kernels.gaps does in numpy (METHOD section 3).
+// Gaps of a year, filled pixel by pixel: bit by bit what mlc_dask.kernels.gaps does in numpy (method section 3).
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The recurrent network of the paper, from digital numbers to classes (METHOD section 7).
+// The recurrent network of the paper, from digital numbers to classes (method section 7).
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-"""Annual training sets: the old map's labels, cleaned by clustering (paper section 2.2; METHOD sections 4 and 5)."""
+"""Annual training sets: the old map's labels, cleaned by clustering (paper section 2.2; method sections 4 and 5)."""
 
 from __future__ import annotations
 

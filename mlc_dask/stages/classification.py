@@ -1,4 +1,4 @@
-"""Training and classification patch by patch (paper sections 2.3, 2.4 and 4; METHOD sections 6 and 7)."""
+"""Training and classification patch by patch (paper sections 2.3, 2.4 and 4; method sections 6 and 7)."""
 
 from __future__ import annotations
 

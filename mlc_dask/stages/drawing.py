@@ -29,7 +29,7 @@ ANNUAL, UNCHANGED = 1, 2
 
 @dataclass(frozen=True)
 class Gaps:
-    """How gaps are treated (METHOD section 3).
+    """How gaps are treated (method section 3).
 
     `method` is ``interpolate`` (linear in time, ends held) or ``keep`` (observations as they are, clouds included);
     a pixel with fewer than `min_valid` usable dates in a year gets no label in that year.

@@ -1,4 +1,4 @@
-"""What the maps are judged by (paper section 4, Table 1 and Fig. 2; METHOD section 9)."""
+"""What the maps are judged by (paper section 4, Table 1 and Fig. 2; method section 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filtering of the maps (paper section 4; METHOD section 8)."""
+"""Filtering of the maps (paper section 4; method section 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unchanged areas and the multi-year training set (paper section 2.3; METHOD section 6)."""
+"""Unchanged areas and the multi-year training set (paper section 2.3; method section 6)."""
 
 from __future__ import annotations
 

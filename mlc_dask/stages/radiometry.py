@@ -1,4 +1,4 @@
-"""Whether the chosen acquisitions carry the offset that their metadata says (METHOD section 1)."""
+"""Whether the chosen acquisitions carry the offset that their metadata says (method section 1)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def choose_acquisitions(
     """Choose the paired acquisitions of `years` (all years of the source by default).
 
     Metadata decides first: what is cloudier than `max_tile_cloud` over the whole product is not looked at. Of all
-    others the mask is read over the area, on the workers; the choice itself is exact (METHOD section 2).
+    others the mask is read over the area, on the workers; the choice itself is exact (method section 2).
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path
 
 
 def stack(source: Source, selection: Selection, *, grid: Grid, chunk: int) -> xr.Dataset:
-    """Lazy cube of the chosen acquisitions (METHOD sections 0 and 1).
+    """Lazy cube of the chosen acquisitions (method sections 0 and 1).
 
     Parameters
     ----------

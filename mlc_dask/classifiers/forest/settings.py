@@ -1,4 +1,4 @@
-"""Random Forest of the preliminary maps (paper section 2.3, METHOD section 6)."""
+"""Random Forest of the preliminary maps (paper section 2.3, method section 6)."""
 
 from __future__ import annotations
 

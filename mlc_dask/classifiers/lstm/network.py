@@ -1,4 +1,4 @@
-"""The recurrent network of METHOD section 7 (paper section 4), after `LSTM` of BreizhCrops."""
+"""The recurrent network of method section 7 (paper section 4), after `LSTM` of BreizhCrops."""
 
 from __future__ import annotations
 

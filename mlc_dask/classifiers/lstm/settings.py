@@ -1,4 +1,4 @@
-"""The recurrent classifier of the paper (section 4, METHOD section 7).
+"""The recurrent classifier of the paper (section 4, method section 7).
 
 PyTorch takes seconds to import: it is imported where a network is trained or run, and not where one is spoken of.
 """
@@ -65,7 +65,7 @@ class LSTMModel(StoredModel["LSTM"]):
 
 @dataclass(frozen=True)
 class LSTM:
-    """Settings of the recurrent classifier; the defaults are the paper's, or METHOD section 7 where it is silent.
+    """Settings of the recurrent classifier; the defaults are the paper's, or method section 7 where it is silent.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class LSTM:
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
     ) -> LSTMModel:
-        """Train the network on `data`, keeping its best epoch (METHOD section 7).
+        """Train the network on `data`, keeping its best epoch (method section 7).
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Training of the recurrent network: exact repetition, exact resumption (METHOD section 7)."""
+"""Training of the recurrent network: exact repetition, exact resumption (method section 7)."""
 
 from __future__ import annotations
 

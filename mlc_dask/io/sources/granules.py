@@ -170,7 +170,7 @@ def _over(acquisition: Acquisition, window: Grid) -> Iterator[Granule]:
 
 
 def overpasses(granules: Sequence[Granule]) -> list[Acquisition]:
-    """Group granules into acquisitions, one for each overpass, by time (METHOD section 2).
+    """Group granules into acquisitions, one for each overpass, by time (method section 2).
 
     Of several makings of one datastrip over one tile only that of the highest processing baseline is kept, the latest
     one among equals. Datastrips and tiles that remain are mosaicked, the highest baseline on top; so are products whose

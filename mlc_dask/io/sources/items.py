@@ -1,4 +1,4 @@
-"""STAC items of Sentinel-2 L2A as granules, whatever catalogue they come from (METHOD section 1)."""
+"""STAC items of Sentinel-2 L2A as granules, whatever catalogue they come from (method section 1)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Paired acquisitions: the same seasons in every year (METHOD section 2)."""
+"""Paired acquisitions: the same seasons in every year (method section 2)."""

@@ -1,4 +1,4 @@
-"""How many pairs are feasible at most, and which limit stands in the way (METHOD section 2)."""
+"""How many pairs are feasible at most, and which limit stands in the way (method section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paired acquisitions: the same seasons in every year (METHOD section 2; paper section 3).
+"""Paired acquisitions: the same seasons in every year (method section 2; paper section 3).
 
 The cost of a series adds up, over its pairs, the weighted mean cloud, mean missing area, spread and further orbits,
 and, over its gaps, ``gap_weight * max(0, gap / even - 1)²``. A gap lies between the mean season days of successive
@@ -53,7 +53,7 @@ class Pairing:
 def pair(
     candidates: Sequence[Sequence[Candidate]], rules: PairingRules, *, years: Sequence[object] | None = None
 ) -> Pairing:
-    """Choose ``rules.size`` pairs (one acquisition of each year) at the least cost, exactly (METHOD section 2).
+    """Choose ``rules.size`` pairs (one acquisition of each year) at the least cost, exactly (method section 2).
 
     Parameters
     ----------

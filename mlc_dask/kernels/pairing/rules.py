@@ -1,4 +1,4 @@
-"""Acquisitions to pair and the rules they are paired by (METHOD section 2; paper section 3)."""
+"""Acquisitions to pair and the rules they are paired by (method section 2; paper section 3)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def season_day(month: int, day: int) -> int:
 
     Notes
     -----
-    Month and day, not day of the year: after 28 February the latter differs by one in leap years (METHOD section 2).
+    Month and day, not day of the year: after 28 February the latter differs by one in leap years (method section 2).
     """
     leap_day = (month, day) == (2, 29)
     if not leap_day and not (1 <= month <= 12 and 1 <= day <= _MONTHS[month - 1]):

@@ -1,4 +1,4 @@
-"""The cheapest series of pairs, exactly, without comparing all pairs with one another (METHOD section 2).
+"""The cheapest series of pairs, exactly, without comparing all pairs with one another (method section 2).
 
 The search is quadratic in the pairs, of which there may be hundreds of thousands, and hardly any can belong to the
 cheapest series. So every pair is first given a bound: what the cheapest series through it would cost if only the sum of

@@ -14,7 +14,7 @@ from mlc_dask.data.errors import InputError
 def allocate(
     counts: npt.NDArray[np.integer], size: int, priors: npt.NDArray[np.floating | np.integer], minimum: int
 ) -> npt.NDArray[np.int64]:
-    """Share a sample among classes in proportion to their priors (paper section 2.2, METHOD section 5).
+    """Share a sample among classes in proportion to their priors (paper section 2.2, method section 5).
 
     One common factor scales the priors; what it gives is raised to the floor and cut to what exists, and rounded by
     largest remainders, ties to the lower class. The total is `size`, unless the floors alone exceed it or the classes

@@ -1,4 +1,4 @@
-"""Stratified random sampling that never depends on chunks or workers (METHOD section 5).
+"""Stratified random sampling that never depends on chunks or workers (method section 5).
 
 A pixel's priority is a hash of the seed and its global id; a sample is the lowest priorities of every class. Keeping
 the lowest of two blocks and merging is associative, so that a sample of any raster is one reduction over its blocks.
@@ -39,7 +39,7 @@ def candidates(
     priorities: npt.NDArray[np.uint64],
     limit: npt.NDArray[np.integer],
 ) -> Candidates:
-    """Keep the pixels of lowest priority of every class of one block (METHOD section 5).
+    """Keep the pixels of lowest priority of every class of one block (method section 5).
 
     Parameters
     ----------

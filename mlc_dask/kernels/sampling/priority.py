@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a pixel's priority depends on the seed and its global id alone (METHOD section 5)."""
+"""Counter-based random numbers: a pixel's priority depends on the seed and its global id alone (method section 5)."""
 
 from __future__ import annotations
 

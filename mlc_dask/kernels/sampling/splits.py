@@ -1,4 +1,4 @@
-"""Training and validation apart in space (METHOD section 6)."""
+"""Training and validation apart in space (method section 6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def spatial_split(
     validation_share: float,
     seed: int,
 ) -> npt.NDArray[np.bool_]:
-    """Put whole square blocks of the grid aside for validation (METHOD section 6).
+    """Put whole square blocks of the grid aside for validation (method section 6).
 
     Neighbouring pixels are nearly copies of each other: split at random, validation would be as good as training.
     A pixel's side depends on its place and the seed alone. Every 3×3 blocks hold the share of validation blocks as
