@@ -12,19 +12,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mlc_dask import pipeline, show, worlds
 from mlc_dask.config import Config, commented, load_config
-from mlc_dask.data.errors import InputError
-from mlc_dask.io.remote import FetchError
-from mlc_dask.pipeline import perform
-from mlc_dask.pipeline.formats import open_tables
-from mlc_dask.pipeline.inputs import given_places
-from mlc_dask.pipeline.plan import dry_run, find_cube
-from mlc_dask.pipeline.plan import plan as make_plan
+from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.runs.records import explain
-from mlc_dask.show import terminal
-from mlc_dask.show.export import export_maps
 from mlc_dask.storage.durable import atomic_write, on_a_disk
-from mlc_dask.worlds.demo import write_demo
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -50,7 +42,7 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except (InputError, FetchError) as error:
-            terminal.show_error(console, error)
+            show.terminal.show_error(console, error)
             raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
         except KeyboardInterrupt:
             console.print("interrupted; the same command goes on where it stopped")
@@ -77,13 +69,13 @@ def plan(
     calendar: Annotated[Path | None, typer.Option(help="Also write the calendar of acquisitions as a PNG.")] = None,
 ) -> None:
     """Show which acquisitions would be used and why, how much is read and held, and what would be reused."""
-    made = make_plan(config)
+    made = pipeline.plan.plan(config)
     for tile, own in made.places.items():
-        terminal.show_plan(console, tile, own.selection, own.facts)
-        terminal.warn_of_space(console, own.output, own.bytes_written)
+        show.terminal.show_plan(console, tile, own.selection, own.facts)
+        show.terminal.warn_of_space(console, own.output, own.bytes_written)
         if calendar is not None:
-            terminal.save_calendar(console, tile, own.selection, calendar)
-    terminal.show_steps(console, made.steps)
+            show.terminal.save_calendar(console, tile, own.selection, calendar)
+    show.terminal.show_steps(console, made.steps)
     if made.infeasible is not None:
         raise made.infeasible
 
@@ -93,13 +85,13 @@ def plan(
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps; what is done already is reused, an interrupted run goes on where it stopped."""
     settings = _adjusted(load_config(config), workers, accept_radiometry)
-    perform.run(settings, until=until, console=console)
+    pipeline.perform.run(settings, until=until, console=console)
     if until is not None:
         console.print(f"stopped after {until}, as asked")
         return
-    for name, given in given_places(settings).items():
+    for name, given in pipeline.inputs.given_places(settings).items():
         output = given.config.output
-        terminal.show_results(console, name, output, open_tables(output / "evaluation").summary)
+        show.terminal.show_results(console, name, output, pipeline.formats.open_tables(output / "evaluation").summary)
 
 
 @app.command()
@@ -112,11 +104,11 @@ def cube(
 ) -> None:
     """Make the cube alone: from the source to the paired acquisitions on one grid, and a quicklook of each."""
     if info:
-        terminal.show_cube(console, find_cube(config))
+        show.terminal.show_cube(console, pipeline.plan.find_cube(config))
         return
     settings = _adjusted(load_config(config), workers, accept_radiometry)
-    for event in perform.make_cube(settings, console=console):
-        terminal.show_made(console, event)
+    for event in pipeline.perform.make_cube(settings, console=console):
+        show.terminal.show_made(console, event)
 
 
 @app.command()
@@ -133,7 +125,7 @@ def demo(
     """Make a synthetic world with planted truth, and its maps from end to end."""
     on_a_disk(output)
     with console.status(f"making a world of {size} × {size} pixels"):
-        config = write_demo(output, size=size, seed=seed)
+        config = worlds.write_demo(output, size=size, seed=seed)
     run(config, until=until, workers=workers)
 
 
@@ -141,7 +133,7 @@ def demo(
 @_told
 def status(config: ConfigPath) -> None:
     """Show which steps are done and which are not."""
-    terminal.show_status(console, dry_run(load_config(config)))
+    show.terminal.show_status(console, pipeline.plan.dry_run(load_config(config)))
 
 
 @app.command("explain")
@@ -150,7 +142,7 @@ def explain_result(
     output: Output, artifact: Annotated[str, typer.Argument(help="Layer, step, or beginning of an artifact's name.")]
 ) -> None:
     """Show where a result came from: the step, its settings, and those of its inputs."""
-    terminal.show_origin(console, explain(output, artifact))
+    show.terminal.show_origin(console, explain(output, artifact))
 
 
 @app.command()
@@ -188,7 +180,7 @@ def export(
     def told(path: Path, reused: bool) -> None:
         console.print(f"{path}  {'reused' if reused else f'{path.stat().st_size:,} bytes'}", highlight=False)
 
-    catalogue = export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=told)
+    catalogue = show.export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=told)
     console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""The exceptions that mean "your input, and how to mend it"."""
+"""The exceptions that a command turns into one line: what is wrong, where, and how to go on."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -13,6 +13,24 @@ class InputError(ValueError):
 
 class UnreadableError(InputError):
     """A file that is no whole image: bad input on this machine, a fault that may pass where it is fetched."""
+
+
+class FetchError(RuntimeError):
+    """What could not be fetched, why, and how to go on; it can be pickled, whatever the cause."""
+
+    def __init__(self, what: str, cause: BaseException | str) -> None:
+        super().__init__(what, cause if isinstance(cause, str) else first_cause(cause))
+
+    def __str__(self) -> str:
+        what, reason = self.args
+        return f"{what}: {reason}; run again; what is finished is kept"
+
+
+def first_cause(error: BaseException) -> str:
+    """Return the first cause: what GDAL met is at the end of the chain."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from requests.exceptions import RequestException
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from mlc_dask.data.errors import InputError, UnreadableError
+from mlc_dask.data.errors import FetchError, InputError, UnreadableError, first_cause
 
 T = TypeVar("T")
 
@@ -43,17 +43,6 @@ class Patience:
 
 
 PATIENCE = Patience()
-
-
-class FetchError(RuntimeError):
-    """What could not be fetched, why, and how to go on; it can be pickled, whatever the cause."""
-
-    def __init__(self, what: str, cause: BaseException | str) -> None:
-        super().__init__(what, cause if isinstance(cause, str) else _reason(cause))
-
-    def __str__(self) -> str:
-        what, reason = self.args
-        return f"{what}: {reason}; run again; what is finished is kept"
 
 
 def options(patience: Patience | None = None) -> dict[str, str]:
@@ -103,7 +92,7 @@ def retried(function: Callable[[], T], what: str, patience: Patience | None = No
         return retrying(function)
     except RetryError as error:
         cause = error.last_attempt.exception() or error
-        raise FetchError(what, f"{_reason(cause)} ({patience.attempts} attempts)") from cause
+        raise FetchError(what, f"{first_cause(cause)} ({patience.attempts} attempts)") from cause
     except _FAULTS as error:
         raise FetchError(what, error) from error
 
@@ -140,10 +129,3 @@ def _passing(error: BaseException) -> bool:
     status = answer.status_code if answer is not None else int(told[1]) if told else 0
     lasting = 400 <= status < 500 and status not in _BUSY
     return isinstance(error, _FAULTS) and not lasting and not str(error).endswith("No such file or directory")
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first cause: what GDAL met is at the end of the chain."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__

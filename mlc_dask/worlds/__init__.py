@@ -4,7 +4,6 @@ For demonstrations, tests and benchmarks: what the ground is and what truly chan
 masks and the old map are as imperfect as real ones.
 """
 
-from mlc_dask.worlds.settings import World
-from mlc_dask.worlds.writing import write_products, write_world
+import lazy_loader
 
-__all__ = ["World", "write_products", "write_world"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -18,9 +18,8 @@ from pystac_client.warnings import DoesNotConformTo
 from requests.exceptions import RequestException
 from urllib3.util import Retry
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.io import remote
-from mlc_dask.io.remote import FetchError
 
 _SECONDS = 60
 """A catalogue that says nothing for so long has failed."""

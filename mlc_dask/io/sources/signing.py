@@ -9,7 +9,8 @@ from typing import Any
 
 import requests
 
-from mlc_dask.io.remote import FetchError, retried
+from mlc_dask.data.errors import FetchError
+from mlc_dask.io.remote import retried
 
 _RENEW_BEFORE = 300
 """Seconds before its end at which a token is renewed: longer than any single read takes."""

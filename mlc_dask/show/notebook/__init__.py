@@ -3,7 +3,6 @@
 Importing this registers the accessor; what draws is imported when something is shown.
 """
 
-from mlc_dask.show.notebook.accessor import Showing
-from mlc_dask.show.notebook.runs import OpenedRun, open_run
+import lazy_loader
 
-__all__ = ["OpenedRun", "Showing", "open_run"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

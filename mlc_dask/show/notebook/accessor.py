@@ -1,4 +1,8 @@
-"""The accessor ``mlc`` of xarray objects: ``data.mlc`` shows a card, ``data.mlc.plot()`` a map to move around in."""
+"""The accessor ``mlc`` of xarray objects: ``data.mlc`` shows a card, ``data.mlc.plot()`` a map to move around in.
+
+The import of xarray imports this module. Nothing but xarray may be imported here that waits for xarray: another thread
+that imports the same module would wait for this one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from typing import Any
 import xarray as xr
 
 from mlc_dask.data.errors import InputError
-from mlc_dask.show.notebook.layers import codes_among
 
 
 class Showing:
@@ -28,6 +31,8 @@ class Showing:
 
     @property
     def _kind(self) -> str:
+        from mlc_dask.show.notebook.layers import codes_among
+
         if "reflectance" in self._data:
             return "cube"
         return "maps" if codes_among(self._data) else "data"

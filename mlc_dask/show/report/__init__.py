@@ -1,5 +1,5 @@
 """The evidence card of a run: one self-contained HTML page with maps, tables and plots."""
 
-from mlc_dask.show.report.page import Evidence, write_report
+import lazy_loader
 
-__all__ = ["Evidence", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

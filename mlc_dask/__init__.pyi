@@ -1,0 +1,73 @@
+from .classifiers import LSTM, Classifier, Model, RandomForest, load_model, save_model
+from .data.errors import InputError
+from .data.legend import DEFAULT_LEGEND, Crosswalk, Legend
+from .io.cubes import open_cube, write_cube
+from .io.maps import write_maps
+from .io.models import open_models, write_models
+from .io.old_map import open_product, open_reference
+from .io.published import open_maps
+from .io.samples import open_samples, write_samples
+from .io.sources import SOURCES, Eopf, GeoTiff, Mask, Safe, Stac, Theia
+from .kernels.pairing.rules import PairingRules
+from .pipeline.perform import run
+from .pipeline.plan import plan
+from .show.export import export_maps
+from .show.notebook import open_run
+from .stages.annual_training import select_reliable_samples
+from .stages.classification import classify, fit, fit_multi_and_single_year, fit_per_year
+from .stages.evaluation import agreement, change_count, evaluate, transition_matrices
+from .stages.filtering import smooth
+from .stages.multiyear_training import sample_unchanged, unchanged_areas
+from .stages.settings import Clustering, Gaps
+from .stages.time_series import choose_acquisitions, stack
+
+__all__ = [
+    "DEFAULT_LEGEND",
+    "LSTM",
+    "SOURCES",
+    "Classifier",
+    "Clustering",
+    "Crosswalk",
+    "Eopf",
+    "Gaps",
+    "GeoTiff",
+    "InputError",
+    "Legend",
+    "Mask",
+    "Model",
+    "PairingRules",
+    "RandomForest",
+    "Safe",
+    "Stac",
+    "Theia",
+    "agreement",
+    "change_count",
+    "choose_acquisitions",
+    "classify",
+    "evaluate",
+    "export_maps",
+    "fit",
+    "fit_multi_and_single_year",
+    "fit_per_year",
+    "load_model",
+    "open_cube",
+    "open_maps",
+    "open_models",
+    "open_product",
+    "open_reference",
+    "open_run",
+    "open_samples",
+    "plan",
+    "run",
+    "sample_unchanged",
+    "save_model",
+    "select_reliable_samples",
+    "smooth",
+    "stack",
+    "transition_matrices",
+    "unchanged_areas",
+    "write_cube",
+    "write_maps",
+    "write_models",
+    "write_samples",
+]
