@@ -25,7 +25,6 @@ from mlc_dask.classifiers import CLASSIFIERS
 from mlc_dask.cli import app as commands
 from mlc_dask.config import Config
 from mlc_dask.config.sections import DEFAULT_KIND
-from mlc_dask.config.template import parameters
 from mlc_dask.data.settings import fields_of, sections_in
 from mlc_dask.io.sources import SOURCES
 
@@ -72,6 +71,16 @@ def command_line() -> str:
     group = typer.main.get_command(commands)
     assert isinstance(group, typer.core.TyperGroup)
     return "\n".join(part for name, one in group.commands.items() for part in _command(name, one))
+
+
+def parameters(model: type[Any]) -> dict[str, str]:
+    """Meaning of every key of a source, out of the docstrings of its class and of those it comes from."""
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        _, _, section = inspect.cleandoc(one.__doc__ or "").partition("Parameters\n----------\n")
+        for names, text in re.findall(r"^(\w[\w, ]*)\n((?:    .*\n?|\n(?=    ))+)", section, re.MULTILINE):
+            found |= dict.fromkeys(re.split(r",\s*", names), text.replace("``", "`"))
+    return found
 
 
 def _table(schema: Mapping[str, Any], only: set[str] | None, meanings: Mapping[str, str]) -> str:

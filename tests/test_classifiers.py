@@ -597,7 +597,7 @@ class TestLSTM:
         losses = [min(row["validation_loss"] for row in m.history) for m in (exact, low)]
         assert losses[0] != losses[1] and losses[1] <= 1.1 * losses[0] + 0.01
         assert {a.dtype for a in low.arrays.values()} == {np.dtype(np.float32)}
-        with pytest.raises(InputError, match="precision='float16' is unknown"):
+        with pytest.raises(InputError, match="LSTM: precision = 'float16': input should be"):
             dataclasses.replace(SMALL["lstm"], precision="float16")
 
     def test_dropout_and_order_matter_to_that(self, data: TrainingSet) -> None:

@@ -18,8 +18,8 @@ from mlc_dask import native
 from mlc_dask.classifiers.lstm.compiled import engine_here
 from mlc_dask.cli import app
 from mlc_dask.config import load_config
-from mlc_dask.pipeline.inputs import check_source
-from mlc_dask.pipeline.plan import needs, places
+from mlc_dask.pipeline.inputs import given_places
+from mlc_dask.pipeline.plan import needs
 from mlc_dask.worlds.demo import write_demo
 from tests.runs import small_world, write_config
 
@@ -270,7 +270,7 @@ def test_patterns_of_references(world: Path, tmp_path: Path, truth: str, message
 
 def test_every_worker_must_see_what_workers_read(world: Path, tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path / "mlc.toml", world, tmp_path / "out"))
-    asked = needs(config, {tile: check_source(own) for tile, own in places(config).items()})
+    asked = needs(config, given_places(config))
     references = sorted((world / "truth").glob("*.tif"))
     assert references and sorted(asked.inputs) == sorted([world / "acquisitions", *references])
 

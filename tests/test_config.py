@@ -12,6 +12,7 @@ import pytest
 
 from mlc_dask import LSTM, Clustering, Mask, PairingRules, RandomForest
 from mlc_dask.config import Config, commented, load_config, validated
+from mlc_dask.config.template import commented_key
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.settings import fields_of, sections_in
 from mlc_dask.io.sources.geotiff import GeoTiff
@@ -262,3 +263,15 @@ def test_an_output_that_is_a_url_is_refused(output: str, tmp_path: Path) -> None
     with pytest.raises(InputError, match=f"{output} is a URL"):
         on_a_disk(Path(output))
     assert on_a_disk(tmp_path) == tmp_path
+
+
+def test_the_template_has_the_keys_of_the_default_source() -> None:
+    """They stand there as text, for reading a source takes seconds."""
+    lines = Path("mlc_dask/config/geotiff.toml").read_text(encoding="utf-8").splitlines()
+    documented = " ".join(" ".join((one.__doc__ or "").replace("``", "`").split()) for one in GeoTiff.__mro__)
+    fields = fields_of(GeoTiff)
+    assert len(lines) == len(fields)
+    for line, (key, field) in zip(lines, fields.items(), strict=True):
+        about = line.rpartition("  # ")[2]
+        assert line == commented_key(key, field, about, example="acquisitions")
+        assert about in documented, key

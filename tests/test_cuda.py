@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 INTERPRETED = """
 import sys, numpy as np, torch
-from mlc_dask.classifiers.fused import FusedLSTM
+from mlc_dask.classifiers.lstm.fused import FusedLSTM
 from tests.test_native import network, series
 for shape, pixels in [((5, 10, 2, 32, True, 6), 70), ((2, 40, 3, 64, False, 6), 64), ((1, 3, 1, 32, True, 6), 1)]:
     net, dn = network(shape), series(shape, pixels)

@@ -86,7 +86,7 @@ HEAVY = [
 ]
 """Packages that take a tenth of a second or more."""
 
-ROOMS = ("pipeline", "compute", "show", "worlds", "show.notebook", "show.report")
+ROOMS = ("pipeline", "show", "worlds", "show.notebook", "show.report")
 """Packages whose names are imported on use."""
 
 IMPORT = "import mlc_dask"

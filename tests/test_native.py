@@ -68,12 +68,16 @@ def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType)
     engine = NativeEngine(net, shape[0], module)
     position, probability = engine.classify(dn)
     expected = TorchEngine(net).probabilities(dn)
-    # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability. On tiles
-    # products have 8 bits, and these are large weights; test_amx is closer.
-    near, equal = (0.05, 0.98) if engine.name == "native-amx" else (2e-5, 0.999)
-    np.testing.assert_allclose(probability, expected.max(axis=1), atol=near)
+    off = np.abs(probability - expected.max(axis=1))
     apart = expected.max(axis=1) - expected[np.arange(500), position]
-    assert apart.max() <= near and (position == expected.argmax(axis=1)).mean() >= equal
+    share = (position == expected.argmax(axis=1)).mean()
+    if engine.name == "native-amx":
+        # Products of 8 bits, and large weights: no farther from float32 than PyTorch's own bfloat16 is.
+        _, rounded = TorchEngine(net.with_recurrence_in(torch.bfloat16)).classify(dn)
+        assert off.mean() <= np.abs(rounded - expected.max(axis=1)).mean() and share >= 0.98
+    else:
+        # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability.
+        assert max(off.max(), apart.max()) <= 2e-5 and share >= 0.999
     assert shape[-1] == 1 or len(np.unique(position)) > 1
 
 
@@ -251,9 +255,10 @@ def test_without_the_extension_torch_runs(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_network_runs_on_what_beats_torch(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "best", lambda: module)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     level = module.__name__.rpartition("_")[2]
     expected = f"native-{level}" if level != "baseline" and not torch.cuda.is_available() else "torch-"
-    assert engine_of(network(SHAPES[2]), 7).name.startswith(expected)
+    assert engine_of(network(SHAPES[0]), 20).name.startswith(expected)
     assert forest_engine(*grown(0, n_estimators=1)).name == f"native-{level}"
 
 

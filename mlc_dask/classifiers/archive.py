@@ -81,8 +81,6 @@ def parsing(folder: Path, kind: str) -> Iterator[None]:
     """Turn what goes wrong while a description or its arrays are taken apart into an :class:`InputError`."""
     try:
         yield
-    except InputError:
-        raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise InputError(
             f"{folder / WEIGHTS} is no complete {kind} model ({type(error).__name__}: {error}); save it again"
