@@ -28,7 +28,7 @@ nitpick_ignore_regex = [
     # Other people's objects: the site is built without a network, so that their indices are not asked.
     (
         "py:.*",
-        r"(np|npt|numpy|xr|xarray|pd|pandas|distributed|datetime|annotated_types|pydantic|rasterio|affine|collections|pathlib)\..*",
+        r"(np|npt|numpy|xr|xarray|pd|pandas|distributed|datetime|annotated_types|pydantic|rasterio|affine|collections|pathlib|rich)\..*",
     ),
 ]
 

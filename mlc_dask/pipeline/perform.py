@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from rich.console import Console
 
 from mlc_dask.compute.backends import client_for
 from mlc_dask.compute.preflight import preflight
@@ -19,9 +21,6 @@ from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.pipeline.plan import dry_run, needs, recalled
 from mlc_dask.runs.artifacts import Event, read_current
 from mlc_dask.storage.durable import atomic_write
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 Listener = Callable[[Event], object]
 
