@@ -95,7 +95,7 @@ def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend:
     """Independent reference map (y, x) uint8 whose codes are the legend's own, on the grid of `like`, lazy.
 
     Its blocks are those of `like`, or 2048 pixels where `like` has none. A code that is not in the legend is an
-    :class:`InputError` where its block is read; :func:`check_reference` reads all of them.
+    :class:`InputError` where its block is read; ``check_reference`` reads all of them.
     """
     grid = Grid.of_raster(like)
     with _warped(Path(path), grid):

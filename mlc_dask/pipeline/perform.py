@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from mlc_dask.compute.backends import client_for
 from mlc_dask.compute.preflight import preflight
 from mlc_dask.compute.progress import StepProgress, introduce, profiled
 from mlc_dask.config import Config
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.formats import kinds
 from mlc_dask.pipeline.inputs import Given, as_config, check_inputs, check_source
@@ -97,9 +96,7 @@ def make_cube(config: str | Path | Config, *, console: Console | None = None) ->
 def _check_until(until: str, steps: list[Event]) -> None:
     names = list(dict.fromkeys(event.step.rpartition("/")[2] for event in steps))
     if until not in names:
-        near = get_close_matches(until, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
-        raise InputError(f"there is no step {until!r}; {hint}")
+        raise InputError(f"there is no step {until!r}; {did_you_mean(until, names)}")
 
 
 def _go(

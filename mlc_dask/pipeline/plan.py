@@ -93,7 +93,7 @@ def plan(config: str | Path | Config) -> Plan:
     Returns
     -------
     Which acquisitions would be used and why, how much is read and held, and which steps would be reused. Too few
-    acquisitions that can be paired are a finding, :attr:`PlacePlan.infeasible`, and raise nothing.
+    acquisitions that can be paired are a finding, ``PlacePlan.infeasible``, and raise nothing.
 
     Raises
     ------
