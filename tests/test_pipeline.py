@@ -170,3 +170,18 @@ def test_images_may_move_between_two_runs(tmp_path: Path) -> None:
         with pytest.raises(StopRun):
             annual_maps(run, Given(moved))
         assert [e.state for e in run.steps] == ["reused", "reused", "finished", "finished"]
+
+
+def test_a_forest_takes_the_place_of_the_lstm(world: Path, tmp_path: Path) -> None:
+    """``[classifier] kind`` alone chooses what the maps are made by."""
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    text = config.read_text(encoding="utf-8")
+    before, _, rest = text.partition("[classifier]")
+    _, filtering, after = rest.partition("[filter]")
+    config.write_text(f'{before}[classifier]\nkind = "forest"\ntrees = 5\n{filtering}{after}', encoding="utf-8")
+    with dask.config.set(scheduler="threads", num_workers=2):
+        run_all(config)
+    models = mlc.open_models(artifacts(tmp_path / "out", "models")[0])
+    assert {type(model.settings) for model in models.values()} == {mlc.RandomForest}
+    assert {model.settings.trees for model in models.values()} == {5} and "multi-year" in models
+    assert set(mlc.open_maps(tmp_path / "out").data_vars) == LAYERS

@@ -1,0 +1,36 @@
+"""The table of series and layers: names follow from it, and whoever is not in it comes last."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlc_dask.data.layers import LAYERS, RANKED_SERIES, SERIES, STEPS, layer_called
+
+
+@pytest.mark.parametrize("series", SERIES, ids=lambda s: s.name)
+def test_names_follow_from_model_and_filter(series: object) -> None:
+    row = next(s for s in SERIES if s is series)
+    layer = LAYERS[row.name]
+    assert (layer.step, layer.title, layer.rank) == (row.step, row.title, row.rank)
+    assert row.step == row.name.replace("_", "-") and row.name.startswith(row.model)
+    assert row.name.endswith("_filtered") is row.filtered is row.title.endswith(", filtered")
+
+
+def test_ranks_are_the_order_of_showing() -> None:
+    ranks = [layer.rank for layer in LAYERS.values()]
+    assert len(set(ranks)) == len(ranks)
+    assert RANKED_SERIES[0].key == ("multi_year", True) and len(RANKED_SERIES) == len(SERIES)
+
+
+def test_a_layer_outside_of_the_table_comes_last() -> None:
+    other = layer_called("my_own_map")
+    assert other.rank > max(layer.rank for layer in LAYERS.values())
+    assert other.values == "classes" and other.title == "my-own-map"
+
+
+def test_every_quantity_has_colours_and_the_changes_have_one_ramp() -> None:
+    quantities = [layer for layer in LAYERS.values() if layer.values != "classes"]
+    assert quantities and all(layer.ramp and layer.unit for layer in quantities)
+    ramps = {layer.ramp for layer in quantities if layer.unit == "changes"}
+    assert len(ramps) == 1
+    assert {layer.step for layer in LAYERS.values()} == set(STEPS)
