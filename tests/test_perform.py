@@ -149,7 +149,7 @@ def content(output: Path) -> dict[str, Any]:
         data: Any = path.read_bytes()
         if path.suffix == ".json" and path.name != "zarr.json":
             data = json.loads(data)
-            for key in ("started", "finished", "seconds", "published", "files", "pid"):
+            for key in ("started", "finished", "seconds", "published", "files", "pid", "written"):
                 data.pop(key, None)
         found[path.relative_to(output).as_posix()] = b"" if path.name == "performance.html" else data
     return found
