@@ -26,8 +26,8 @@ from safetensors.numpy import load_file, save_file
 from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, Context, RandomForest, TrainingSet, load_model, save_model
-from mlc_dask.classifiers.lstm.engines import BATCH, TorchEngine
 from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.classifiers.torch_network.engine import BATCH, TorchEngine
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import DEFAULT_LEGEND
 

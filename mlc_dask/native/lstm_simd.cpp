@@ -34,7 +34,7 @@ public:
 
     const char* name() const override { return LEVEL; }
 
-    void classify(const uint16_t* dn, size_t pixels, uint8_t* position, float* probability) const override {
+    void classify(const uint16_t* dn, size_t pixels, const Answers& to) const override {
         const size_t plane = size_t(n_.directions) * n_.hidden * BLOCK;
         Work w{buffer<float>(size_t(n_.steps) * n_.bands * BLOCK),
                {buffer<float>(n_.steps * plane), buffer<float>(n_.steps * plane)},
@@ -45,7 +45,7 @@ public:
             for (int layer = 0; layer < n_.layers; layer++)
                 for (int d = 0; d < n_.directions; d++) run(layer, d, w);
             for (int p = 0; p < count; p += WIDTH)
-                ends_.answer<BLOCK>(w.cells.get() + p, count - p, position + start + p, probability + start + p);
+                ends_.answer<BLOCK>(w.cells.get() + p, count - p, to.from(start + p));
         }
     }
 
