@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,7 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilit
     check_cube(cube)
     years = [int(y) for y in cube[YEAR].values]
     models = {y: _model_of(model, y) for y in years}
-    known = {code for m in models.values() for code in m.classes.tolist()}
-    codes = tuple(sorted(known)) if probabilities else ()
+    codes = _codes_of(models.values()) if probabilities else ()
     maps = [_classify_year(cube, y, models[y], codes) for y in years]
     found = xr.concat(maps, dim=xr.DataArray(years, dims=YEAR, name=YEAR), data_vars="all")
     found = found.assign_coords({"spatial_ref": cube.spatial_ref} if "spatial_ref" in cube.coords else {})
@@ -164,6 +163,10 @@ def _model_of(model: Model | Mapping[str, Model], year: int) -> Model:
     if str(year) not in model:
         raise InputError(f"there is no model for {year}; the models are of {', '.join(model)}; train one with fit")
     return model[str(year)]
+
+
+def _codes_of(models: Iterable[Model]) -> tuple[int, ...]:
+    return tuple(sorted({code for model in models for code in model.classes.tolist()}))
 
 
 def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, ...]) -> xr.Dataset:
@@ -189,7 +192,8 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
     )
     if not codes:
         return found
-    every = xr.concat([found[name] for name in planes], dim=xr.DataArray(np.uint8(codes), dims=CLASS, name=CLASS))
+    classes = xr.DataArray(np.array(codes, np.uint8), dims=CLASS, name=CLASS)
+    every = found[planes].to_dataarray(CLASS).assign_coords({CLASS: classes})
     return found[list(LAYERS)].assign({_PROBABILITY: every})
 
 
