@@ -46,8 +46,8 @@ public:
         }
     }
 
-    // LayerNorm over all cell states (states, BLOCK), the linear head, and the most probable class; the first one at a
-    // tie. WIDTH pixels, of which `count` are given their answer.
+    // LayerNorm over all cell states (states, BLOCK), the linear head, and the most probable class, the first one at a
+    // tie, or all classes. WIDTH pixels, of which `count` are given their answer.
     template <int BLOCK>
     void answer(const float* states, int count, const Answers& to) const {
         const auto [mu, scale] = norm<BLOCK>(states, states_);
@@ -58,7 +58,8 @@ public:
             for (int s = 0; s < states_; s++)
                 dot += (load(states + size_t(s) * BLOCK) - mu) * head_[size_t(c) * states_ + s];
             const Floats logit = (dot * scale + head_bias_[c]) * LOG2E;
-            for (int i = 0; to.probabilities && i < WIDTH && i < count; i++) to.probabilities[c * to.stride + i] = logit[i];
+            if (to.probabilities)
+                for (int i = 0; i < WIDTH && i < count; i++) to.probabilities[c * to.stride + i] = logit[i];
             const Ints better = logit > best;
             const Floats top = better ? logit : best;
             total = total * power_of_two(best - top) + power_of_two(logit - top);

@@ -87,7 +87,9 @@ private:
         }
     }
 
-    void step(const float* weights, int rows, Operand x, Operand h, float* cells, float* out) const {
+    // Not inlined: in a larger function GCC loads the inputs again for every gate, at the cost of 4 to 8 %.
+    __attribute__((noinline)) void step(const float* weights, int rows, Operand x, Operand h, float* cells,
+                                        float* out) const {
         for (int u = 0; u < n_.hidden; u += UNITS, weights += size_t(rows) * UNITS * 4) {
             Floats gates[UNITS][4][VECTORS] = {};
             add(gates, weights, x);
