@@ -33,8 +33,8 @@ from mlc_dask import native
 from mlc_dask.classifiers.forest.trees import flatten
 from mlc_dask.classifiers.forest.votes import NativeForest, SklearnForest
 from mlc_dask.classifiers.lstm.compiled import NativeEngine
-from mlc_dask.classifiers.lstm.engines import TorchEngine
 from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.classifiers.torch_network.engine import TorchEngine
 from mlc_dask.kernels import gaps
 from mlc_dask.kernels.majority import majority, median
 

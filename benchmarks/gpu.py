@@ -23,8 +23,9 @@ import peers
 import torch
 from engines import FLOP, B, Group, K, decided, fastest, labels_of, measured, series
 
-from mlc_dask.classifiers.lstm.cuda import BATCH, StreamedEngine, in_float16
+from mlc_dask.classifiers.lstm.cuda import in_float16
 from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.classifiers.torch_network.streamed import BATCH, StreamedEngine
 
 TILE = 10_980**2
 _COMPARED = 4096

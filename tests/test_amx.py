@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from mlc_dask.classifiers.lstm.engines import TorchEngine
 from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.classifiers.torch_network.engine import TorchEngine
 from tests.cubes import Array
 from tests.test_native import network, series
 
@@ -32,7 +32,7 @@ SHAPES = [
     ((3, 10, 4, 128, True, 10), 64),  # the paper's layers
 ]
 
-Classify = Callable[[LSTMNetwork, Array], tuple[Array, Array]]
+Classify = Callable[[LSTMNetwork, Array], tuple[Array, Array, Array]]
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,14 @@ def classify(tmp_path_factory: pytest.TempPathFactory) -> Classify:
     assert built.returncode == 0, built.stderr[-2000:]
     run = ctypes.CDLL(str(library)).run
 
-    def call(net: LSTMNetwork, dn: Array) -> tuple[Array, Array]:
+    def call(net: LSTMNetwork, dn: Array) -> tuple[Array, Array, Array]:
         shape, *weights = unpacked(net, len(dn))
         dn, pixels = np.ascontiguousarray(dn), dn.shape[2]
         position, probability = np.full(pixels, 255, np.uint8), np.empty(pixels, np.float32)
+        every = np.full((net.head.out_features, pixels), np.nan, np.float32)
         tables = [(ctypes.c_void_p * len(part))(*(a.ctypes.data for a in part)) for part in weights]
-        run(at(shape), *tables, at(dn), ctypes.c_size_t(pixels), at(position), at(probability))
-        return position, probability
+        run(at(shape), *tables, at(dn), ctypes.c_size_t(pixels), at(position), at(probability), at(every))
+        return position, probability, every
 
     return call
 
@@ -89,7 +90,7 @@ def unpacked(net: LSTMNetwork, steps: int) -> tuple[Array, list[Array], list[Arr
 def test_same_classes_as_torch(shape: Any, pixels: int, classify: Classify) -> None:
     net, dn = network(shape), series(shape, pixels)
     net.standardise(dn.transpose(2, 0, 1))
-    position, probability = classify(net, dn)
+    position, probability, every = classify(net, dn)
     expected = TorchEngine(net).probabilities(dn)
     peer = TorchEngine(net.with_recurrence_in(torch.bfloat16)).probabilities(dn)
     pixel, best = np.arange(pixels), expected.argmax(axis=1)
@@ -98,6 +99,9 @@ def test_same_classes_as_torch(shape: Any, pixels: int, classify: Classify) -> N
     assert np.abs(probability - expected[pixel, best]).max() <= near < 0.1
     assert (expected[pixel, best] - expected[pixel, position]).max() <= near
     assert len(np.unique(position)) > 1
+    np.testing.assert_allclose(every.sum(axis=0), 1, atol=1e-5)
+    assert np.array_equal(every[position, pixel], probability) and np.array_equal(every.max(axis=0), probability)
+    assert np.abs(every.T - expected).max() <= near
 
 
 def test_a_pixel_does_not_depend_on_its_neighbours(classify: Classify) -> None:
@@ -105,8 +109,8 @@ def test_a_pixel_does_not_depend_on_its_neighbours(classify: Classify) -> None:
     net, dn = network(shape), series(shape, 260)
     whole, edges = classify(net, dn), [0, 1, 65, 190, 260]
     parts = [classify(net, dn[:, :, a:b]) for a, b in pairwise(edges)]
-    for i in (0, 1):
-        assert np.concatenate([p[i] for p in parts]).tobytes() == whole[i].tobytes()
+    for i in (0, 1, 2):
+        assert np.concatenate([p[i] for p in parts], axis=-1).tobytes() == whole[i].tobytes()
 
 
 def test_gates_that_are_wide_open_or_shut(classify: Classify) -> None:
@@ -116,7 +120,8 @@ def test_gates_that_are_wide_open_or_shut(classify: Classify) -> None:
     for weight in net.lstm.parameters():
         weight.data.mul_(200)
     net.standardise(dn.transpose(2, 0, 1))
-    _, probability = classify(net, dn)
+    _, probability, every = classify(net, dn)
+    assert np.isfinite(every).all() and (every > 0).all()
     assert np.isfinite(probability).all() and (probability > 0).all()
 
 
@@ -129,6 +134,6 @@ def test_bands_have_more_than_eight_bits(classify: Classify) -> None:
     weights = net.lstm.weight_ih_l0.data
     weights -= weights.mean(dim=1, keepdim=True)
     expected, eight = (TorchEngine(n).classify(dn) for n in (net, net.with_recurrence_in(torch.bfloat16)))
-    position, probability = classify(net, dn)
+    position, probability, _ = classify(net, dn)
     assert np.array_equal(position, expected[0]) and not np.array_equal(eight[0], expected[0])
     assert np.abs(probability - expected[1]).max() <= 0.05 * np.abs(eight[1] - expected[1]).max()

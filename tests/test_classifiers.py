@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from sklearn.ensemble import RandomForestClassifier
 
+from mlc_dask import native
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, Context, RandomForest, TrainingSet, load_model, save_model
-from mlc_dask.classifiers.lstm.engines import BATCH, TorchEngine
+from mlc_dask.classifiers.engine import to_percent
 from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.classifiers.torch_network.engine import BATCH, TorchEngine
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import DEFAULT_LEGEND
 
 T, B = 5, 4
+NATIVE = "mlc_dask.native._"
 CONTEXT = Context(DEFAULT_LEGEND, ("B02", "B03", "B04", "B08"), (20.0, 90.5, 150.0, 230.25, 300.0), "keep", 3)
 CODES = np.array([2, 3, 7, 10], np.uint8)
 SMALL: dict[str, Any] = {
@@ -108,6 +112,32 @@ class TestContract:
         labels, confidence = SMALL[name].fit(hopeless, seed=0).predict(series(CODES, 77, 30000).transpose(1, 2, 0))
         assert set(labels) <= set(CODES)
         assert confidence.mean() < 90
+
+    @pytest.mark.parametrize("level", [*native.available(), "off"])
+    def test_probabilities(self, model: Any, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On every engine of this machine: of all classes, with codes and confidences as without them."""
+        monkeypatch.setattr(native, "best", lambda: None if level == "off" else import_module(f"{NATIVE}{level}"))
+        monkeypatch.setattr(native, "level_asked", lambda: level)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        engine, reference = (pickle.loads(pickle.dumps(model)) for _ in range(2))
+        dn, _ = pixels(700)
+        labels, confidence, every = engine.predict(dn, probabilities=True)
+        assert same_bytes((labels, confidence), engine.predict(dn))
+        assert every.dtype == np.float32 and every.shape == (len(CODES), 700)
+        assert every.min() >= 0
+        np.testing.assert_allclose(every.sum(axis=0), 1, atol=1e-5)
+        own = every[np.searchsorted(CODES, labels), np.arange(700)]
+        np.testing.assert_allclose(own, every.max(axis=0), rtol=1e-6)
+        assert np.array_equal(to_percent(own, least=1), confidence)
+        parts = [engine.predict(dn[:, :, a:b], probabilities=True) for a, b in pairwise([0, 1, 77, 300, 700])]
+        assert same_bytes((labels, confidence, every), [np.concatenate(p, axis=-1) for p in zip(*parts, strict=True)])
+        assert engine.predict(dn[:, :, :0], probabilities=True)[2].shape == (len(CODES), 0)
+        monkeypatch.setattr(native, "best", lambda: None)
+        monkeypatch.setattr(native, "level_asked", lambda: "off")
+        expected = reference.predict(dn, probabilities=True)[2]
+        assert reference.engine in ("torch-cpu", "scikit-learn")
+        # Hidden layers of 8 do not fit matrix tiles: float32 on every instruction set.
+        assert np.abs(every - expected).max() <= (0 if model.settings.name == "forest" else 2e-5)
 
     @given(cuts=st.lists(st.integers(0, 600), max_size=6))
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

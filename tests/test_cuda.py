@@ -13,8 +13,8 @@ import torch
 
 from mlc_dask.classifiers.lstm import cuda
 from mlc_dask.classifiers.lstm.compiled import engine_here, engine_of
-from mlc_dask.classifiers.lstm.cuda import StreamedEngine
-from mlc_dask.classifiers.lstm.engines import TorchEngine
+from mlc_dask.classifiers.torch_network.engine import TorchEngine
+from mlc_dask.classifiers.torch_network.streamed import BATCH, StreamedEngine
 from mlc_dask.data.errors import InputError
 from tests.test_native import network, series
 
@@ -75,8 +75,12 @@ def test_streaming_gives_every_pixel_its_own_answer(pixels: int) -> None:
     """On the CPU: batches, the last one, and numbers beyond fifteen bits."""
     net, dn = network(SHAPE), series(SHAPE, pixels)
     dn[:, :, ::3] += 40_000
-    position, probability = StreamedEngine(net, name="streamed", on=CPU, batch=64).classify(dn)
-    expected = TorchEngine(net).classify(dn)
+    every, expected_every = np.empty((2, SHAPE[-1], pixels), np.float32)
+    engine = StreamedEngine(net, name="streamed", on=CPU, batch=64)
+    position, probability = engine.classify(dn, every)
+    assert all(np.array_equal(a, b) for a, b in zip(engine.classify(dn), (position, probability), strict=True))
+    expected = TorchEngine(net).classify(dn, expected_every)
+    np.testing.assert_allclose(every, expected_every, atol=1e-5)
     assert np.array_equal(position, expected[0])
     np.testing.assert_allclose(probability, expected[1], atol=1e-5)
 
@@ -96,7 +100,7 @@ def test_the_environment_chooses_the_layers(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("layers", ["cudnn", "triton"])
 def test_a_gpu_gives_the_labels_of_the_cpu(layers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (20, 10, 4, 128, True, 10)
-    net, dn = network(shape), series(shape, 3 * cuda.BATCH // 2)
+    net, dn = network(shape), series(shape, 3 * BATCH // 2)
     net.standardise(dn.transpose(2, 0, 1))
     monkeypatch.setenv("MLC_DASK_CUDA", layers)
     plain = StreamedEngine(net, name="plain", on=CPU).classify(dn)
@@ -111,7 +115,7 @@ def test_a_gpu_gives_the_labels_of_the_cpu(layers: str, monkeypatch: pytest.Monk
 def test_threads_of_a_gpus_worker_do_not_disturb_each_other() -> None:
     shape = (20, 10, 1, 32, True, 10)
     net = network(shape)
-    parts = [series(shape, 5 * cuda.BATCH + i) for i in range(4)]
+    parts = [series(shape, 5 * BATCH + i) for i in range(4)]
     net.standardise(parts[0].transpose(2, 0, 1))
     engine = StreamedEngine(cuda.in_float16(net, "cudnn"), name="cudnn", on=torch.device("cuda"))
     alone = [engine.classify(dn) for dn in parts]

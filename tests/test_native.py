@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask import native
+from mlc_dask.classifiers.engine import Engine
 from mlc_dask.classifiers.forest.trees import flatten
 from mlc_dask.classifiers.forest.votes import NativeForest, SklearnForest, forest_engine
-from mlc_dask.classifiers.lstm.compiled import GatedEngine, NativeEngine, engine_of
-from mlc_dask.classifiers.lstm.engines import TorchEngine
+from mlc_dask.classifiers.lstm.compiled import NativeEngine, engine_of
 from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.classifiers.torch_network.engine import TorchEngine
+from mlc_dask.classifiers.torch_network.gate import GatedEngine
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.gaps import _fill, fill
 from tests.cubes import Array
@@ -61,12 +63,20 @@ def series(shape: tuple[int, ...], pixels: int, seed: int = 1) -> Array:
     return np.random.default_rng(seed).integers(0, 12_000, (shape[0], shape[1], pixels)).astype(np.uint16)
 
 
+def with_probabilities(engine: Engine, dn: Array, classes: int) -> tuple[Array, Array, Array]:
+    """Positions, their probabilities, and the probabilities of all classes (K, P)."""
+    every = np.full((classes, dn.shape[-1]), np.nan, np.float32)
+    return (*engine.classify(dn, every), every)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType) -> None:
     net, dn = network(shape), series(shape, 500)
     net.standardise(dn.transpose(2, 0, 1))
     engine = NativeEngine(net, shape[0], module)
-    position, probability = engine.classify(dn)
+    every = np.full((shape[-1], 500), np.nan, np.float32)
+    position, probability = engine.classify(dn, every)
+    assert all(np.array_equal(a, b) for a, b in zip(engine.classify(dn), (position, probability), strict=True))
     expected = TorchEngine(net).probabilities(dn)
     off = np.abs(probability - expected.max(axis=1))
     apart = expected.max(axis=1) - expected[np.arange(500), position]
@@ -78,6 +88,10 @@ def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType)
     else:
         # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability.
         assert max(off.max(), apart.max()) <= 2e-5 and share >= 0.999
+        np.testing.assert_allclose(every.T, expected, atol=2e-5)
+    np.testing.assert_allclose(every.sum(axis=0), 1, atol=1e-5)
+    assert np.array_equal(every[position, np.arange(500)], probability)
+    assert np.array_equal(every.max(axis=0), probability)
     assert shape[-1] == 1 or len(np.unique(position)) > 1
 
 
@@ -103,11 +117,11 @@ def test_a_pixel_does_not_depend_on_its_neighbours(cuts: list[int]) -> None:
     for shape, name in product((SHAPES[2], SHAPES[-1]), native.available()):
         dn = series(shape, 200)
         engine = NativeEngine(network(shape), shape[0], import_module(f"mlc_dask.native._{name}"))
-        whole = engine.classify(dn)
+        whole = with_probabilities(engine, dn, shape[-1])
         edges = [0, *sorted(cuts), 200]
-        parts = [engine.classify(dn[:, :, a:b]) for a, b in pairwise(edges)]
-        for i in (0, 1):
-            assert np.concatenate([p[i] for p in parts]).tobytes() == whole[i].tobytes()
+        parts = [with_probabilities(engine, dn[:, :, a:b], shape[-1]) for a, b in pairwise(edges)]
+        for i in (0, 1, 2):
+            assert np.concatenate([p[i] for p in parts], axis=-1).tobytes() == whole[i].tobytes()
 
 
 @pytest.mark.parametrize("shape", [SHAPES[3], SHAPES[-1]], ids=str)
@@ -125,6 +139,9 @@ def test_what_does_not_fit_is_refused(module: ModuleType) -> None:
     for wrong in ((8, 3, 10), (7, 4, 10)):
         with pytest.raises(ValueError, match="other steps or bands"):
             made.classify(np.ones(wrong, np.uint16))
+    for wrong in ((4, 9), (5, 10)):
+        with pytest.raises(ValueError, match="a row per class and a column per pixel"):
+            made.classify(np.ones((7, 3, 10), np.uint16), np.empty(wrong, np.float32))
     short = network(shape)
     short.state_norm = torch.nn.LayerNorm(3)
     with pytest.raises(ValueError, match="a value for every state"):
@@ -156,8 +173,11 @@ def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, class
     if split.size:
         at = np.random.default_rng(2).choice(split, 500)
         dn[arrays["feature"][at], np.arange(500)] = arrays["threshold"][at]
-    found = NativeForest(arrays, features, module).classify(dn)
-    expected = SklearnForest(arrays, features).classify(dn)
+    native_forest, reference = NativeForest(arrays, features, module), SklearnForest(arrays, features)
+    found, expected = (with_probabilities(e, dn, classes) for e in (native_forest, reference))
+    assert all(np.array_equal(a, b) for a, b in zip(native_forest.classify(dn), found[:2], strict=True))
+    np.testing.assert_allclose(found[2].sum(axis=0), 1, atol=1e-6)
+    assert np.array_equal(found[2].max(axis=0), found[1].astype(np.float32))
     assert all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True))
 
 
@@ -165,9 +185,9 @@ def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, class
 def test_any_number_of_pixels_may_vote(pixels: int, module: ModuleType) -> None:
     arrays, features = grown(0, n_estimators=5)
     dn = np.random.default_rng(1).integers(0, 65_536, (features, 8_193)).astype(np.uint16)
-    whole = NativeForest(arrays, features, module).classify(dn)
-    part = NativeForest(arrays, features, module).classify(dn[:, :pixels])
-    assert all(a.tobytes() == b[:pixels].tobytes() for a, b in zip(part, whole, strict=True))
+    whole = with_probabilities(NativeForest(arrays, features, module), dn, 6)
+    part = with_probabilities(NativeForest(arrays, features, module), dn[:, :pixels], 6)
+    assert all(a.tobytes() == b[..., :pixels].tobytes() for a, b in zip(part, whole, strict=True))
 
 
 def test_series_of_another_length_are_refused(module: ModuleType) -> None:
@@ -291,9 +311,9 @@ class Altered:
     def __init__(self, reference: TorchEngine, wrong: int) -> None:
         self.reference, self.wrong, self.calls = reference, wrong, 0
 
-    def classify(self, dn: Array) -> tuple[Array, Array]:
+    def classify(self, dn: Array, probabilities: Array | None = None) -> tuple[Array, Array]:
         self.calls += 1
-        position, probability = self.reference.classify(dn)
+        position, probability = self.reference.classify(dn, probabilities)
         if self.wrong:
             position[: self.wrong] = self.reference.probabilities(dn).argmin(axis=1)[: self.wrong]
         return position, probability
@@ -335,9 +355,13 @@ def test_a_few_right_pixels_are_not_enough(reference: TorchEngine) -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, 0.0])
-def test_other_probabilities_are_refused(wrong: float, reference: TorchEngine) -> None:
-    def classify(dn: Array) -> tuple[Array, Array]:
-        position, probability = reference.classify(dn)
+@pytest.mark.parametrize("of", ["the best class", "all classes"])
+def test_other_probabilities_are_refused(of: str, wrong: float, reference: TorchEngine) -> None:
+    def classify(dn: Array, probabilities: Array) -> tuple[Array, Array]:
+        position, probability = reference.classify(dn, probabilities)
+        if of == "all classes":
+            probabilities[:] = wrong
+            return position, probability
         return position, np.full_like(probability, wrong)
 
     gated = GatedEngine(SimpleNamespace(name="fast", classify=classify), reference)
@@ -346,7 +370,7 @@ def test_other_probabilities_are_refused(wrong: float, reference: TorchEngine) -
 
 
 def test_an_engine_that_raises_is_not_used(reference: TorchEngine, caplog: pytest.LogCaptureFixture) -> None:
-    def classify(dn: Array) -> tuple[Array, Array]:
+    def classify(dn: Array, probabilities: Array) -> tuple[Array, Array]:
         raise RuntimeError("no kernel image is available")
 
     gated = GatedEngine(SimpleNamespace(name="fast", classify=classify), reference)
@@ -363,7 +387,12 @@ def test_a_tie_may_fall_either_way(reference: TorchEngine) -> None:
     other = np.zeros(1_024, np.intp)
     other[7] = 1
     settled = SimpleNamespace(name="torch-cpu", probabilities=lambda _: scores, classify=None)
-    fast = SimpleNamespace(name="fast", classify=lambda part: (other[: part.shape[2]], scores.max(axis=1)))
+
+    def classify(part: Array, probabilities: Array) -> tuple[Array, Array]:
+        probabilities[:] = scores.T
+        return other[: part.shape[2]], scores.max(axis=1)
+
+    fast = SimpleNamespace(name="fast", classify=classify)
     assert not GatedEngine(fast, settled)._fails(dn)
     scores[7] = [0.4, 0.3, 0.2, 0.1]
     assert GatedEngine(fast, settled)._fails(dn)

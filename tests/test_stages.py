@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -14,6 +16,7 @@ from mlc_dask.classifiers import RandomForest
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import DEFAULT_LEGEND
 from mlc_dask.data.schema import check_samples
+from mlc_dask.io.maps import open_layers, write_maps
 from mlc_dask.kernels.detection import detection
 from mlc_dask.stages import evaluation
 from mlc_dask.stages.annual_training import Clustering, select_reliable_samples
@@ -78,6 +81,34 @@ def test_samples_and_maps_do_not_depend_on_chunks() -> None:
     labelled = maps.label > 0
     assert (labelled == (maps.valid_count >= 3)).all() and labelled.mean() > 0.9
     assert (maps.label == truth).where(labelled).mean() > 0.95, "four classes far apart"
+
+
+def test_probabilities_are_a_layer_that_can_be_stored(tmp_path: Path) -> None:
+    cube, truth = landscape()
+    annual = select_reliable_samples(cube, product_of(truth, cell=20), **QUICK)
+    models = fit_per_year(annual, classifier=RandomForest(trees=9))
+    first = models["2018"]
+    years = {"2018": dataclasses.replace(first, classes=np.uint8([11, *first.classes[1:]])), "2019": models["2019"]}
+    plain, maps = classify(cube, years), classify(cube, years, probabilities=True)
+    assert list(plain.data_vars) == ["label", "confidence", "valid_count"]
+    assert maps.drop_vars(["probability", "class"]).compute().identical(plain.compute())
+    assert maps.probability.dims == ("year", "class", "y", "x") and maps.probability.dtype == np.uint8
+    for size in (16, 50):
+        blocks = rechunked(cube, {"y": size, "x": size})
+        write_maps(classify(blocks, years, probabilities=True), tmp_path / f"{size}")
+        stored = open_layers(tmp_path / f"{size}").compute()
+        assert np.array_equal(stored.probability, maps.probability.compute())
+    codes = stored["class"].values
+    assert codes.tolist() == sorted({*years["2018"].classes.tolist(), *years["2019"].classes.tolist()})
+    labelled, every = stored.label.values > 0, stored.probability.values
+    assert 0 < labelled.sum() < labelled.size and not every.transpose(0, 2, 3, 1)[~labelled].any()
+    own = np.take_along_axis(every, np.searchsorted(codes, stored.label.values)[:, None].clip(max=len(codes) - 1), 1)[
+        :, 0
+    ]
+    assert np.array_equal(own[labelled], stored.confidence.values[labelled])
+    assert (np.abs(every.sum(axis=1, dtype=int)[labelled] - 100) <= len(codes) / 2).all()
+    for i, year in enumerate(("2018", "2019")):
+        assert not every[i][~np.isin(codes, years[year].classes)].any()
 
 
 def test_training_and_validation_never_share_a_square() -> None:

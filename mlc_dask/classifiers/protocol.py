@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.classifiers.context import Context
+from mlc_dask.classifiers.engine import Probabilities, Series
 from mlc_dask.data.errors import InputError
 
-__all__ = ["Classifier", "Context", "History", "Model", "Report", "TrainingSet"]
+__all__ = ["Classifier", "Codes", "Context", "History", "Model", "Report", "TrainingSet"]
 
 History = tuple[Mapping[str, Any], ...]
+Codes = npt.NDArray[np.uint8]
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -115,10 +117,29 @@ class Model(Protocol):
     def digest(self) -> str:
         """Content of the model in 64 hex digits, from which Dask's token comes as well."""
 
-    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and a confidence (P,) uint8, percent 1..100.
+    @overload
+    def predict(self, dn: Series, probabilities: Literal[False] = False) -> tuple[Codes, Codes]: ...
 
-        The answer for a pixel does not depend on which pixels come with it, bit for bit.
+    @overload
+    def predict(self, dn: Series, probabilities: Literal[True]) -> tuple[Codes, Codes, Probabilities]: ...
+
+    def predict(
+        self, dn: Series, probabilities: bool = False
+    ) -> tuple[Codes, Codes] | tuple[Codes, Codes, Probabilities]:
+        """Classify pixels. The answer for a pixel does not depend on which pixels come with it, bit for bit.
+
+        Parameters
+        ----------
+        dn
+            Gap-filled series (T, B, P) uint16.
+        probabilities
+            Whether the probabilities of all classes are returned, too; code and confidence are the same bytes then.
+
+        Returns
+        -------
+        Codes (P,) uint8, the lowest at a tie; confidences (P,) uint8, the probability of the code in per cent, 1 to
+        100; and, where asked for, probabilities (K, P) float32 in the order of :attr:`classes`, which sum to 1.
+        No class is more probable than the code's, up to a float32 rounding.
         """
 
     def save(self, folder: Path) -> None:

@@ -8,22 +8,17 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.classifiers import archive
 from mlc_dask.classifiers.context import Context
-from mlc_dask.classifiers.protocol import Classifier, History
+from mlc_dask.classifiers.engine import Engine, Probabilities, Series, to_percent
+from mlc_dask.classifiers.protocol import Classifier, Codes, History
 
 Settings = TypeVar("Settings", bound=Classifier)
-
-
-def to_percent(probability: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Round probabilities to whole percent (halves to even), and to 1 at least since 0 means no data."""
-    percent: npt.NDArray[np.uint8] = np.clip(np.rint(100 * probability), 1, 100).astype(np.uint8)
-    return percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +50,31 @@ class StoredModel(ABC, Generic[Settings]):
     def check(self) -> None:
         """Raise `ValueError`, `KeyError` or `RuntimeError` if the arrays do not make a model of these settings."""
 
+    @property
     @abstractmethod
-    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """See :class:`~mlc_dask.classifiers.protocol.Model`."""
+    def _engine(self) -> Engine:
+        """What runs the arrays here; made once per process."""
+
+    @property
+    def engine(self) -> str:
+        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
+        return self._engine.name
+
+    @overload
+    def predict(self, dn: Series, probabilities: Literal[False] = False) -> tuple[Codes, Codes]: ...
+
+    @overload
+    def predict(self, dn: Series, probabilities: Literal[True]) -> tuple[Codes, Codes, Probabilities]: ...
+
+    def predict(
+        self, dn: Series, probabilities: bool = False
+    ) -> tuple[Codes, Codes] | tuple[Codes, Codes, Probabilities]:
+        """Classify pixels; see :meth:`mlc_dask.classifiers.protocol.Model.predict`."""
+        self.context.check_series(dn)
+        every = np.empty((len(self.classes), dn.shape[2]), np.float32) if probabilities else None
+        position, probability = self._engine.classify(dn, every)
+        codes, percent = self.classes[position], to_percent(probability, least=1)
+        return (codes, percent) if every is None else (codes, percent, every)
 
     def to_bytes(self) -> bytes:
         """Return the content of the model's file: the same for the same model, in every process."""

@@ -17,6 +17,7 @@ BAND: Final = "band"
 Y: Final = "y"
 X: Final = "x"
 SAMPLE: Final = "sample"
+CLASS: Final = "class"
 
 CUBE_DIMS: Final = (YEAR, ACQUISITION, BAND, Y, X)
 MAP_DIMS: Final = (YEAR, Y, X)

@@ -46,10 +46,10 @@ public:
         }
     }
 
-    // LayerNorm over all cell states (states, BLOCK), the linear head, and the most probable class; the first one at a
-    // tie. WIDTH pixels, of which `count` are given their answer.
+    // LayerNorm over all cell states (states, BLOCK), the linear head, and the most probable class, the first one at a
+    // tie, or all classes. WIDTH pixels, of which `count` are given their answer.
     template <int BLOCK>
-    void answer(const float* states, int count, uint8_t* position, float* probability) const {
+    void answer(const float* states, int count, const Answers& to) const {
         const auto [mu, scale] = norm<BLOCK>(states, states_);
         Floats best = all(-INFINITY), total{};
         Ints winner{};
@@ -58,15 +58,30 @@ public:
             for (int s = 0; s < states_; s++)
                 dot += (load(states + size_t(s) * BLOCK) - mu) * head_[size_t(c) * states_ + s];
             const Floats logit = (dot * scale + head_bias_[c]) * LOG2E;
+            if (to.probabilities)
+                for (int i = 0; i < WIDTH && i < count; i++) to.probabilities[c * to.stride + i] = logit[i];
             const Ints better = logit > best;
             const Floats top = better ? logit : best;
             total = total * power_of_two(best - top) + power_of_two(logit - top);
             best = top, winner = better ? Ints{} + c : winner;
         }
-        for (int i = 0; i < WIDTH && i < count; i++) position[i] = uint8_t(winner[i]), probability[i] = 1 / total[i];
+        for (int i = 0; i < WIDTH && i < count; i++)
+            to.position[i] = uint8_t(winner[i]), to.probability[i] = 1 / total[i];
+        if (to.probabilities) exponentiate(best, total, count, to);
     }
 
 private:
+    // Probabilities in place of the logits of WIDTH pixels; that of the best class is 1 / total again.
+    void exponentiate(Floats best, Floats total, int count, const Answers& to) const {
+        for (int c = 0; c < classes_; c++) {
+            float* row = to.probabilities + c * to.stride;
+            Floats logit{};
+            for (int i = 0; i < WIDTH && i < count; i++) logit[i] = row[i];
+            const Floats share = power_of_two(logit - best) / total;
+            for (int i = 0; i < WIDTH && i < count; i++) row[i] = share[i];
+        }
+    }
+
     // LayerNorm over `count` rows of BLOCK: what to take away, and what to multiply by.
     struct Norm {
         Floats mu, scale;

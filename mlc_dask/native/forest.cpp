@@ -125,7 +125,7 @@ void Forest::vote(const uint16_t* series, size_t root, size_t count, Work& work)
     }
 }
 
-void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share) const {
+void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share, float* shares) const {
     // One more, since vectors gather four bytes where two are wanted.
     Work work{std::vector<uint16_t>(BLOCK * features + 1), std::vector<uint16_t>(BLOCK * classes),
               std::vector<double>(BLOCK * classes)};
@@ -144,6 +144,8 @@ void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, doub
             const double* best = std::max_element(sums, sums + classes);
             position[start + p] = uint8_t(best - sums);
             share[start + p] = *best / double(trees);
+            for (size_t c = 0; shares && c < classes; c++)
+                shares[c * pixels + start + p] = float(sums[c] / double(trees));
         }
     }
 }

@@ -19,9 +19,10 @@ struct Trees {
 class Forest {
 public:
     explicit Forest(const Trees& trees);
-    // Position of the best class (pixels), the first one at a tie, and its mean share over the trees (pixels).
+    // Position of the best class (pixels), the first one at a tie, and its mean share over the trees (pixels);
+    // unless null, the mean shares of all classes (classes, pixels).
     // dn: (features, pixels). Calls from several threads at once are safe.
-    void classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share) const;
+    void classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share, float* shares) const;
 
     const size_t trees, features, classes;
 

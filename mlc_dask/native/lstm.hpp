@@ -26,13 +26,25 @@ struct Network : Shape {
     const float *head, *head_bias;         // (classes, states), (classes)
 };
 
+// Where answers go: position of the best class (pixels), the first one at a tie, and its probability (pixels); unless
+// null, the probabilities of all classes, (classes, stride).
+struct Answers {
+    uint8_t* position;
+    float* probability;
+    float* probabilities;
+    size_t stride;
+
+    Answers from(size_t pixel) const {
+        return {position + pixel, probability + pixel, probabilities ? probabilities + pixel : nullptr, stride};
+    }
+};
+
 // A network laid out for one kind of processor. Calls from several threads at once are safe.
 struct Engine {
     virtual ~Engine() = default;
     virtual const char* name() const = 0;
-    // Position of the best class (pixels), the first one at a tie, and its probability (pixels).
     // dn: (steps, bands, pixels). A pixel's answer does not depend on the pixels beside it.
-    virtual void classify(const uint16_t* dn, size_t pixels, uint8_t* position, float* probability) const = 0;
+    virtual void classify(const uint16_t* dn, size_t pixels, const Answers& to) const = 0;
 };
 
 std::unique_ptr<Engine> simd_engine(const Network& network);

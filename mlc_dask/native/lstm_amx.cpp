@@ -200,7 +200,7 @@ public:
 
     const char* name() const override { return "amx"; }
 
-    void classify(const uint16_t* dn, size_t pixels, uint8_t* position, float* probability) const override {
+    void classify(const uint16_t* dn, size_t pixels, const Answers& to) const override {
         Work w(*this);
         configure();
         for (size_t start = 0; start < pixels; start += BLOCK) {
@@ -209,7 +209,7 @@ public:
                 for (int d = 0; d < n_.directions; d++) run(layer, d, w);
             finish(w);
             for (size_t p = start; p < std::min(pixels, start + BLOCK); p += SIDE)
-                answer(w, int(p - start), int(std::min<size_t>(SIDE, pixels - p)), position + p, probability + p);
+                answer(w, int(p - start), int(std::min<size_t>(SIDE, pixels - p)), to.from(p));
         }
         _tile_release();
     }
@@ -351,12 +351,12 @@ private:
         w.pass = NOTHING;
     }
 
-    void answer(Work& w, int pixel, int count, uint8_t* position, float* probability) const {
+    void answer(Work& w, int pixel, int count, const Answers& to) const {
         const Halfs* cells = w.streams[pixel / STREAM].cells.get() + pixel % STREAM / PAIR;
         for (int s = 0; s < n_.states(); s++)
             store(w.states.get() + size_t(s) * SIDE,
                   pixel / SIDE % 2 ? widened<1>(cells[size_t(s) * GROUPS]) : widened<0>(cells[size_t(s) * GROUPS]));
-        ends_.answer<SIDE>(w.states.get(), count, position, probability);
+        ends_.answer<SIDE>(w.states.get(), count, to);
     }
 
     Shape n_;

@@ -1,9 +1,11 @@
 // The Python face of the kernels. One source makes a module for every instruction set, _baseline among them.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -24,11 +26,19 @@ using Features = nb::ndarray<const uint16_t, nb::ndim<2>, nb::c_contig, nb::devi
 using Codes = nb::ndarray<uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Shares = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Means = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Table = std::optional<nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>>;
 template <class T>
 using Column = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void require(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
+}
+
+// Memory of the optional table of all classes' probabilities, null where none is wanted.
+float* data_of(const Table& table, size_t classes, size_t pixels) {
+    require(!table || (table->shape(0) == classes && table->shape(1) == pixels),
+            "the table has a row per class and a column per pixel");
+    return table ? table->data() : nullptr;
 }
 
 class Lstm {
@@ -72,13 +82,15 @@ public:
 
     std::string kernel() const { return engine_->name(); }
 
-    void classify(Series dn, Codes position, Shares probability) const {
+    void classify(Series dn, Codes position, Shares probability, Table probabilities) const {
         const size_t pixels = dn.shape(2);
         require(int(dn.shape(0)) == shape_.steps && int(dn.shape(1)) == shape_.bands,
                 "the series have other steps or bands than the network");
         require(position.shape(0) == pixels && probability.shape(0) == pixels, "the outputs have a place a pixel");
+        const mlc::Answers to{position.data(), probability.data(),
+                              data_of(probabilities, size_t(shape_.classes), pixels), pixels};
         nb::gil_scoped_release released;
-        engine_->classify(dn.data(), pixels, position.data(), probability.data());
+        engine_->classify(dn.data(), pixels, to);
     }
 
 private:
@@ -94,12 +106,13 @@ public:
         : forest_(mlc::Trees{first_node.shape(0) - 1, features, shares.shape(1), first_node.data(), feature.data(),
                              threshold.data(), left.data(), right.data(), shares.data()}) {}
 
-    void classify(Features dn, Codes position, Means share) const {
+    void classify(Features dn, Codes position, Means share, Table shares) const {
         const size_t pixels = dn.shape(1);
         require(dn.shape(0) == forest_.features, "the series have another number of features than the forest");
         require(position.shape(0) == pixels && share.shape(0) == pixels, "the outputs have a place a pixel");
+        float* all = data_of(shares, forest_.classes, pixels);
         nb::gil_scoped_release released;
-        forest_.classify(dn.data(), pixels, position.data(), share.data());
+        forest_.classify(dn.data(), pixels, position.data(), share.data(), all);
     }
 
 private:
@@ -135,12 +148,12 @@ NB_MODULE(MLC_MODULE, m) {
              nb::arg("head_bias"))
         .def_prop_ro("kernel", &Lstm::kernel, "Instruction set that this network runs on.")
         .def("classify", &Lstm::classify, nb::arg("dn"), nb::arg("position").noconvert(),
-             nb::arg("probability").noconvert());
+             nb::arg("probability").noconvert(), nb::arg("probabilities").noconvert().none() = nb::none());
     nb::class_<Forest>(m, "Forest")
         .def(nb::init<size_t, Column<int64_t>, Column<uint16_t>, Column<uint16_t>, Column<int32_t>, Column<int32_t>,
                       Floats2>(),
              nb::kw_only(), nb::arg("features"), nb::arg("first_node"), nb::arg("feature"), nb::arg("threshold"),
              nb::arg("left"), nb::arg("right"), nb::arg("shares"))
         .def("classify", &Forest::classify, nb::arg("dn"), nb::arg("position").noconvert(),
-             nb::arg("share").noconvert());
+             nb::arg("share").noconvert(), nb::arg("shares").noconvert().none() = nb::none());
 }

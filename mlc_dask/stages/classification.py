@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.classifiers import Classifier, Context, Model, TrainingSet
+from mlc_dask.classifiers.engine import to_percent
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.schema import BAND, YEAR, check_cube, check_samples, days_of, legend_of
+from mlc_dask.data.schema import BAND, CLASS, YEAR, check_cube, check_samples, days_of, legend_of
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages import drawing as sampling
 
@@ -30,6 +31,7 @@ ENGINE_TOPIC = "mlc-engine"
 """Scheduler topic on which every block tells the engine that classified it."""
 
 LAYERS = ("label", "confidence", "valid_count")
+_PROBABILITY = "probability"
 _PIXELS_AT_ONCE = 65_536
 
 
@@ -125,7 +127,7 @@ def _training_set(samples: xr.Dataset, years: Sequence[int]) -> TrainingSet:
     )
 
 
-def classify(cube: xr.Dataset, model: Model | Mapping[str, Model]) -> xr.Dataset:
+def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilities: bool = False) -> xr.Dataset:
     """Map every year of a cube (paper sections 2.3 and 2.4).
 
     Parameters
@@ -134,16 +136,22 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model]) -> xr.Dataset
         See :func:`mlc_dask.data.schema.check_cube`; its blocks are the patches.
     model
         One model for all years, or a mapping from year to model.
+    probabilities
+        Whether the layer ``probability`` is added.
 
     Returns
     -------
     Lazy Dataset (year, y, x) uint8: ``label`` (0 where fewer than the model's `min_valid` usable dates),
     ``confidence`` (top probability or vote share in per cent, 0 where no label) and ``valid_count`` (usable dates).
+    With `probabilities` also ``probability`` (year, class, y, x) uint8 in per cent: ``class`` holds the codes that any
+    of the models can answer, and a class that a year's model lacks is 0, as are pixels without a label. A pixel's
+    percentages are rounded one by one, so that their sum may differ from 100.
     """
     check_cube(cube)
     years = [int(y) for y in cube[YEAR].values]
     models = {y: _model_of(model, y) for y in years}
-    maps = [_classify_year(cube, y, models[y]) for y in years]
+    codes = _codes_of(models.values()) if probabilities else ()
+    maps = [_classify_year(cube, y, models[y], codes) for y in years]
     found = xr.concat(maps, dim=xr.DataArray(years, dims=YEAR, name=YEAR), data_vars="all")
     found = found.assign_coords({"spatial_ref": cube.spatial_ref} if "spatial_ref" in cube.coords else {})
     return found.assign_attrs(legend=models[years[0]].context.legend.to_dict())
@@ -157,7 +165,11 @@ def _model_of(model: Model | Mapping[str, Model], year: int) -> Model:
     return model[str(year)]
 
 
-def _classify_year(cube: xr.Dataset, year: int, model: Model) -> xr.Dataset:
+def _codes_of(models: Iterable[Model]) -> tuple[int, ...]:
+    return tuple(sorted({code for model in models for code in model.classes.tolist()}))
+
+
+def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, ...]) -> xr.Dataset:
     one, context = cube.sel({YEAR: year}, drop=True), model.context
     bands = tuple(cube[BAND].values.tolist())
     if bands != tuple(context.bands):
@@ -168,28 +180,43 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model) -> xr.Dataset:
             f"the model was trained on {len(context.days)} acquisitions a year, the cube has {len(days)} in {year}; "
             f"choose as many for the cube, or train on this cube"
         )
-    return lazy.map_pixels(
-        partial(_classify_block, days=days),
+    planes = [f"{_PROBABILITY}-{code}" for code in codes]
+    found = lazy.map_pixels(
+        partial(_classify_block, days=days, codes=codes),
         one.reflectance,
         one.usable,
-        layers=LAYERS,
+        layers=[*LAYERS, *planes],
         name=f"classify-{model.settings.name}-{year}",
         parameter=model,
         resource=model.settings.resource,
     )
+    if not codes:
+        return found
+    classes = xr.DataArray(np.array(codes, np.uint8), dims=CLASS, name=CLASS)
+    every = found[planes].to_dataarray(CLASS).assign_coords({CLASS: classes})
+    return found[list(LAYERS)].assign({_PROBABILITY: every})
 
 
-def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array) -> Array:
-    """Label, confidence and usable dates (3, h, w) of a block (T, B, h, w); only one batch is ever gap-filled."""
+def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, codes: tuple[int, ...]) -> Array:
+    """Classify a block (T, B, h, w); only one batch is ever gap-filled.
+
+    Returns
+    -------
+    Label, confidence, usable dates and the probabilities of `codes` in per cent (3 + K, h, w) uint8.
+    """
     t, b, height, width = dn.shape
     dn, usable = dn.reshape(t, b, -1), usable.reshape(t, -1)
-    planes = np.zeros((len(LAYERS), height * width), np.uint8)
+    planes = np.zeros((len(LAYERS) + len(codes), height * width), np.uint8)
     planes[2] = count_valid(usable)
     able = np.flatnonzero(planes[2] >= model.context.min_valid)
     for start in range(0, len(able), _PIXELS_AT_ONCE):
         at = able[start : start + _PIXELS_AT_ONCE]
         whole = fill(dn, usable, days, model.context.gaps, at)
-        planes[0, at], planes[1, at] = model.predict(whole)
+        if codes:
+            planes[0, at], planes[1, at], every = model.predict(whole, probabilities=True)
+            planes[np.ix_(len(LAYERS) + np.searchsorted(codes, model.classes), at)] = to_percent(every)
+        else:
+            planes[0, at], planes[1, at] = model.predict(whole)
     if able.size:
         lazy.tell(ENGINE_TOPIC, {"engine": model.engine})
     return planes.reshape(-1, height, width)

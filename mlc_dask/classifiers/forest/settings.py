@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, field_validator
 
+from mlc_dask.classifiers.engine import Engine
 from mlc_dask.classifiers.forest.trees import check_trees, flatten
-from mlc_dask.classifiers.forest.votes import ForestEngine, forest_engine
+from mlc_dask.classifiers.forest.votes import forest_engine
 from mlc_dask.classifiers.protocol import Model, Report, TrainingSet
-from mlc_dask.classifiers.stored import StoredModel, to_percent
+from mlc_dask.classifiers.stored import StoredModel
 from mlc_dask.data.settings import settings
 
 
 class ForestModel(StoredModel["RandomForest"]):
-    """A trained forest, as the flat arrays of :mod:`mlc_dask.classifiers.forest.trees`."""
+    """A trained forest, as the flat arrays of :mod:`mlc_dask.classifiers.forest.trees`.
+
+    The probability of a class is the mean over the trees of its share in the leaf that the pixel falls into.
+    """
 
     @staticmethod
     def parse_settings(values: Mapping[str, Any]) -> RandomForest:
@@ -31,27 +34,12 @@ class ForestModel(StoredModel["RandomForest"]):
         return len(self.context.days) * len(self.context.bands)
 
     @cached_property
-    def _engine(self) -> ForestEngine:
+    def _engine(self) -> Engine:
         return forest_engine(self.arrays, self._features)
 
     def check(self) -> None:
         """Raise `ValueError` or `KeyError` if the arrays are no forest of these settings."""
         check_trees(self.arrays, self.settings.trees, self._features, len(self.classes))
-
-    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and a confidence (P,) uint8, percent 1..100.
-
-        The confidence is the mean over the trees of the class's share in the leaf that the pixel falls into; at a
-        tie the lowest code wins.
-        """
-        self.context.check_series(dn)
-        position, share = self._engine.classify(dn.reshape(self._features, dn.shape[2]))
-        return self.classes[position], to_percent(share)
-
-    @property
-    def engine(self) -> str:
-        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
-        return self._engine.name
 
 
 @settings

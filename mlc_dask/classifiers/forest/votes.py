@@ -1,31 +1,22 @@
-"""How the trees of a forest vote: on compiled kernels, or by scikit-learn's own trees. Both give the same bits."""
+"""How the trees of a forest vote: on compiled kernels, or by scikit-learn's own trees. Both give the same bits.
+
+The shares of a pixel are always added up in the order of the trees.
+"""
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from mlc_dask import native
+from mlc_dask.classifiers.engine import Answer, Engine, Probabilities, Series
 from mlc_dask.classifiers.forest.trees import Arrays, to_compiled
 
 # Pixels of one float32 batch, 13 MB at 200 features: a tree stays in the cache while all of them walk down it.
 _BATCH: Final = 16384
-
-Features = npt.NDArray[np.uint16]
-
-
-class ForestEngine(Protocol):
-    """Runs one forest; the shares of a pixel are always added up in the order of the trees."""
-
-    @property
-    def name(self) -> str:
-        """What it runs on, for people and records."""
-
-    def classify(self, dn: Features) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-        """Return the best class's position (P,), the first at a tie, and its mean share (P,) for `dn` (F, P)."""
 
 
 class SklearnForest:
@@ -37,8 +28,9 @@ class SklearnForest:
         self._shares = arrays["shares"]
         self._trees = to_compiled(arrays, features)
 
-    def classify(self, dn: Features) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-        """See :class:`ForestEngine`."""
+    def classify(self, dn: Series, probabilities: Probabilities | None = None) -> Answer:
+        """See :class:`~mlc_dask.classifiers.engine.Engine`."""
+        dn = _flat(dn)
         position, share = np.empty(dn.shape[1], np.intp), np.empty(dn.shape[1])
         for start in range(0, dn.shape[1], _BATCH):
             batch = slice(start, start + _BATCH)
@@ -49,6 +41,8 @@ class SklearnForest:
                 total += self._shares[row[tree.apply(x)]]
             total /= len(self._trees)
             position[batch], share[batch] = total.argmax(axis=1), total.max(axis=1)
+            if probabilities is not None:
+                probabilities[:, batch] = total.T
         return position, share
 
 
@@ -61,14 +55,19 @@ class NativeForest:
             features=features, **{name: np.ascontiguousarray(array) for name, array in arrays.items()}
         )
 
-    def classify(self, dn: Features) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-        """See :class:`ForestEngine`; other threads run meanwhile."""
-        position, share = np.empty(dn.shape[1], np.uint8), np.empty(dn.shape[1])
-        self._forest.classify(np.ascontiguousarray(dn), position, share)
+    def classify(self, dn: Series, probabilities: Probabilities | None = None) -> Answer:
+        """See :class:`~mlc_dask.classifiers.engine.Engine`; other threads run meanwhile."""
+        position, share = np.empty(dn.shape[-1], np.uint8), np.empty(dn.shape[-1])
+        self._forest.classify(np.ascontiguousarray(_flat(dn)), position, share, probabilities)
         return position.astype(np.intp), share
 
 
-def forest_engine(arrays: Arrays, features: int) -> ForestEngine:
+def _flat(dn: Series) -> Series:
+    """Features (T·B, P) of series (T, B, P)."""
+    return dn.reshape(math.prod(dn.shape[:-1]), dn.shape[-1])
+
+
+def forest_engine(arrays: Arrays, features: int) -> Engine:
     """Return the fastest engine for the trees of :mod:`mlc_dask.classifiers.forest.trees` on this machine."""
     module = native.best()
     return SklearnForest(arrays, features) if module is None else NativeForest(arrays, features, module)

@@ -10,16 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from mlc_dask.classifiers.engine import Engine
 from mlc_dask.classifiers.protocol import Model, Report, TrainingSet
-from mlc_dask.classifiers.stored import StoredModel, to_percent
+from mlc_dask.classifiers.stored import StoredModel
 from mlc_dask.data.settings import settings
 
 if TYPE_CHECKING:
-    from mlc_dask.classifiers.lstm.engines import Engine
     from mlc_dask.classifiers.lstm.network import LSTMNetwork
 
 
@@ -47,20 +45,6 @@ class LSTMModel(StoredModel["LSTM"]):
     def check(self) -> None:
         """Raise `RuntimeError` if the arrays are not those of a network of these settings."""
         assert self._engine
-
-    def predict(self, dn: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Give every pixel of `dn` (T, B, P) uint16 a code (P,) uint8 and its probability (P,) uint8, percent 1..100.
-
-        The same bits whatever pixels come with it and however many threads there are, on one kind of device.
-        """
-        self.context.check_series(dn)
-        position, probability = self._engine.classify(dn)
-        return self.classes[position], to_percent(probability)
-
-    @property
-    def engine(self) -> str:
-        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
-        return self._engine.name
 
 
 @settings
@@ -132,7 +116,7 @@ class LSTM:
         InputError
             If the loss is no longer finite.
         """
-        from mlc_dask.classifiers.lstm.training import train
+        from mlc_dask.classifiers.torch_network.training import train
 
         best, history = train(self, data, seed=seed, checkpoint=checkpoint, report=report)
         arrays = {name: tensor.cpu().numpy() for name, tensor in best.items()}

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from mlc_dask.classifiers.archive import replacing
-from mlc_dask.classifiers.lstm.engines import device
-from mlc_dask.classifiers.lstm.network import LSTMNetwork
+from mlc_dask.classifiers.torch_network.engine import device
+from mlc_dask.classifiers.torch_network.protocol import Network
 
 
 @dataclass
 class Progress:
     """Everything that the next epoch depends on, apart from data and settings: what a checkpoint holds."""
 
-    network: LSTMNetwork
+    network: Network
     optimizer: torch.optim.Adam
     history: list[dict[str, Any]] = field(default_factory=list)
     best_loss: float = math.inf

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from mlc_dask.classifiers.lstm.network import LSTMNetwork
-
-Series = npt.NDArray[np.uint16]
+from mlc_dask.classifiers.engine import Answer, Probabilities, Series
+from mlc_dask.classifiers.torch_network.protocol import Network
 
 # Part of the result: kernels are chosen by the shape of a batch, and another kernel may differ in the last bit.
 BATCH: Final = 256
@@ -35,41 +33,32 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class Engine(Protocol):
-    """Runs one trained network. A pixel's answer is the same whatever pixels come with it."""
-
-    @property
-    def name(self) -> str:
-        """What it runs on, for people and records."""
-
-    def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-        """Return the best class's position (P,) and its probability (P,) for `dn` (T, B, P) uint16."""
-
-
 class TorchEngine:
     """Runs a network of log-probabilities (batch, T, B) float32 → (batch, K) in plain PyTorch.
 
-    As it is it is the reference; with its recurrence in bfloat16 it is an engine of its own.
+    A float32 network is the reference; one that computes in bfloat16 is an engine of its own.
     """
 
-    def __init__(self, network: LSTMNetwork) -> None:
+    def __init__(self, network: Network) -> None:
         self._device = device()
         self._network = deepcopy(network).to(self._device).eval()
         self.name = f"torch-{self._device.type}" if network.dtype is torch.float32 else "torch-bf16"
 
-    def classify(self, dn: Series) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-        """See :class:`Engine`."""
+    def classify(self, dn: Series, probabilities: Probabilities | None = None) -> Answer:
+        """See :class:`~mlc_dask.classifiers.engine.Engine`."""
         position = np.empty(dn.shape[2], np.intp)
         probability = np.empty(dn.shape[2], np.float32)
         for part, scores in self._batches(dn):
             best = scores.max(dim=1)
             position[part] = best.indices.cpu().numpy()
             probability[part] = best.values.exp().cpu().numpy()
+            if probabilities is not None:
+                probabilities[:, part] = scores.exp().T.cpu().numpy()
         return position, probability
 
-    def probabilities(self, dn: Series) -> npt.NDArray[np.float32]:
-        """Return those of all classes, (P, K)."""
-        found: list[npt.NDArray[np.float32]] = [scores.exp().cpu().numpy() for _, scores in self._batches(dn)]
+    def probabilities(self, dn: Series) -> Probabilities:
+        """Return the probabilities of all classes, (P, K)."""
+        found: list[Probabilities] = [scores.exp().cpu().numpy() for _, scores in self._batches(dn)]
         return np.concatenate(found)
 
     def _batches(self, dn: Series) -> Iterator[tuple[slice, torch.Tensor]]:

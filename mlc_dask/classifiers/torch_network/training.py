@@ -1,4 +1,4 @@
-"""Training of the recurrent network: exact repetition, exact resumption (method section 7)."""
+"""Training of a network: exact repetition, exact resumption (method section 7)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mlc_dask.classifiers.lstm.checkpoint import Progress
-from mlc_dask.classifiers.lstm.engines import device, single_thread
-from mlc_dask.classifiers.lstm.network import LSTMNetwork
 from mlc_dask.classifiers.protocol import Report, TrainingSet
+from mlc_dask.classifiers.torch_network.checkpoint import Progress
+from mlc_dask.classifiers.torch_network.engine import device, single_thread
+from mlc_dask.classifiers.torch_network.protocol import Network, NetworkSettings
 from mlc_dask.data.errors import InputError
-
-if TYPE_CHECKING:
-    from mlc_dask.classifiers.lstm.settings import LSTM
 
 # Torch's random state belongs to the process: two trainings in threads of one worker would draw from each other's.
 _RANDOM_STATE: Final = threading.Lock()
@@ -34,7 +31,7 @@ Part = tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]
 
 
 def train(
-    settings: LSTM, data: TrainingSet, *, seed: int, checkpoint: Path | None, report: Report | None
+    settings: NetworkSettings, data: TrainingSet, *, seed: int, checkpoint: Path | None, report: Report | None
 ) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Train a network and return its state after the best epoch, with one history row per epoch.
 
@@ -74,7 +71,7 @@ def train(
     return progress.best, progress.history
 
 
-def _start(settings: LSTM, data: TrainingSet, dn: npt.NDArray[np.uint16]) -> Progress:
+def _start(settings: NetworkSettings, data: TrainingSet, dn: npt.NDArray[np.uint16]) -> Progress:
     network = settings.network(dn.shape[2], len(data.classes))
     network.standardise(dn)
     network.to(device())
@@ -82,7 +79,9 @@ def _start(settings: LSTM, data: TrainingSet, dn: npt.NDArray[np.uint16]) -> Pro
     return Progress(network, optimizer)
 
 
-def _train_epoch(progress: Progress, training: Part, criterion: nn.NLLLoss, settings: LSTM, epoch: int) -> float:
+def _train_epoch(
+    progress: Progress, training: Part, criterion: nn.NLLLoss, settings: NetworkSettings, epoch: int
+) -> float:
     progress.network.train()
     order = torch.randperm(len(training[1])).numpy()
     total = weight = 0.0
@@ -99,7 +98,7 @@ def _train_epoch(progress: Progress, training: Part, criterion: nn.NLLLoss, sett
 
 
 def _validate(
-    network: LSTMNetwork, validation: Part, criterion: nn.NLLLoss, settings: LSTM, epoch: int
+    network: Network, validation: Part, criterion: nn.NLLLoss, settings: NetworkSettings, epoch: int
 ) -> dict[str, float | None]:
     samples = len(validation[1])
     if not samples:
@@ -117,7 +116,7 @@ def _validate(
     return {"validation_loss": loss, "validation_accuracy": right / samples}
 
 
-def _finite(loss: float, settings: LSTM, epoch: int) -> float:
+def _finite(loss: float, settings: NetworkSettings, epoch: int) -> float:
     if not math.isfinite(loss):
         raise InputError(
             f"training diverged: the loss is {loss} in epoch {epoch} with learning_rate={settings.learning_rate}; "
@@ -140,7 +139,7 @@ def _batch(part: Part, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     return dn.to(device()), torch.from_numpy(part[1][rows]).to(device())
 
 
-def _weights(settings: LSTM, labels: npt.NDArray[np.int64]) -> Tensor | None:
+def _weights(settings: NetworkSettings, labels: npt.NDArray[np.int64]) -> Tensor | None:
     """Weigh every class alike in all, by weights (K,) of mean 1 over the samples; None where they are off."""
     if not settings.class_weights:
         return None
@@ -152,9 +151,11 @@ def _weight(criterion: nn.NLLLoss, labels: Tensor) -> float:
     return float(len(labels)) if criterion.weight is None else criterion.weight[labels].sum().item()
 
 
-def _key(settings: LSTM, data: TrainingSet, seed: int) -> str:
+def _key(settings: NetworkSettings, data: TrainingSet, seed: int) -> str:
     """Return a digest of all that decides the weights; another version of torch may round differently."""
-    content = (asdict(settings), data.digest, seed, torch.__version__, device().type)
+    # Settings are a dataclass, which a Protocol cannot demand.
+    fields = asdict(settings)  # type: ignore[call-overload]
+    content = (settings.name, fields, data.digest, seed, torch.__version__, device().type)
     return sha256(repr(content).encode()).hexdigest()
 
 

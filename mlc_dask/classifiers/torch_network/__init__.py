@@ -1,0 +1,1 @@
+"""What every PyTorch network shares: training, checkpoints, engines, and the gate of the fast ones."""
