@@ -7,16 +7,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mlc_dask import pipeline, show, worlds
-from mlc_dask.config import Config, commented, load_config
 from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.runs.records import explain
 from mlc_dask.storage.durable import atomic_write, on_a_disk
+
+if TYPE_CHECKING:
+    from mlc_dask.config import Config
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -55,6 +57,9 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
 @_told
 def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("mlc.toml")) -> None:
     """Write a commented configuration."""
+    # Its models take a quarter of a second to build, which no help text should cost.
+    from mlc_dask.config import commented
+
     try:
         atomic_write(path, commented().encode(), exclusive=True)
     except FileExistsError:
@@ -84,7 +89,7 @@ def plan(
 @_told
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps; what is done already is reused, an interrupted run goes on where it stopped."""
-    settings = _adjusted(load_config(config), workers, accept_radiometry)
+    settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
     pipeline.perform.run(settings, until=until, console=console)
     if until is not None:
         console.print(f"stopped after {until}, as asked")
@@ -106,7 +111,7 @@ def cube(
     if info:
         show.terminal.show_cube(console, pipeline.plan.find_cube(config))
         return
-    settings = _adjusted(load_config(config), workers, accept_radiometry)
+    settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
     for event in pipeline.perform.make_cube(settings, console=console):
         show.terminal.show_made(console, event)
 
@@ -133,7 +138,7 @@ def demo(
 @_told
 def status(config: ConfigPath) -> None:
     """Show which steps are done and which are not."""
-    show.terminal.show_status(console, pipeline.plan.dry_run(load_config(config)))
+    show.terminal.show_status(console, pipeline.plan.dry_run(pipeline.inputs.as_config(config)))
 
 
 @app.command("explain")

@@ -14,10 +14,10 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from mlc_dask.config import validated
 from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, Weather
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.settings import validated
 from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import overpasses

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mlc_dask import LSTM, Clustering, Mask, PairingRules, RandomForest
-from mlc_dask.config import Config, commented, load_config, validated
+from mlc_dask.config import Config, commented, load_config
 from mlc_dask.config.template import commented_key
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.settings import fields_of, sections_in
+from mlc_dask.data.settings import fields_of, sections_in, validated
 from mlc_dask.io.sources.geotiff import GeoTiff
 from mlc_dask.pipeline.inputs import source_of
 from mlc_dask.storage.durable import on_a_disk, plain

@@ -16,7 +16,8 @@ import typer.main
 
 import mlc_dask as mlc
 from mlc_dask.cli import app
-from mlc_dask.config import Config, Product, validated
+from mlc_dask.config import Config, Product
+from mlc_dask.data.settings import validated
 from mlc_dask.io.sources import SOURCES
 from mlc_dask.pipeline.inputs import source_of
 

@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import Blosc
 
-from mlc_dask.config import validated
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.settings import validated
 from mlc_dask.io.rasters import read_on
 from mlc_dask.io.sources.eopf import Eopf
 from mlc_dask.io.sources.granules import MASK

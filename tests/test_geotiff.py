@@ -15,8 +15,8 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlc_dask.config import validated
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.settings import validated
 from mlc_dask.io.sources import GeoTiff, Mask
 from tests.cubes import SHARED, Array
 

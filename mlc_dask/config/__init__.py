@@ -3,6 +3,5 @@
 from mlc_dask.config.loading import load_config
 from mlc_dask.config.sections import Config, Execution, Product, Section
 from mlc_dask.config.template import commented
-from mlc_dask.data.settings import validated
 
-__all__ = ["Config", "Execution", "Product", "Section", "commented", "load_config", "validated"]
+__all__ = ["Config", "Execution", "Product", "Section", "commented", "load_config"]

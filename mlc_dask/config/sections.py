@@ -11,8 +11,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, RandomForest
-from mlc_dask.data.errors import InputError
-from mlc_dask.data.settings import STRICT, base_of, settings, validated
+from mlc_dask.data.settings import STRICT, base_of, of_kind, settings
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
 from mlc_dask.storage.durable import on_a_disk
@@ -118,13 +117,7 @@ class Execution(Section):
 
 def chosen_classifier(given: Any) -> Any:
     """Return the classifier that a table ``[classifier]`` describes; one that is made already passes."""
-    if not isinstance(given, dict):
-        return given
-    table = dict(given)
-    kind = table.pop("kind", DEFAULT_KIND)
-    if not isinstance(kind, str) or kind not in CLASSIFIERS:
-        raise InputError(f"classifier.kind = {kind!r} is unknown; use {', '.join(CLASSIFIERS)}")
-    return validated(CLASSIFIERS[kind], table, "classifier")
+    return of_kind(CLASSIFIERS, given, "classifier", DEFAULT_KIND) if isinstance(given, dict) else given
 
 
 class Config(Section):

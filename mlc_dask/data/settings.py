@@ -55,6 +55,20 @@ def validated(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
         raise InputError(explain(error, model, where)) from None
 
 
+def of_kind(kinds: Mapping[str, type[Any]], table: Mapping[str, Any], where: str, default: str | None = None) -> Any:
+    """Build the settings that the key ``kind`` of `table` chooses among `kinds` from its other keys.
+
+    Raises
+    ------
+    InputError
+        With the first fault in one line: an unknown kind, or as of :func:`validated`.
+    """
+    kind = table.get("kind", default)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise InputError(f"{where}.kind = {kind!r} is unknown; use {', '.join(kinds)}")
+    return validated(kinds[kind], {key: value for key, value in table.items() if key != "kind"}, where)
+
+
 def base_of(kind: type[T], value: T) -> T:
     """Return the fields of `kind` that `value`, of a class derived from it, holds."""
     return kind(**{f.name: getattr(value, f.name) for f in dataclasses.fields(kind)})  # type: ignore[arg-type]

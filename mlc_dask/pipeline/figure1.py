@@ -8,12 +8,7 @@ from typing import NamedTuple
 
 from mlc_dask.config import Config
 from mlc_dask.data.layers import CHANGES, SERIES
-from mlc_dask.pipeline.inputs import (
-    Given,
-    crosswalk_for,
-    legend_for,
-    sensor_for,
-)
+from mlc_dask.pipeline.inputs import Given, crosswalk_for, legend_for, sensor_for
 from mlc_dask.pipeline.many_tiles import Pipeline, Tiles
 from mlc_dask.pipeline.steps import (
     count_changes,
@@ -49,9 +44,8 @@ def annual_cube(run: Run, given: Given) -> Cubed:
     """From a catalogue of acquisitions to the cube of paired ones (section 2.1)."""
     config, source = given.config, given.source
     years = config.acquisitions.years
-    catalogue = run.do(
-        "catalogue", partial(list_acquisitions, known=given.known), source, kind="catalogue", years=years
-    )  # fmt: skip
+    listed = partial(list_acquisitions, known=given.known)
+    catalogue = run.do("catalogue", listed, source, kind="catalogue", years=years)
     selection = run.do(
         "acquisitions", choose_acquisitions, source, catalogue, kind="selection",
         years=years, rules=config.acquisitions.rules, max_tile_cloud=config.acquisitions.max_tile_cloud,

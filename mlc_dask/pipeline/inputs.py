@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from mlc_dask.config import Config, Product, load_config, validated
+from mlc_dask.config import Config, Product, load_config
 from mlc_dask.data.acquisitions import Catalogue, Source
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.sensors import SENSORS, Sensor
+from mlc_dask.data.settings import of_kind
 from mlc_dask.io.cubes import CHUNK
 from mlc_dask.io.old_map import check_reference, open_product, read_crosswalk
 from mlc_dask.io.sources import SOURCES
@@ -113,7 +114,6 @@ def _shares(product: xr.DataArray) -> dict[int, float]:
 
 def check_source(given: Given) -> None:
     """Look at what the cube is made from."""
-    check_output(given.config)
     config, source, catalogue = given.config, given.source.value, given.catalogue
     grid, patch = catalogue.grid, config.execution.patch
     if patch % PATCH_STEP and patch < max(grid.shape):
@@ -150,11 +150,7 @@ def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) ->
 
 def source_of(config: Config) -> Source:
     """Source of acquisitions that the configuration describes."""
-    settings = dict(config.source)
-    kind = settings.pop("kind", None)
-    if not isinstance(kind, str) or kind not in SOURCES:
-        raise InputError(f"source.kind = {kind!r} is unknown; use {', '.join(SOURCES)}")
-    source: Source = validated(SOURCES[kind], settings, "source")
+    source: Source = of_kind(SOURCES, config.source, "source")
     return source
 
 

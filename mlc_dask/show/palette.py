@@ -23,6 +23,12 @@ def colours_of(layer: Layer, highest: int) -> dict[int, Colour]:
     return {0: _NONE} | _mixed(layer.ramp, max(1, highest))
 
 
+def rgb(colour: str) -> Colour:
+    """Red, green and blue of #rrggbb."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
+
+
 def as_hex(colour: Sequence[int]) -> str:
     """Colour as #rrggbb."""
     return f"#{bytes(colour[:3]).hex()}"
@@ -32,6 +38,6 @@ def _mixed(stops: Sequence[str], last: int) -> dict[int, Colour]:
     """Colours of the values 1..`last`, between `stops` at equal distances."""
     values = np.arange(1, last + 1)
     at = np.linspace(1, max(last, 2), len(stops))
-    table = np.array([list(bytes.fromhex(stop[1:])) for stop in stops])
+    table = np.array([rgb(stop) for stop in stops])
     mixed = np.stack([np.interp(values, at, table[:, i]) for i in range(3)], axis=1).round().astype(int)
     return {int(v): (int(r), int(g), int(b)) for v, (r, g, b) in zip(values, mixed, strict=True)}

@@ -15,6 +15,7 @@ from mlc_dask import lazy
 from mlc_dask.classifiers import Classifier, Context, Model, TrainingSet
 from mlc_dask.classifiers.engine import to_percent
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.layers import CLASSIFIED
 from mlc_dask.data.schema import BAND, CLASS, YEAR, check_cube, check_samples, days_of, legend_of
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages import drawing as sampling
@@ -30,7 +31,6 @@ TRAINING_TOPIC = "mlc-training"
 ENGINE_TOPIC = "mlc-engine"
 """Scheduler topic on which every block tells the engine that classified it."""
 
-LAYERS = ("label", "confidence", "valid_count")
 _PROBABILITY = "probability"
 _PIXELS_AT_ONCE = 65_536
 
@@ -185,7 +185,7 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
         partial(_classify_block, days=days, codes=codes),
         one.reflectance,
         one.usable,
-        layers=[*LAYERS, *planes],
+        layers=[*CLASSIFIED, *planes],
         name=f"classify-{model.settings.name}-{year}",
         parameter=model,
         resource=model.settings.resource,
@@ -194,7 +194,7 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
         return found
     classes = xr.DataArray(np.array(codes, np.uint8), dims=CLASS, name=CLASS)
     every = found[planes].to_dataarray(CLASS).assign_coords({CLASS: classes})
-    return found[list(LAYERS)].assign({_PROBABILITY: every})
+    return found[list(CLASSIFIED)].assign({_PROBABILITY: every})
 
 
 def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, codes: tuple[int, ...]) -> Array:
@@ -206,7 +206,7 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, code
     """
     t, b, height, width = dn.shape
     dn, usable = dn.reshape(t, b, -1), usable.reshape(t, -1)
-    planes = np.zeros((len(LAYERS) + len(codes), height * width), np.uint8)
+    planes = np.zeros((len(CLASSIFIED) + len(codes), height * width), np.uint8)
     planes[2] = count_valid(usable)
     able = np.flatnonzero(planes[2] >= model.context.min_valid)
     for start in range(0, len(able), _PIXELS_AT_ONCE):
@@ -214,7 +214,7 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, code
         whole = fill(dn, usable, days, model.context.gaps, at)
         if codes:
             planes[0, at], planes[1, at], every = model.predict(whole, probabilities=True)
-            planes[np.ix_(len(LAYERS) + np.searchsorted(codes, model.classes), at)] = to_percent(every)
+            planes[np.ix_(len(CLASSIFIED) + np.searchsorted(codes, model.classes), at)] = to_percent(every)
         else:
             planes[0, at], planes[1, at] = model.predict(whole)
     if able.size:

@@ -63,10 +63,8 @@ class GatedEngine:
             return True
         pixels, best = np.arange(len(found)), expected.argmax(axis=1)
         own = expected[pixels, np.minimum(found, expected.shape[1] - 1)]
-        apart, off = (
-            expected[pixels, best] - own,
-            np.maximum(np.abs(probability - own), np.abs(every.T - expected).max(axis=1)),
-        )
+        apart = expected[pixels, best] - own
+        off = np.maximum(np.abs(probability - own), np.abs(every.T - expected).max(axis=1))
         self._compared += len(found)
         self._different += int((found != best).sum())
         if self._different <= (1 - _EQUAL) * _SAMPLE and (apart <= _NEAR).all() and (off <= _SURE).all():

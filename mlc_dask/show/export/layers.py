@@ -12,7 +12,7 @@ from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import NEVER_WRITTEN, NO_DATA, LandCoverClass, Legend
 from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of
-from mlc_dask.show.palette import Colour, colours_of
+from mlc_dask.show.palette import Colour, colours_of, rgb
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,4 @@ def _describe(layer: xr.DataArray, legend: Legend, place: str) -> Layer:
 def _rgb(c: LandCoverClass) -> Colour:
     if not re.fullmatch("#[0-9A-Fa-f]{6}", c.colour):
         raise InputError(f"class {c.name!r} has the colour {c.colour!r} in the legend; write it as #rrggbb")
-    red, green, blue = bytes.fromhex(c.colour[1:])
-    return red, green, blue
+    return rgb(c.colour)

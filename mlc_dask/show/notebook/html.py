@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mlc_dask.show.palette import rgb
+
 _STYLE = """
 .mlc{--ink:var(--jp-ui-font-color1,var(--pst-color-text-base,currentColor));
 --dim:var(--jp-ui-font-color2,var(--pst-color-text-muted,#777));
@@ -88,7 +90,7 @@ def coded(codes: npt.NDArray[np.uint8], colours: Mapping[int, str]) -> str:
     """Picture (h, w) of codes as a data URL, exactly in their colours; other codes are transparent."""
     palette = np.zeros((256, 4), np.uint8)
     for code, colour in colours.items():
-        palette[code] = (*bytes.fromhex(colour.removeprefix("#")), 255)
+        palette[code] = (*rgb(colour), 255)
     image = Image.fromarray(codes)
     image.putpalette(palette.ravel().tolist(), "RGBA")
     return _url(image, "PNG")

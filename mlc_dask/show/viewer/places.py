@@ -22,7 +22,7 @@ from mlc_dask.io.published import open_maps, places_of
 from mlc_dask.runs.artifacts import read_current
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import explain
-from mlc_dask.show.palette import as_hex, colours_of
+from mlc_dask.show.palette import as_hex, colours_of, rgb
 from mlc_dask.storage.durable import MANIFEST, sha256
 
 EDGE = 512
@@ -94,7 +94,7 @@ class Place:
 
     @cached_property
     def _class_colours(self) -> dict[int, Colour]:
-        return {code: _rgba(colour) for code, colour in self.legend.colours.items()}
+        return {code: (*rgb(colour), 255) for code, colour in self.legend.colours.items()}
 
     def plane(self, name: str, year: int | None) -> xr.DataArray:
         """One lazy map (y, x) uint8; the year of layers that have none is ignored."""
@@ -159,11 +159,6 @@ def open_places(output: Path) -> dict[str, Place]:
         raise InputError(f"{output} is no folder; give the output folder of a finished run")
     named = {tile or output.resolve().name or "maps": folder.resolve() for tile, folder in places_of(output).items()}
     return {name: Place(name, folder, open_maps(folder)) for name, folder in named.items()}
-
-
-def _rgba(colour: str) -> Colour:
-    red, green, blue = bytes.fromhex(colour.lstrip("#"))
-    return red, green, blue, 255
 
 
 def _described(layer: Layer) -> dict[str, Any]:
