@@ -12,6 +12,7 @@ import pytest
 
 from mlc_dask import LSTM, Clustering, Mask, PairingRules, RandomForest
 from mlc_dask.config import Config, commented, load_config
+from mlc_dask.config.sections import Acquisitions
 from mlc_dask.config.template import commented_key
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.settings import fields_of, sections_in, validated
@@ -275,3 +276,14 @@ def test_the_template_has_the_keys_of_the_default_source() -> None:
         about = line.rpartition("  # ")[2]
         assert line == commented_key(key, field, about, example="acquisitions")
         assert about in documented, key
+
+
+@pytest.mark.parametrize(("key", "value"), [("per_year", 1), ("max_days_apart", 61)])
+def test_a_file_is_held_to_narrower_limits_than_pairing(key: str, value: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"acquisitions.{key} = {value}"):
+        load_config(write(tmp_path, f"{LEAST}\n[acquisitions]\n{key} = {value}\n"))
+    assert getattr(PairingRules(**{key: value}), {"per_year": "size"}.get(key, key)) == value
+
+
+def test_a_file_has_the_defaults_of_pairing() -> None:
+    assert Acquisitions().rules == PairingRules()

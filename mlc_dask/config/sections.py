@@ -33,6 +33,13 @@ class Section(BaseModel):
 class Acquisitions(PairingRules):
     """Which acquisitions are paired (method section 2)."""
 
+    # Narrower than what can be paired: a series of one date, or pairs of other seasons, make no map.
+    size: Annotated[int, Field(ge=2, validation_alias="per_year", description="acquisitions a year")] = (
+        PairingRules.size
+    )
+    max_days_apart: Annotated[int, Field(ge=0, le=60, description="δ, days between the years of a pair")] = (
+        PairingRules.max_days_apart
+    )
     years: Annotated[tuple[int, ...] | None, Field(description="years to map; all years of the source by default")] = (
         None
     )
