@@ -1,4 +1,4 @@
-"""From granules to one lattice and to acquisitions: tiles, boxes, zones, datastrips and makings."""
+"""From granules to one grid and to acquisitions: tiles, boxes, zones, datastrips and makings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def granule(name: str = "a", **changed: Any) -> Granule:
 
 
 class Memory(AreaSource):
-    """Granules whose one band is a constant within their lattice."""
+    """Granules whose one band is a constant within their grid."""
 
     bands: tuple[str, ...] = ("B02",)
     mask: None = None

@@ -84,7 +84,7 @@ def test_every_real_item_is_in_the_table() -> None:
 
 
 def test_real_cogs_are_read(tmp_path: Path) -> None:
-    """The decimated COGs disagree with their item's shape: what counts is the file's own lattice."""
+    """The decimated COGs disagree with their item's shape: what counts is the file's own grid."""
     item = pystac.Item.from_file(str(file_of("S2A_29RKH_20200219_0_L2A")))
     for asset in item.assets.values():
         local = next(COGS.rglob(Path(asset.href).name), None)

@@ -54,7 +54,7 @@ class Granule:
     cloud, missing
         Shares 0..1 of the whole product that are cloud and without data, as its metadata says; None where unknown.
     grid
-        Lattice of the finest band, None where the metadata does not tell.
+        Grid of the finest band, None where the metadata does not tell.
     """
 
     id: str
@@ -90,7 +90,7 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a source has for the years asked for: the lattice of the cube and all acquisitions, by time."""
+    """What a source has for the years asked for: the grid of the cube and all acquisitions, by time."""
 
     grid: Grid
     acquisitions: tuple[Acquisition, ...]
@@ -148,7 +148,7 @@ class Source(Protocol):
         """Band names, in the cube's order."""
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Lattice and acquisitions of `years`, all years by default; metadata only."""
+        """Grid and acquisitions of `years`, all years by default; metadata only."""
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`.InputError` when a local file of `acquisition` is missing or unfit; reads headers only."""

@@ -1,4 +1,4 @@
-"""The pixel lattice that everything is put on: CRS, affine transform, height and width."""
+"""The pixel grid that everything is put on: CRS, affine transform, height and width."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rasterio.crs import CRS
 from mlc_dask.data.errors import InputError, UnreadableError
 from mlc_dask.data.schema import X, Y
 
-_LATTICE_TOLERANCE = 1e-3
-"""Share of a pixel by which two files of one lattice may differ (rounding in their headers)."""
+_TOLERANCE = 1e-3
+"""Share of a pixel by which two files of one grid may differ (rounding in their headers)."""
 
 
 @lru_cache(maxsize=256)
@@ -27,7 +27,7 @@ def _crs(text: str) -> CRS:
 
 @dataclass(frozen=True)
 class Grid:
-    """A north-up raster lattice: `crs` (WKT), the upper left corner, the pixel size in CRS units, and the shape."""
+    """A north-up raster grid: `crs` (WKT), the upper left corner, the pixel size in CRS units, and the shape."""
 
     crs: str
     left: float
@@ -38,22 +38,22 @@ class Grid:
 
     @classmethod
     def of(cls, source: rasterio.io.DatasetReader) -> Grid:
-        """Lattice of an open file; refuses rotated, non-square and unreferenced rasters."""
+        """Grid of an open file; refuses rotated, non-square and unreferenced rasters."""
         if source.crs is None:
             raise UnreadableError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         return cls.at(source.crs.to_wkt(), source.transform, source.shape, source.name)
 
     @classmethod
     def at(cls, crs: str, transform: Affine, shape: tuple[int, int], name: str) -> Grid:
-        """Lattice from its parts; refuses rotated and non-square ones, called `name` in the message."""
+        """Grid from its parts; refuses rotated and non-square ones, called `name` in the message."""
         t = transform
-        if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) > _LATTICE_TOLERANCE * t.a:
+        if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) > _TOLERANCE * t.a:
             raise InputError(f"{name} is rotated or has oblong pixels ({t.a} × {-t.e}); warp it to squares")
         return cls(_crs(crs).to_wkt(), t.c, t.f, t.a, *map(int, shape))
 
     @classmethod
     def of_raster(cls, raster: xr.Dataset | xr.DataArray) -> Grid:
-        """Lattice of a raster with y and x at pixel centres and a CRS."""
+        """Grid of a raster with y and x at pixel centres and a CRS."""
         if raster.rio.crs is None:
             raise InputError("the raster has no CRS; set one with .rio.write_crs('EPSG:…')")
         x, y = raster[X].values, raster[Y].values
@@ -89,25 +89,25 @@ class Grid:
         return f"{size} from ({self.left:g}, {self.top:g}) in {self.crs_name}"
 
     def same_crs(self, other: Grid) -> bool:
-        """Whether both lattices are in one CRS."""
+        """Whether both grids are in one CRS."""
         return self.crs == other.crs or bool(_crs(self.crs) == _crs(other.crs))
 
     def refined(self, factor: int) -> Grid:
-        """Return the lattice over the same ground whose pixels are `factor` times smaller."""
+        """Return the grid over the same ground whose pixels are `factor` times smaller."""
         return Grid(self.crs, self.left, self.top, self.pixel / factor, self.height * factor, self.width * factor)
 
     def coarsened(self, most: int) -> Grid:
-        """Return the lattice with pixels as many whole times larger as it takes for at most `most` along each side."""
+        """Return the grid with pixels as many whole times larger as it takes for at most `most` along each side."""
         factor = max(1, ceil(max(self.shape) / most))
         return self.at_pixel(self.pixel * factor)
 
     def at_pixel(self, pixel: float) -> Grid:
-        """Return the lattice from the same corner, over at least the same ground, with pixels of another size."""
-        height, width = (ceil(n * self.pixel / pixel - _LATTICE_TOLERANCE) for n in self.shape)
+        """Return the grid from the same corner, over at least the same ground, with pixels of another size."""
+        height, width = (ceil(n * self.pixel / pixel - _TOLERANCE) for n in self.shape)
         return replace(self, pixel=pixel, height=height, width=width)
 
     def window(self, rows: slice, columns: slice) -> Grid:
-        """Return the part of the lattice at `rows` and `columns`."""
+        """Return the part of the grid at `rows` and `columns`."""
         return replace(
             self,
             left=self.left + columns.start * self.pixel,
@@ -117,7 +117,7 @@ class Grid:
         )
 
     def steps_to(self, other: Grid) -> tuple[int, int, int] | None:
-        """Factor, row and column at which this lattice's pixels, whole times larger, lie on those of `other`.
+        """Factor, row and column at which this grid's pixels, whole times larger, lie on those of `other`.
 
         None where they do not: another CRS, smaller pixels, a fraction of a pixel apart.
         """
@@ -127,7 +127,7 @@ class Grid:
         row, column = (other.top - self.top) / other.pixel, (self.left - other.left) / other.pixel
         off = (abs(row - round(row)), abs(column - round(column)))
         drift = abs(self.pixel / other.pixel - factor) * max(self.shape)
-        return None if max(*off, drift) > _LATTICE_TOLERANCE * factor else (factor, round(row), round(column))
+        return None if max(*off, drift) > _TOLERANCE * factor else (factor, round(row), round(column))
 
     def matches(self, other: Grid) -> bool:
         """Whether both have the same pixels, up to a thousandth of one."""

@@ -1,4 +1,4 @@
-"""Raster files on the cube's lattice and in its convention (method section 1)."""
+"""Raster files on the cube's grid and in its convention (method section 1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import DN_OFFSET, SCALE
 
 EXACT = 1e-6
-"""Fraction of a pixel by which the transformation to another lattice may be off."""
+"""Fraction of a pixel by which the transformation to another grid may be off."""
 
 Method = Literal["nearest", "bilinear", "cubic", "average"]
 
@@ -59,7 +59,7 @@ def read_on(
 ) -> npt.NDArray[Any]:
     """Values (h, w) of a file on `grid`, `nodata` where it has none.
 
-    Pixels that are whole times larger than the grid's are repeated: no value is made up. On any other lattice (another
+    Pixels that are whole times larger than the grid's are repeated: no value is made up. On any other grid (another
     CRS, a fraction of a pixel apart, or a grid coarser than the file) the file is warped with `method`.
     """
     with open_raster(path) as file:

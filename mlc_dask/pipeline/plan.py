@@ -209,7 +209,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
 
 
 def _warped(selection: Selection, grid: Grid) -> str:
-    """Products that do not lie on the cube's lattice, by their CRS: chosen ones, or all where none is chosen."""
+    """Products that do not lie on the cube's grid, by their CRS: chosen ones, or all where none is chosen."""
     rows = (selection.chosen if selection.size else selection.rejected).values()
     granules = [g for row in rows for s in row for g in s.acquisition.granules if g.grid]
     off = Counter(g.grid.crs_name for g in granules if g.grid and g.grid.steps_to(grid) is None)

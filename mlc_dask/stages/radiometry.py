@@ -15,7 +15,7 @@ from mlc_dask.kernels import radiometry
 from mlc_dask.storage.once import once
 
 _LOOKED_AT = 1_000
-"""Pixels along each side at most of the lattice that is judged."""
+"""Pixels along each side at most of the grid that is judged."""
 
 
 def check_radiometry(

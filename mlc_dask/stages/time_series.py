@@ -164,7 +164,7 @@ def stack(source: Source, selection: Selection, *, grid: Grid, chunk: int) -> xr
     Parameters
     ----------
     grid
-        Lattice of the cube, that of the source's catalogue.
+        Grid of the cube, that of the source's catalogue.
     chunk
         Edge of the blocks in pixels that one task reads, all bands of one acquisition at once.
 

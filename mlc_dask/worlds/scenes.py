@@ -18,7 +18,7 @@ from mlc_dask.worlds.weather import NO_DATA, Overpass, Sky, overpasses, scene_cl
 
 CRS, EPSG = "EPSG:32632", 32632
 LEFT, TOP = 640_000, 5_140_000
-"""Upper left corner, on the lattice of the 20 m bands."""
+"""Upper left corner, on the grid of the 20 m bands."""
 
 FINE = BANDS[:4]
 """Bands of 10 m; the others have pixels of 20 m."""

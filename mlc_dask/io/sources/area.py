@@ -18,7 +18,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.io.sources.granules import GranuleSource, overpasses
 
 _COMMON_STEP = 60.0
-"""Metres on which the lattices of all Sentinel-2 bands meet."""
+"""Metres on which the grids of all Sentinel-2 bands meet."""
 
 BBox = tuple[float, float, float, float]
 
@@ -29,9 +29,9 @@ class AreaSource(GranuleSource):
     Parameters
     ----------
     tile
-        MGRS tile, ``T32TPS`` or ``32TPS``; granules of others are left out, and the cube is on its lattice.
+        MGRS tile, ``T32TPS`` or ``32TPS``; granules of others are left out, and the cube is on its grid.
     bbox
-        West, south, east, north in degrees; the cube covers it, on the lattice of the granules.
+        West, south, east, north in degrees; the cube covers it, on the grid of the granules.
     crs
         CRS of the cube where granules of several UTM zones cover the area; that of most granules by default.
     resolution
@@ -72,7 +72,7 @@ class AreaSource(GranuleSource):
         return crs
 
     def _catalogue(self, granules: Sequence[Granule], years: Sequence[int] | None, where: str) -> Catalogue:
-        """Acquisitions of the tile and the years, and the cube's lattice; `where` names the source in messages."""
+        """Acquisitions of the tile and the years, and the cube's grid; `where` names the source in messages."""
         if not granules:
             raise InputError(
                 f"{where}: it has no L2A products; correct the source, or search another area or other years"
@@ -81,17 +81,17 @@ class AreaSource(GranuleSource):
         own = [g for g in granules if self.tile is None or g.tile == self.tile]
         if not own:
             raise InputError(f"{where}: no product of tile {self.tile}; it has tiles {tiles}; set source.tile")
-        grid = self._lattice([g for g in own if years is None or g.time.year in years] or own, where)
+        grid = self._cube_grid([g for g in own if years is None or g.time.year in years] or own, where)
         inside = overpasses([g for g in own if g.grid is None or _overlap(g.grid, grid)])
         if not inside:
             raise InputError(f"{where}: no product covers source.bbox = {self.bbox}; it has tiles {tiles}; correct it")
         # By overpass, not by granule: at some longitudes the year turns in the middle of one.
         return Catalogue(grid, tuple(a for a in inside if years is None or a.time.year in years))
 
-    def _lattice(self, granules: Sequence[Granule], where: str) -> Grid:
+    def _cube_grid(self, granules: Sequence[Granule], where: str) -> Grid:
         grids = [g.grid for g in granules if g.grid is not None]
         if not grids:
-            raise InputError(f"{where}: the metadata tells no lattice (proj:transform, proj:shape); use another source")
+            raise InputError(f"{where}: the metadata tells no grid (proj:transform, proj:shape); use another source")
         base = _most_common(grids, self.crs, where)
         if self.bbox is not None:
             return _around(self.bbox, base, self.resolution)
@@ -102,7 +102,7 @@ class AreaSource(GranuleSource):
 
 
 def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:
-    """Lattice of a granule in the CRS asked for, or in that of most granules."""
+    """Grid of a granule in the CRS asked for, or in that of most granules."""
     if crs is not None:
         wanted = CRS.from_user_input(crs)
         same = [g for g in grids if CRS.from_wkt(g.crs) == wanted]
@@ -116,7 +116,7 @@ def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:
 
 
 def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:
-    """Lattice in step with `base` around a box in degrees, its edges where the pixels of all bands meet."""
+    """Grid in step with `base` around a box in degrees, its edges where the pixels of all bands meet."""
     step = max(_COMMON_STEP, pixel)
     left, bottom, right, top = transform_bounds("EPSG:4326", base.crs, *bbox, densify_pts=41)
     west = base.left + floor((left - base.left) / step) * step
@@ -127,7 +127,7 @@ def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:
 
 
 def _overlap(a: Grid, b: Grid) -> bool:
-    """Whether two lattices share ground; those in different CRS are compared by their bounds in the second one's."""
+    """Whether two grids share ground; those in different CRS are compared by their bounds in the second one's."""
     bounds = a.bounds if a.same_crs(b) else transform_bounds(a.crs, b.crs, *a.bounds, densify_pts=21)
     left, bottom, right, top = bounds
     west, south, east, north = b.bounds

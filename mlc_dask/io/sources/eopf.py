@@ -52,7 +52,7 @@ class Eopf(AreaSource):
     folder: Path
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Lattice and acquisitions of `years`; refuses Level-1C and products whose metadata is unfit."""
+        """Grid and acquisitions of `years`; refuses Level-1C and products whose metadata is unfit."""
         return self._catalogue([self._granule(p) for p in self._products()], years, str(self.folder))
 
     def locate(self, href: str) -> str:
@@ -92,7 +92,7 @@ class Eopf(AreaSource):
         asset = granule.assets[name]
         product = Path(self.locate(asset.href))
         array = array_of(product, str(asset.layer))
-        own = _lattice(granule, array)
+        own = _grid(granule, array)
         rows, columns = _around(grid, own)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return np.full(grid.shape, asset.nodata, array.dtype)
@@ -102,7 +102,7 @@ class Eopf(AreaSource):
             raise InputError(f"{product}, {name}: a chunk is damaged ({error}); fetch the product again") from error
         if values.dtype.kind == "f":
             values = np.where(np.isnan(values), asset.nodata, values)
-        # As a file in memory, it gets onto the lattice by the one rule of all rasters.
+        # As a file in memory, it gets onto the grid by the one rule of all rasters.
         part = own.window(rows, columns)
         profile = {"count": 1, "dtype": values.dtype, "crs": part.crs, "transform": part.transform}
         with MemoryFile() as memory:
@@ -120,7 +120,7 @@ class Eopf(AreaSource):
         asset = granule.assets[name]
         product = Path(self.locate(asset.href))
         array = array_of(product, str(asset.layer))
-        where, own, (high, wide) = f"{product}, {name}", _lattice(granule, array), array.shards or array.chunks
+        where, own, (high, wide) = f"{product}, {name}", _grid(granule, array), array.shards or array.chunks
         places = {
             f"{asset.layer}/{array.metadata.encode_chunk_key((i, j))}": (i * high, j * wide)
             for i, j in np.ndindex(ceil(own.height / high), ceil(own.width / wide))
@@ -154,8 +154,8 @@ class Eopf(AreaSource):
         return sorted(map(str, found))
 
 
-def _lattice(granule: Granule, array: zarr.Array[Any]) -> Grid:
-    """Lattice of one array: the granule's, with the array's own pixels."""
+def _grid(granule: Granule, array: zarr.Array[Any]) -> Grid:
+    """Grid of one array: the granule's, with the array's own pixels."""
     assert granule.grid is not None
     return granule.grid.at_pixel(granule.grid.pixel * granule.grid.width / array.shape[1])
 

@@ -86,7 +86,7 @@ def centres(layer: str) -> tuple[str, str]:
 
 
 def grid_of(product: Path, layer: str, array: zarr.Array[Any], root: Mapping[str, Any]) -> Grid:
-    """Lattice of an array, from the pixel centres beside it."""
+    """Grid of an array, from the pixel centres beside it."""
     where = f"{product}, {layer}"
     order: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if list(order or ()) != ["y", "x"]:

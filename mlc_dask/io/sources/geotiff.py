@@ -99,7 +99,7 @@ class GeoTiff(GranuleSource):
         return Acquisition(name, time, orbit, (Granule(name, time, files, orbit=orbit),))
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Lattice of the finest band, and the acquisitions of `years`."""
+        """Grid of the finest band, and the acquisitions of `years`."""
         found = self.acquisitions()
         return Catalogue(self.grid(), tuple(a for a in found if years is None or a.time.year in years))
 
@@ -171,7 +171,7 @@ class GeoTiff(GranuleSource):
         return name if "{band}" not in self.file and name in self.bands else None
 
     def grid(self) -> Grid:
-        """Lattice of the finest band of the first acquisition."""
+        """Grid of the finest band of the first acquisition."""
         return min(self._grids(self.acquisitions()[0]).values(), key=lambda g: g.pixel)
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:

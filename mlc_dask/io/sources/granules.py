@@ -1,4 +1,4 @@
-"""What all sources share: granules read onto one lattice, laid over each other, in the cube's convention."""
+"""What all sources share: granules read onto one grid, laid over each other, in the cube's convention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MASK = "mask"
 """Name of the mask among a granule's assets."""
 
 SURVEYED = 2_048
-"""Pixels along each side at most of the lattice on which clouds are counted."""
+"""Pixels along each side at most of the grid on which clouds are counted."""
 
 _ONE_OVERPASS = 600
 """Seconds by which granules of one overpass follow each other at most; a satellite's next one is 100 minutes later."""
@@ -52,7 +52,7 @@ class GranuleSource(BaseModel):
     mask
         How the mask is understood; ``false`` reads none, and takes every pixel with data for usable.
     resampling
-        How bands get onto the cube's lattice from another one (another UTM zone, a shifted lattice). Masks are always
+        How bands get onto the cube's grid from another one (another UTM zone, a shifted grid). Masks are always
         taken by nearest neighbour, and bands whose pixels are whole times larger are repeated.
     """
 

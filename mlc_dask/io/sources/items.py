@@ -72,7 +72,7 @@ def _granule(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Sequ
         processed=str(_of(own, "s2:generation_time", "processing:datetime", "created") or name),
         cloud=_share(own.get("eo:cloud_cover")),
         missing=_missing(own),
-        grid=_lattice(item, list(keys.values())),
+        grid=_grid(item, list(keys.values())),
     )
 
 
@@ -194,13 +194,13 @@ def _first(pattern: re.Pattern[str], text: str) -> str:
     return found.group(1) if found else ""
 
 
-def _lattice(item: pystac.Item, keys: Sequence[str]) -> Grid | None:
-    """Lattice of the finest of the assets, None where the metadata does not tell it."""
-    grids = [g for key in keys if (g := _asset_lattice(item, item.assets[key])) is not None]
+def _grid(item: pystac.Item, keys: Sequence[str]) -> Grid | None:
+    """Grid of the finest of the assets, None where the metadata does not tell it."""
+    grids = [g for key in keys if (g := _asset_grid(item, item.assets[key])) is not None]
     return min(grids, key=lambda g: g.pixel, default=None)
 
 
-def _asset_lattice(item: pystac.Item, asset: pystac.Asset) -> Grid | None:
+def _asset_grid(item: pystac.Item, asset: pystac.Asset) -> Grid | None:
     def told(name: str) -> Any:
         return asset.extra_fields.get(name, item.properties.get(name))
 

@@ -178,8 +178,8 @@ def share(roots: Sequence[Element], *tags: str) -> float | None:
     return next((float(t) / 100 for t in texts if t), None)
 
 
-def lattice(crs: str, places: Sequence[Element], name: str) -> Grid:
-    """Lattice from the elements that hold size and corner."""
+def grid_of(crs: str, places: Sequence[Element], name: str) -> Grid:
+    """Grid from the elements that hold size and corner."""
     of = {e.tag: float(str(e.text)) for place in places for e in place}
     transform = Affine(of["XDIM"], 0, of["ULX"], 0, of["YDIM"], of["ULY"])
     return Grid.at(crs, transform, (int(of["NROWS"]), int(of["NCOLS"])), name)

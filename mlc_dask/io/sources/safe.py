@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 from mlc_dask.data.acquisitions import Asset, Granule, utc
 from mlc_dask.data.errors import InputError
 from mlc_dask.io.sources.granules import MASK
-from mlc_dask.io.sources.packages import FIX, Product, ProductSource, lattice, share, told
+from mlc_dask.io.sources.packages import FIX, Product, ProductSource, grid_of, share, told
 
 _BANDS_BY_ID = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 # Never out of the product; before 2018 the classification was called S2A_USER_SCL_L2A_TL_…_T32TPS_20m.
@@ -56,7 +56,7 @@ class Safe(ProductSource):
             processed=told(root, "GENERATION_TIME"),
             cloud=share([own, root], "CLOUDY_PIXEL_PERCENTAGE", "Cloud_Coverage_Assessment"),
             missing=share([own, root], "NODATA_PIXEL_PERCENTAGE"),
-            grid=lattice(told(own, "HORIZONTAL_CS_CODE"), own.findall(".//*[@resolution='10']"), product.name),
+            grid=grid_of(told(own, "HORIZONTAL_CS_CODE"), own.findall(".//*[@resolution='10']"), product.name),
         )
 
     def _assets(self, product: Product, root: Element, images: Mapping[str, str]) -> dict[str, Asset]:

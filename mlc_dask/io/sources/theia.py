@@ -14,7 +14,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.sensors import SENTINEL2
 from mlc_dask.io.rasters import open_raster
 from mlc_dask.io.sources.granules import DN, MASK, Mask, Usable
-from mlc_dask.io.sources.packages import Product, ProductSource, lattice, share, told
+from mlc_dask.io.sources.packages import Product, ProductSource, grid_of, share, told
 
 _EDGE = "edge"
 _PRODUCT = re.compile(
@@ -78,7 +78,7 @@ class Theia(ProductSource):
             strip=parts["time"],
             processed=(root.findtext(".//PRODUCTION_DATE") or "").strip(),
             cloud=share([root], "QUALITY_INDEX[@name='CloudPercent']"),
-            grid=self._grid(root, assets, product.name),
+            grid=self._product_grid(root, assets, product.name),
         )
         return [granule]
 
@@ -97,11 +97,11 @@ class Theia(ProductSource):
             found[_EDGE] = replace(_mask(product, "EDG"), nodata=1)
         return found
 
-    def _grid(self, root: Element, assets: dict[str, Asset], name: str) -> Grid:
+    def _product_grid(self, root: Element, assets: dict[str, Asset], name: str) -> Grid:
         places = root.findall(".//Group_Geopositioning[@group_id='R1']")
         if places:
             code = told(root, "HORIZONTAL_CS_CODE")
-            return lattice(code if ":" in code else f"EPSG:{code}", places, name)
+            return grid_of(code if ":" in code else f"EPSG:{code}", places, name)
         finest = min(self.bands, key=lambda b: SENTINEL2.resolution.get(b, 10))
         with open_raster(self.locate(assets[finest].href)) as file:
             return Grid.of(file).at_pixel(10.0)

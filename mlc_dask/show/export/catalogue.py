@@ -36,7 +36,7 @@ _DEGREES: Final = 7
 
 @dataclass(frozen=True)
 class Place:
-    """An exported folder: its name, layers and lattice, the files of every map, and the record behind every layer.
+    """An exported folder: its name, layers and grid, the files of every map, and the record behind every layer.
 
     `parts` go by :attr:`Plane.stem`, `origins` by the layer's name; they lack layers that no run made.
     """

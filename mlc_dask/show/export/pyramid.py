@@ -47,7 +47,7 @@ _CONVENTIONS: Final = {
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The group in an exported folder: its layers, its lattice at full resolution, and what its codes mean."""
+    """The group in an exported folder: its layers, its grid at full resolution, and what its codes mean."""
 
     folder: Path
     layers: tuple[Layer, ...]

@@ -65,7 +65,7 @@ class Place:
 
     @cached_property
     def grid(self) -> Grid:
-        """Lattice of the maps."""
+        """Grid of the maps."""
         return Grid.of_raster(self.maps)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Rasters on the lattice of a world, in the file formats that products are made of."""
+"""Rasters on the grid of a world, in the file formats that products are made of."""
 
 from __future__ import annotations
 

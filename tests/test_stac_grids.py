@@ -1,4 +1,4 @@
-"""STAC assets read onto lattices that are not their own: other zones, shifted and coarser ones, the date line."""
+"""STAC assets read onto grids that are not their own: other zones, shifted and coarser ones, the date line."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def nearest(values: Array, own: Grid, grid: Grid) -> Array:
 
 
 def over(own: Grid, code: int) -> Grid:
-    """Lattice in another zone over the same ground."""
+    """Grid in another zone over the same ground."""
     left, _, _, top = transform_bounds(own.crs, f"EPSG:{code}", *own.bounds)
     return utm(code, left // 10 * 10, top // 10 * 10, size=700)
 
