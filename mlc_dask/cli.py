@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +15,7 @@ import typer
 from rich.console import Console
 
 from mlc_dask import pipeline, show, worlds
-from mlc_dask.data.errors import FetchError, InputError
+from mlc_dask.data.errors import FetchError, InputError, OutdatedSetting
 from mlc_dask.runs.records import explain
 from mlc_dask.storage.durable import atomic_write, on_a_disk
 
@@ -42,7 +44,8 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with _outdated_settings_in_one_line():
+                command(*args, **kwargs)
         except (InputError, FetchError) as error:
             show.terminal.show_error(console, error)
             raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
@@ -51,6 +54,24 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(INTERRUPTED) from None
 
     return wrapped
+
+
+@contextmanager
+def _outdated_settings_in_one_line() -> Iterator[None]:
+    """Print warnings of old configurations as the command line prints messages, without a file and line of Python."""
+    usual = warnings.showwarning
+
+    def show_line(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, OutdatedSetting):
+            show.terminal.show_warning(console, str(message))
+        else:
+            usual(message, category, *where)
+
+    warnings.showwarning = show_line
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 @app.command()

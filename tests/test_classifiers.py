@@ -552,7 +552,7 @@ class TestLSTM:
 
     @pytest.mark.parametrize("weighted", [False, True])
     def test_loss_and_class_weights(self, data: TrainingSet, weighted: bool) -> None:
-        still = LSTM(layers=1, hidden=4, epochs=1, batch=50, learning_rate=0.0, class_weights=weighted)
+        still = LSTM(layers=1, hidden=4, epochs=1, batch=50, learning_rate=1e-12, class_weights=weighted)
         model = still.fit(data, seed=0)
         for row, chosen in (("train_loss", ~data.validation), ("validation_loss", data.validation)):
             positions = np.searchsorted(CODES, data.labels[chosen])

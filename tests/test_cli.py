@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +105,19 @@ def single_class(world: Path) -> str:
 def no_product(world: Path) -> str:
     (world / "product" / "corine.tif").unlink()
     return "corine.tif"
+
+
+def test_an_old_table_is_one_line_that_says_how_to_write_it_now(world: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out")
+    text = config.read_text(encoding="utf-8")
+    assert "[classifier]" in text
+    config.write_text(text.replace("[classifier]", "[lstm]"), encoding="utf-8")
+    command = [sys.executable, "-m", "mlc_dask", "status", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0] == (
+        'warning: [lstm] is the old name of a table; write [classifier] with kind = "lstm" and the same keys'
+    )
 
 
 @pytest.mark.parametrize(

@@ -191,9 +191,13 @@ def test_kind_chooses_the_classifier(tmp_path: Path, table: str, made: object) -
 
 
 def test_the_old_table_is_understood_and_says_how_to_write_it(tmp_path: Path) -> None:
-    with pytest.warns(FutureWarning, match=r'\[lstm\] is now \[classifier\] with kind = "lstm"'):
-        config = load_config(write(tmp_path, f"{LEAST}\n[lstm]\nepochs = 3\n"))
-    assert config.classifier == LSTM(epochs=3)
+    path = write(tmp_path, f"{LEAST}\n[lstm]\nepochs = 3\n")
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    for read in (lambda: load_config(path), lambda: Config(**data), lambda: Config.model_validate(data)):
+        with pytest.warns(FutureWarning, match=r'write \[classifier\] with kind = "lstm" and the same keys') as warned:
+            config = read()
+        assert config.classifier == LSTM(epochs=3)
+        assert [w.filename for w in warned] == [__file__], "the warning is at the line of the caller"
     with pytest.raises(InputError, match=r"keep \[classifier\] and remove \[lstm\]"):
         load_config(write(tmp_path, f"{LEAST}\n[lstm]\nepochs = 3\n[classifier]\nkind = 'forest'\n"))
 
@@ -276,6 +280,51 @@ def test_the_template_has_the_keys_of_the_default_source() -> None:
         about = line.rpartition("  # ")[2]
         assert line == commented_key(key, field, about, example="acquisitions")
         assert about in documented, key
+
+
+LIMITS = {
+    "classifier": {
+        "layers": (0,), "hidden": (0,), "dropout": (-0.1, 1.0), "epochs": (0,), "batch": (0,),
+        "learning_rate": (0, 0.0, -0.001, float("inf"), float("nan")), "weight_decay": (-1e-6,),
+        "bidirectional": ("both",), "class_weights": ("equal",), "precision": ("float16",),
+    },
+    "forest": {"trees": (0,), "max_depth": (0,), "min_samples_leaf": (0,), "max_features": ("all", 0.0, 1.5, -1)},
+    "acquisitions": {
+        "per_year": (1,), "max_days_apart": (-1, 61), "max_cloud": (-0.1, 1.1), "min_valid_area": (-0.1, 1.1),
+        "max_tile_cloud": (-0.1, 1.1), "years": ([], [2019, 2018], [2018, 2018]), "accept_radiometry": ("some",),
+        **dict.fromkeys(("cloud_weight", "missing_weight", "spread_weight", "orbit_weight", "gap_weight"), (-0.1,)),
+    },
+    "gaps": {"method": ("spline",), "min_valid": (0,)},
+    "annual_training": {
+        "size": (1,), "min_per_class": (-1,), "cluster_pixels": (9,), "max_clusters": (0, 65),
+        "min_silhouette": (-1.1, 1.1), "min_share": (0.0, 1.1),
+    },
+    "multiyear_training": {
+        "train": (1,), "validation": (-1,), "min_per_class": (-1,), "split": ("half",), "block": (0,),
+    },
+    "filter": {"size": (0, -1, 2), "rule": ("mean",)},
+}  # fmt: skip
+"""Values that cannot work, by table and key."""
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"), [(t, k, v) for t, keys in LIMITS.items() for k, values in keys.items() for v in values]
+)
+def test_a_value_that_cannot_work_is_refused(table: str, key: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        load_config(write(tmp_path, f"{LEAST}\n[{table}]\n{key} = {toml(value)}\n"))
+    message = str(error.value)
+    assert re.search(rf"{table}(: |\.){key} = {re.escape(repr(value))}: .*(should be|give|use) ", message), message
+    assert "\n" not in message
+
+
+def toml(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def test_the_limits_cover_every_setting() -> None:
+    for table, limits in LIMITS.items():
+        assert set(limits) == set(fields_of(tables()[table])), table
 
 
 @pytest.mark.parametrize(("key", "value"), [("per_year", 1), ("max_days_apart", 61)])

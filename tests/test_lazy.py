@@ -6,13 +6,16 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from dask.array.overlap import overlap
 from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,6 +178,69 @@ def test_keys_of_the_other_verbs() -> None:
     assert any(k.startswith("filter-majority-2018") for k in filtered), sorted(filtered)
     counts = lazy.reduce_blocks(_total, _add, labels, name="count-product")
     assert all(str(k).startswith(("count-product", "combine-count-product", "xarray", "rechunk")) for k in _own(counts))
+
+
+def _graphs(folder: Path) -> dict[str, Any]:
+    """Dask arrays of every origin and shape that pixels have before something is computed from them."""
+    raster_of = xr.DataArray(numbers(2, 3, 64, 64), dims=("year", "band", "y", "x"), name="reflectance")
+    raster_of.to_dataset().chunk(y=32, x=32).to_zarr(folder / "cube.zarr", zarr_format=2)
+    stored = xr.open_zarr(folder / "cube.zarr").reflectance
+    return {
+        "open_zarr": stored,
+        "chunk of a store": xr.open_zarr(folder / "cube.zarr", chunks=None).reflectance.chunk(y=24),
+        "chunk of memory": raster_of.chunk(y=32),
+        "from_array": da.from_array(numbers(4, 4), chunks=2),
+        "rechunk": stored.chunk(y=24, x=64),
+        "rechunk in two passes": stored.data.rechunk((2, 3, 1, 64)).rechunk((1, 1, 64, 1)),
+        "isel": stored.isel(year=0)[..., ::4],
+        "concat": xr.concat([stored, stored], "year"),
+        "stack": da.stack([stored.data, stored.data]),
+        "overlap": overlap(stored.data, depth={2: 2, 3: 2}, boundary="none"),
+        "transpose": stored.transpose("y", "x", ...),
+        "expand_dims": da.expand_dims(stored.isel(year=0).data, (0,)),
+        "gather_pixels": lazy.gather_pixels(stored, np.array([1, 2]), np.array([1, 40]), dim="sample"),
+    }
+
+
+def test_names_of_tasks_that_only_read(tmp_path: Path) -> None:
+    """Before and after fusion, which gives a task the names of its whole chain."""
+    for case, array in _graphs(tmp_path).items():
+        names = {*array.__dask_graph__().layers, *keys_as_scheduled(array)}
+        assert all(lazy.is_stored(name) and lazy.only_reads(name) for name in names), (case, names)
+
+
+def test_names_of_tasks_that_compute(tmp_path: Path) -> None:
+    stored = _graphs(tmp_path)["open_zarr"]
+    year = stored.isel(year=0).rename(band="acquisition")
+    computed = {
+        "smooth": lazy.map_neighbourhood(partial(_box, radius=1), stored, radius=1, name="filter-majority"),
+        "classify": lazy.map_pixels(_greatest_date, year, layers=["label"], name="classify-lstm-2019").label,
+        "arithmetic": stored + np.uint16(1),
+    }
+    for case, array in computed.items():
+        assert not all(map(lazy.is_stored, array.__dask_graph__().layers)), case
+        keys = keys_as_scheduled(array)
+        assert any(map(lazy.only_reads, keys)) and not all(map(lazy.only_reads, keys)), (case, keys)
+    fused = [k for k in keys_as_scheduled(computed["smooth"]) if "filter-majority" in str(k)]
+    assert fused and not any(map(lazy.only_reads, fused)), "a filter that is fused with its halo computes"
+
+
+def test_a_source_is_read_and_not_stored() -> None:
+    """A glance at a notebook's variable must not fetch acquisitions."""
+    fetched = lazy.read_blocks(lambda *_: numbers(4, 4), leading=(), chunks=((4,), (4,)), dtype="i8", name="read-2019")
+    for task in (*fetched.__dask_graph__().layers, *keys_as_scheduled(da.concatenate([fetched, fetched]))):
+        assert lazy.only_reads(task), task
+    assert not any(lazy.is_stored(layer) for layer in fetched.__dask_graph__().layers)
+
+
+def _greatest_date(dn: Array, _: None) -> Array:
+    return (dn.max(axis=0) % 256).astype(np.uint8)[None]
+
+
+def keys_as_scheduled(array: Any) -> list[Any]:
+    """Keys of the tasks of `array` as a scheduler sees them, optimised."""
+    (optimised,) = dask.base.optimize(array)
+    return list(dict(optimised.__dask_graph__()))
 
 
 def _own(value: Any) -> list[str]:

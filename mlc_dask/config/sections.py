@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, RandomForest
+from mlc_dask.data.errors import warn_outdated
 from mlc_dask.data.settings import STRICT, base_of, of_kind, settings
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
@@ -157,7 +157,7 @@ class Config(Section):
             return given
         if "classifier" in given:
             raise ValueError("[lstm] and [classifier] name a classifier each; keep [classifier] and remove [lstm]")
-        warnings.warn('[lstm] is now [classifier] with kind = "lstm" and the same keys', FutureWarning, stacklevel=2)
+        warn_outdated('[lstm] is the old name of a table; write [classifier] with kind = "lstm" and the same keys')
         table = given["lstm"]
         rest = {key: value for key, value in given.items() if key != "lstm"}
         return rest | {"classifier": {"kind": "lstm", **table} if isinstance(table, dict) else table}

@@ -1,5 +1,7 @@
 """The exceptions that a command turns into one line: what is wrong, where, and how to go on."""
 
+import inspect
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -24,6 +26,18 @@ class FetchError(RuntimeError):
     def __str__(self) -> str:
         what, reason = self.args
         return f"{what}: {reason}; run again; what is finished is kept"
+
+
+class OutdatedSetting(FutureWarning):
+    """A setting written as an earlier version named it; the message says how to write it now."""
+
+
+def warn_outdated(message: str) -> None:
+    """Warn with :class:`OutdatedSetting` at the caller's line: the first one outside this package and pydantic."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("mlc_dask", "pydantic"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, OutdatedSetting, stacklevel=level)
 
 
 def first_cause(error: BaseException) -> str:

@@ -6,6 +6,7 @@ series of chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a
 :func:`write_patches` stores one. Kernels never see Dask; when one fails on a block, the error names the block's place.
 """
 
+from mlc_dask.lazy.names import is_stored, only_reads
 from mlc_dask.lazy.tasks import call, compute
 from mlc_dask.lazy.telemetry import PATCH_TOPIC, announce, tell
 from mlc_dask.lazy.verbs import (
@@ -29,8 +30,10 @@ __all__ = [
     "compute",
     "gather_pixels",
     "identity",
+    "is_stored",
     "map_neighbourhood",
     "map_pixels",
+    "only_reads",
     "read_blocks",
     "reduce_blocks",
     "tell",

@@ -27,6 +27,11 @@ def show_error(console: Console, error: Exception) -> None:
     console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True, highlight=False)
 
 
+def show_warning(console: Console, warning: str) -> None:
+    """Print one line, as text like an error."""
+    console.print(Text.assemble(("warning: ", "bold yellow"), warning), soft_wrap=True, highlight=False)
+
+
 def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[str, str]) -> None:
     """Print the calendar of the acquisitions, a table of them with the reasons for every year, and the figures."""
     _head(console, tile)

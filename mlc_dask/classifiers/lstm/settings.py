@@ -74,7 +74,7 @@ class LSTM:
     dropout: Annotated[float, Field(ge=0, lt=1, description="between layers")] = 0.5713
     epochs: Annotated[int, Field(ge=1, description="passes over the samples")] = 100
     batch: Annotated[int, Field(ge=1, description="samples a step")] = 1024
-    learning_rate: Annotated[float, Field(ge=0, description="of Adam")] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, description="of Adam")] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, description="of Adam")] = 1e-6
     class_weights: Annotated[bool, Field(description="weigh classes by their inverse share")] = False
     precision: Annotated[

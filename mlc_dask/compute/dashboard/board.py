@@ -8,17 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dask.utils import key_split
 from distributed import SchedulerPlugin
 
-from mlc_dask.lazy import PATCH_TOPIC
+from mlc_dask.lazy import PATCH_TOPIC, only_reads
 
 NAME: Final = PATCH_TOPIC
 
 STATES: Final = ("waiting", "reading", "classifying", "writing", "done", "failed", "reused")
-
-_READING: Final = ("open_dataset", "original", "read", "rechunk", "concatenate", "getitem", "overlap", "stack")
-"""Beginnings of the names of tasks that bring pixels; all others but the writing ones compute."""
 
 _SHARED: Final = 9
 """Patches that a task may be a part of, those around it for a filter; what more have in common is nobody's state."""
@@ -114,7 +110,7 @@ class Board(SchedulerPlugin):
                 continue
             seen.add(needed.key)
             open_ends += needed.dependencies
-            role = "reading" if key_split(needed.key).startswith(_READING) else "classifying"
+            role = "reading" if only_reads(needed.key) else "classifying"
             self._tasks.setdefault(needed.key, []).append((cell, part, role))
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,8 @@ from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.layers import LAYERS, layer_called
 from mlc_dask.data.legend import LandCoverClass, Legend
 from mlc_dask.data.schema import X, Y
+from mlc_dask.lazy import is_stored
 from mlc_dask.show.pictures import thinned
-
-_STORED: Final = ("original-open_", "open_", "getitem", "array-", "original-array", "original-xarray", "xarray-")
-"""How the layers of a Dask graph begin that read what is there."""
 
 
 def codes_among(data: xr.Dataset) -> list[str]:
@@ -49,7 +47,7 @@ def layer_of(data: xr.Dataset, name: str | None) -> xr.DataArray:
 def at_hand(raster: xr.DataArray) -> bool:
     """Whether pixels of `raster` can be read without computing them: they are in memory, or in a store."""
     graph: Any = raster.variable.__dask_graph__()
-    return graph is None or all(str(layer).startswith(_STORED) for layer in graph.layers)
+    return graph is None or all(map(is_stored, graph.layers))
 
 
 def glance(raster: xr.DataArray, side: int) -> npt.NDArray[Any]:
