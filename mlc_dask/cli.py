@@ -1,4 +1,4 @@
-"""The command line, ``mlc-dask``: plan, run and ask about runs, with the same pipeline as a notebook."""
+"""The command line, ``mlc-dask``: plan, run and inspect runs, with the same pipeline as a notebook."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 
 ConfigPath = Annotated[Path, typer.Argument(help="Configuration file; mlc-dask init writes one.")]
 Output = Annotated[Path, typer.Argument(help="Output folder of a run.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as configured by default.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes; by default as configured.")]
 Accept = Annotated[
     bool, typer.Option("--accept-radiometry", help="Use acquisitions whose dark pixels contradict their offset.")
 ]
-Until = Annotated[str | None, typer.Option(help="Last step to do, e.g. cube or forests.")]
+Until = Annotated[str | None, typer.Option(help="Last step to run, e.g. cube or forests.")]
 
 
-def _told(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn bad input into one line and exit code 2, and an interruption into the way on."""
+def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """Print an error as one line and exit with its code; after an interruption, say how to continue."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -50,7 +50,7 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
             show.terminal.show_error(console, error)
             raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
         except KeyboardInterrupt:
-            console.print("interrupted; the same command goes on where it stopped")
+            console.print("interrupted; run the same command again to continue where it stopped")
             raise typer.Exit(INTERRUPTED) from None
 
     return wrapped
@@ -75,26 +75,26 @@ def _outdated_settings_in_one_line() -> Iterator[None]:
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("mlc.toml")) -> None:
     """Write a commented configuration."""
-    # Its models take a quarter of a second to build, which no help text should cost.
+    # Building its models takes a quarter of a second, which no help text should cost.
     from mlc_dask.config import commented
 
     try:
         atomic_write(path, commented().encode(), exclusive=True)
     except FileExistsError:
-        raise InputError(f"{path} exists; choose another name or remove it") from None
+        raise InputError(f"{path} already exists; choose another name or remove it") from None
     console.print(f"wrote {path}; edit source.folder and product.path, then: mlc-dask plan {path}")
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def plan(
     config: ConfigPath,
     calendar: Annotated[Path | None, typer.Option(help="Also write the calendar of acquisitions as a PNG.")] = None,
 ) -> None:
-    """Show which acquisitions would be used and why, how much is read and held, and what would be reused."""
+    """Show which acquisitions a run would use and why, how much it would read and hold, and what it would reuse."""
     made = pipeline.plan.plan(config)
     for tile, own in made.places.items():
         show.terminal.show_plan(console, tile, own.selection, own.facts)
@@ -107,13 +107,13 @@ def plan(
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
-    """Make the maps; what is done already is reused, an interrupted run goes on where it stopped."""
+    """Make the maps. Finished steps are reused, and an interrupted run continues where it stopped."""
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
     pipeline.perform.run(settings, until=until, console=console)
     if until is not None:
-        console.print(f"stopped after {until}, as asked")
+        console.print(f"stopped after {until}, as requested")
         return
     for name, given in pipeline.inputs.given_places(settings).items():
         output = given.config.output
@@ -121,14 +121,14 @@ def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def cube(
     config: Annotated[Path, typer.Argument(help="Configuration file; with --info also a cube or the output of a run.")],
-    info: Annotated[bool, typer.Option("--info", help="Only show what a cube holds.")] = False,
+    info: Annotated[bool, typer.Option("--info", help="Only show the contents of a cube.")] = False,
     accept_radiometry: Accept = False,
     workers: Workers = None,
 ) -> None:
-    """Make the cube alone: from the source to the paired acquisitions on one grid, and a quicklook of each."""
+    """Make only the cube, the paired acquisitions of the source on one grid, and a quicklook of each."""
     if info:
         show.terminal.show_cube(console, pipeline.plan.find_cube(config))
         return
@@ -138,7 +138,7 @@ def cube(
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def demo(
     output: Annotated[Path, typer.Argument(help="Folder for the world, its configuration and the maps.")] = Path(
         "mlc-demo"
@@ -148,7 +148,7 @@ def demo(
     until: Until = None,
     workers: Workers = None,
 ) -> None:
-    """Make a synthetic world with planted truth, and its maps from end to end."""
+    """Make a synthetic world with planted truth, and map it from end to end."""
     on_a_disk(output)
     with console.status(f"making a world of {size} × {size} pixels"):
         config = worlds.write_demo(output, size=size, seed=seed)
@@ -156,26 +156,27 @@ def demo(
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def status(config: ConfigPath) -> None:
     """Show which steps are done and which are not."""
     show.terminal.show_status(console, pipeline.plan.dry_run(pipeline.inputs.as_config(config)))
 
 
 @app.command("explain")
-@_told
+@_errors_in_one_line
 def explain_result(
-    output: Output, artifact: Annotated[str, typer.Argument(help="Layer, step, or beginning of an artifact's name.")]
+    output: Output,
+    artifact: Annotated[str, typer.Argument(help="Layer, step, or the beginning of an artifact's name.")],
 ) -> None:
-    """Show where a result came from: the step, its settings, and those of its inputs."""
+    """Show where a result came from: its step and settings, and those of all its inputs."""
     show.terminal.show_origin(console, explain(output, artifact))
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def view(
     output: Output,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of 127.0.0.1; 0 for any free one.")] = 8790,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free port.")] = 8790,
 ) -> None:
     """Show the maps of a finished run in the browser of this machine, until Ctrl-C."""
     try:
@@ -185,15 +186,15 @@ def view(
         raise InputError(f'the viewer needs {error.name}; install it with: pip install "mlc-dask[view]"') from None
     with viewer.listen(port) as listening:
         page = viewer.make_app(open_places(output))
-        console.print(f"http://{viewer.HOST}:{listening.getsockname()[1]}/    (Ctrl-C ends)", highlight=False)
+        console.print(f"http://{viewer.HOST}:{listening.getsockname()[1]}/    (Ctrl-C stops)", highlight=False)
         viewer.serve(page, listening)
 
 
 @app.command()
-@_told
+@_errors_in_one_line
 def export(
     output: Output,
-    folder: Annotated[Path, typer.Argument(help="Where to: a new folder, or an earlier export of the same maps.")],
+    folder: Annotated[Path, typer.Argument(help="Target: a new folder, or an earlier export of the same maps.")],
     layer: Annotated[
         list[str] | None, typer.Option("--layer", help="Layer to write, e.g. multi_year_filtered; all by default.")
     ] = None,
@@ -203,15 +204,15 @@ def export(
 ) -> None:
     """Write the maps of a finished run as GeoTIFFs (COG), a STAC catalogue and a multiscale Zarr group."""
 
-    def told(path: Path, reused: bool) -> None:
+    def show_file(path: Path, reused: bool) -> None:
         console.print(f"{path}  {'reused' if reused else f'{path.stat().st_size:,} bytes'}", highlight=False)
 
-    catalogue = show.export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=told)
+    catalogue = show.export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=show_file)
     console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
 
 
 def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:
-    """Return the configuration with what the command line says otherwise."""
+    """Return the configuration with the options of the command line applied."""
     execution = config.execution.model_copy(update={"workers": workers or config.execution.workers})
     acquisitions = replace(config.acquisitions, accept_radiometry=True) if accept else config.acquisitions
     return config.model_copy(update={"execution": execution, "acquisitions": acquisitions})

@@ -270,9 +270,9 @@ def test_a_half_written_demo_is_begun_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        ("truth/2018.tif", "write {year} once where the year stands in the name"),
-        ("truth/{yr}.tif", "write {year} once where the year stands in the name"),
-        ("{year}/{year}.tif", "write {year} once where the year stands in the name"),
+        ("truth/2018.tif", "write {year} once, where the year stands in the file's name"),
+        ("truth/{yr}.tif", "write {year} once, where the year stands in the file's name"),
+        ("{year}/{year}.tif", "write {year} once, where the year stands in the file's name"),
         ("nowhere/{year}.tif", "no year mapped has a file evaluation.truth"),
         ("{site}/{year}.tif", "no year mapped has a file evaluation.truth"),
     ],
@@ -294,7 +294,7 @@ def test_every_worker_must_see_what_workers_read(world: Path, tmp_path: Path) ->
     ("replaced", "message"),
     [
         ({"seed": "5000000000"}, "seed = 5000000000: input should be less than 4294967296"),
-        ({"per_year": "2"}, "gaps.min_valid = 3 usable dates can never be met by acquisitions.per_year = 2"),
+        ({"per_year": "2"}, "gaps.min_valid = 3 usable dates cannot be reached with acquisitions.per_year = 2"),
         (
             {"folder": '"{world}/acquisitions"\nbands = ["B05", "B06"]'},
             "suffice for no spectral index; add the red",
@@ -303,7 +303,7 @@ def test_every_worker_must_see_what_workers_read(world: Path, tmp_path: Path) ->
         ({"folder": '"{world}/acquisitions"\noffset = nan'}, "source: offset = nan"),
         ({"folder": '"{world}/acquisitions"\ndate = "[a-z]+_([0-9]{8})[/y]"'}, "source.date = '[a-z]+_([0-9]{8})[/y]'"),
         ({"dashboard": '"127.0.0.1:0"\nmemory = "lots"'}, "execution.memory = 'lots'"),
-        ({"per_year": "6\nyears = [2019, 2018]"}, "years = [2019, 2018]: give at least one year, ascending, each once"),
+        ({"per_year": "6\nyears = [2019, 2018]"}, "years = [2019, 2018]: give at least one year, in ascending order"),
     ],
 )
 def test_bad_settings_are_told_of_before_any_work(

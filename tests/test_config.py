@@ -235,7 +235,7 @@ def test_settings_of_a_notebook_name_their_fault(call: Callable[[], object], wor
 def test_not_toml(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mlc.toml"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=rf"{path} is not valid TOML: .*; mend that line"):
+    with pytest.raises(InputError, match=rf"{path} is not valid TOML: .*; fix that line"):
         load_config(path)
 
 

@@ -136,5 +136,5 @@ def test_workers_tell_nothing_by_http(client: Client) -> None:
 
 @pytest.mark.parametrize("dashboard", ["0.0.0.0:8787", ":8787", "8787", "10.0.0.1:8787", "127.0.0.1"])
 def test_the_dashboard_is_on_loopback(dashboard: str) -> None:
-    with pytest.raises(ValueError, match=r"give 127\.0\.0\.1:PORT, and look at it from afar"):
+    with pytest.raises(ValueError, match=r"give 127\.0\.0\.1:PORT, and open it from another machine through: ssh"):
         Execution(dashboard=dashboard)

@@ -162,7 +162,7 @@ def test_tiles_that_no_one_model_can_learn_from(
 @pytest.mark.parametrize(
     ("tiles", "told"),
     [
-        ('["31UFS", "31UFS"]', "name at least one tile, each once"),
+        ('["31UFS", "31UFS"]', "name at least one tile, and each tile once"),
         ("[]", "name at least one tile"),
         ('["../x"]', "'../x' cannot be a folder of the output"),
         ('["artifacts"]', "'artifacts' cannot be a folder of the output"),
@@ -178,7 +178,7 @@ def test_unfit_names_are_refused(tiles: str, told: str, worlds: Path, tmp_path: 
 def test_a_source_that_is_the_same_for_all_tiles_is_refused(worlds: Path, tmp_path: Path) -> None:
     config = configure(tmp_path / "mlc.toml", worlds / TILES[0], tmp_path / "out")
     config.write_text(config.read_text(encoding="utf-8").replace("/{tile}", ""), encoding="utf-8")
-    with pytest.raises(InputError, match=re.escape("no key of source holds {tile}")):
+    with pytest.raises(InputError, match=re.escape("no key of source contains {tile}")):
         load_config(config)
 
 

@@ -386,7 +386,7 @@ def address(output: Path) -> Iterator[str]:
             server.send_signal(signal.SIGINT)
             _, errors = server.communicate(timeout=30)
         assert server.returncode == 0 and "Traceback" not in errors, errors
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/    \(Ctrl-C ends\)\n", line), line
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/    \(Ctrl-C stops\)\n", line), line
 
 
 # The browser

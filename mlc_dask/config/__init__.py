@@ -1,4 +1,4 @@
-"""The configuration file: one frozen model per stage, read from TOML, unknown keys refused with the nearest match."""
+"""The configuration file: one frozen model per stage. Unknown keys are refused with the nearest match."""
 
 from mlc_dask.config.loading import load_config
 from mlc_dask.config.sections import Config, Execution, Product, Section

@@ -1,4 +1,4 @@
-"""Reading the configuration file: every fault in one line, and relative paths relative to the file."""
+"""Read the configuration file. An error is one line; relative paths are relative to the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_config(path: str | Path) -> Config:
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give the configuration file in it") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}; mend that line") from None
+        raise InputError(f"{path} is not valid TOML: {error}; fix that line") from None
     config: Config = validated(Config, data, str(path))
     return _anchored(config, path.parent.resolve())
 

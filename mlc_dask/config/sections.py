@@ -1,4 +1,4 @@
-"""The configuration file: one frozen model per stage, read from TOML, unknown keys refused with the nearest match."""
+"""The sections of the configuration file: one frozen model per stage."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Section(BaseModel):
 class Acquisitions(PairingRules):
     """Which acquisitions are paired (method section 2)."""
 
-    # Narrower than what can be paired: a series of one date, or pairs of other seasons, make no map.
-    size: Annotated[int, Field(ge=2, validation_alias="per_year", description="acquisitions a year")] = (
+    # Narrower than the limits of pairing itself: one date per year, or dates of different seasons, make no map.
+    size: Annotated[int, Field(ge=2, validation_alias="per_year", description="acquisitions per year")] = (
         PairingRules.size
     )
     max_days_apart: Annotated[int, Field(ge=0, le=60, description="δ, days between the years of a pair")] = (
@@ -44,22 +44,22 @@ class Acquisitions(PairingRules):
         None
     )
     max_tile_cloud: Annotated[
-        float, Field(ge=0, le=1, description="cloudier products, by their metadata, are not looked at")
+        float, Field(ge=0, le=1, description="products above this cloud share, by their metadata, are ignored")
     ] = 0.9
     accept_radiometry: Annotated[
-        bool, Field(description="record, instead of refusing, acquisitions whose dark pixels contradict their offset")
+        bool, Field(description="accept and record acquisitions whose dark pixels contradict their offset")
     ] = False
 
     @field_validator("years")
     @classmethod
     def _ascending(cls, years: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if years is not None and (not years or list(years) != sorted(set(years))):
-            raise ValueError("give at least one year, ascending, each once")
+            raise ValueError("give at least one year, in ascending order, each year once")
         return years
 
     @property
     def rules(self) -> PairingRules:
-        """The part that pairs acquisitions."""
+        """The rules of pairing, without the settings that other steps take."""
         return base_of(PairingRules, self)
 
 
@@ -72,58 +72,59 @@ class Product(Section):
 
 
 class Evaluation(Section):
-    """What the maps are judged by (method section 9)."""
+    """Reference that the maps are compared with (method section 9)."""
 
     truth: Annotated[
-        str | None, Field(description="independent reference, a GeoTIFF of legend codes a year, e.g. truth/{year}.tif")
+        str | None,
+        Field(description="independent reference, one GeoTIFF of legend codes per year, e.g. truth/{year}.tif"),
     ] = None
 
     @field_validator("truth")
     @classmethod
     def _one_a_year(cls, truth: str | None) -> str | None:
         if truth is not None and truth.count("{year}") != 1:
-            raise ValueError("a reference belongs to a year; write {year} once where the year stands in the name")
+            raise ValueError(
+                "every year needs its own reference; write {year} once, where the year stands in the file's name"
+            )
         return truth
 
 
 class Execution(Section):
-    """How the work is done; nothing here changes a map."""
+    """How the work runs. No setting of this section changes a map."""
 
     cluster: Annotated[
-        str, Field(description="local, gateway, kubernetes, slurm, or the address of a scheduler, tls://HOST:8786")
+        str, Field(description="local, gateway, kubernetes, slurm, or the address of a scheduler, e.g. tls://HOST:8786")
     ] = "local"
-    options: Annotated[
-        dict[str, Any], Field(description="keyword arguments of the cluster, as the backend's own class takes them")
-    ] = {}
-    workers: Annotated[int, Field(ge=1, description="worker processes; the most where a cluster adapts itself")] = 2
+    options: Annotated[dict[str, Any], Field(description="keyword arguments for the cluster class of the backend")] = {}
+    workers: Annotated[
+        int, Field(ge=1, description="worker processes; the maximum where the cluster adapts its size")
+    ] = 2
     memory: Annotated[
         str,
         Field(
             pattern=r"^(auto|\d+(\.\d+)? ?[kMGT]?i?B?)$",
-            description="memory limit of a local worker, e.g. 8GiB; auto shares what there is",
+            description="memory limit of a local worker, e.g. 8GiB; auto shares the free memory",
         ),
     ] = "auto"
     patch: Annotated[int, Field(ge=1, description="edge of a patch in pixels, a multiple of 128")] = 2560
-    dashboard: Annotated[str, Field(description="where a local run's dashboard listens; port 0 is any free one")] = (
+    dashboard: Annotated[str, Field(description="address of a local run's dashboard; port 0 takes any free port")] = (
         "127.0.0.1:8787"
     )
-    tiles_at_once: Annotated[
-        int, Field(ge=1, description="tiles whose patches are in the cluster's hands at a time")
-    ] = 2
+    tiles_at_once: Annotated[int, Field(ge=1, description="tiles that are processed at the same time")] = 2
 
     @field_validator("dashboard")
     @classmethod
     def _on_loopback(cls, dashboard: str) -> str:
         if not re.fullmatch(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", dashboard):
             raise ValueError(
-                "the dashboard shows paths and maps to whoever asks; give 127.0.0.1:PORT, and look at it from afar "
-                "by: ssh -L PORT:127.0.0.1:PORT MACHINE"
+                "the dashboard shows paths and maps to anyone who connects; give 127.0.0.1:PORT, and open it from "
+                "another machine through: ssh -L PORT:127.0.0.1:PORT MACHINE"
             )
         return dashboard
 
 
 def chosen_classifier(given: Any) -> Any:
-    """Return the classifier that a table ``[classifier]`` describes; one that is made already passes."""
+    """Return the classifier that a table ``[classifier]`` describes; a classifier object is returned unchanged."""
     return of_kind(CLASSIFIERS, given, "classifier", DEFAULT_KIND) if isinstance(given, dict) else given
 
 
@@ -132,10 +133,11 @@ class Config(Section):
 
     output: Annotated[Path, AfterValidator(on_a_disk), Field(description="folder of the results")]
     tiles: Annotated[
-        tuple[str, ...] | None, Field(description="map several tiles with common models; {tile} stands for their names")
+        tuple[str, ...] | None,
+        Field(description="map several tiles with shared models; {tile} stands for the name of a tile"),
     ] = None
-    sensor: Annotated[str, Field(description="sensor whose bands these are")] = "sentinel-2"
-    seed: Annotated[int, Field(ge=0, lt=2**32, description="of every random choice")] = 0
+    sensor: Annotated[str, Field(description="sensor that the bands belong to")] = "sentinel-2"
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every random choice")] = 0
     source: Annotated[dict[str, Any], Field(description="where the acquisitions are; `kind` chooses the source")]
     product: Product | None = None
     acquisitions: Acquisitions = Acquisitions()
@@ -156,7 +158,7 @@ class Config(Section):
         if not isinstance(given, dict) or "lstm" not in given:
             return given
         if "classifier" in given:
-            raise ValueError("[lstm] and [classifier] name a classifier each; keep [classifier] and remove [lstm]")
+            raise ValueError("[lstm] and [classifier] both name a classifier; keep [classifier] and remove [lstm]")
         warn_outdated('[lstm] is the old name of a table; write [classifier] with kind = "lstm" and the same keys')
         table = given["lstm"]
         rest = {key: value for key, value in given.items() if key != "lstm"}
@@ -167,17 +169,17 @@ class Config(Section):
         if self.tiles is None:
             return self
         if not self.tiles or len(set(self.tiles)) < len(self.tiles):
-            raise ValueError("tiles: name at least one tile, each once")
-        if unfit := [t for t in self.tiles if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", t) or t in _RESERVED]:
-            raise ValueError(f"tiles: {unfit[0]!r} cannot be a folder of the output; use letters, digits, - and _")
+            raise ValueError("tiles: name at least one tile, and each tile once")
+        if invalid := [t for t in self.tiles if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", t) or t in _RESERVED]:
+            raise ValueError(f"tiles: {invalid[0]!r} cannot be a folder of the output; use letters, digits, - and _")
         if _named(self.source, self.tiles[0]) == self.source:
             raise ValueError(
-                'tiles: no key of source holds {tile}, so that all tiles were one place; e.g. tile = "{tile}"'
+                'tiles: no key of source contains {tile}, so all tiles would be the same; add it, e.g. tile = "{tile}"'
             )
         return self
 
     def of_tile(self, tile: str) -> Config:
-        """Return the configuration of one of the tiles: its own place and folder, and its part of the samples."""
+        """Return the configuration of one tile, with its source, its output folder and its share of the samples."""
         assert self.tiles is not None and tile in self.tiles, tile
         count, product = len(self.tiles), self.product
         annual, multi = self.annual_training, self.multiyear_training
@@ -185,7 +187,7 @@ class Config(Section):
         def share(samples: int, least: int = 0) -> int:
             return max(-(-samples // count), least)
 
-        own = {
+        changes = {
             "output": self.output / tile,
             "tiles": None,
             "source": _named(self.source, tile),
@@ -199,14 +201,14 @@ class Config(Section):
                 min_per_class=share(multi.min_per_class),
             ),
         }
-        return self.model_copy(update=own)
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _dates_enough(self) -> Self:
         if self.gaps.min_valid > self.acquisitions.size:
             raise ValueError(
-                f"gaps.min_valid = {self.gaps.min_valid} usable dates can never be met by acquisitions.per_year = "
-                f"{self.acquisitions.size}; lower the first"
+                f"gaps.min_valid = {self.gaps.min_valid} usable dates cannot be reached with acquisitions.per_year = "
+                f"{self.acquisitions.size}; lower gaps.min_valid"
             )
         return self
 

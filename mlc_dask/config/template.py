@@ -15,11 +15,11 @@ from mlc_dask.config.sections import DEFAULT_KIND, Config
 from mlc_dask.data.settings import fields_of, sections_in
 
 _GEOTIFF = Path(__file__).with_name("geotiff.toml")
-"""Keys of the default source, as text: a source imports rasterio. A test compares it with the class."""
+"""Keys of the default source, as text, since importing its class imports rasterio. A test compares the two."""
 
 _OTHER_SOURCES = (
     "#",
-    "# Products as agencies hand them out need other lines here:",
+    "# Products in the formats of their agencies need other lines here:",
     '#   kind = "safe", "theia" or "eopf" with folder = "products", or',
     '#   kind = "stac" with preset = "earth-search-c1", "earth-search", "planetary-computer" or "copernicus",',
     '#     or with catalogue = "URL of an API, or path of a STAC file";',
