@@ -61,11 +61,11 @@ def _outdated_settings_in_one_line() -> Iterator[None]:
     """Print warnings of old configurations as the command line prints messages, without a file and line of Python."""
     usual = warnings.showwarning
 
-    def show_line(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         if issubclass(category, OutdatedSetting):
             show.terminal.show_warning(console, str(message))
         else:
-            usual(message, category, *where)
+            usual(message, category, *args, **kwargs)
 
     warnings.showwarning = show_line
     try:

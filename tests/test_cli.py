@@ -168,7 +168,7 @@ def test_too_few_acquisitions_are_told_of_before_any_mask_is_read(world: Path, t
     config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", per_year=20)
     result = runner.invoke(app, ["run", str(config)])
     assert result.exit_code == 2 and not (tmp_path / "out").exists()
-    assert "2018 has 9 acquisitions, acquisitions.per_year = 20; lower it to 9" in result.output.replace("\n", " ")
+    assert "2018 has 9 acquisitions, but acquisitions.per_year = 20; lower it to 9" in result.output.replace("\n", " ")
 
 
 def test_unknown_step_is_refused(world: Path, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_cube_alone_and_what_it_holds(world: Path, tmp_path: Path) -> None:
     without = tmp_path / "cube.toml"
     without.write_text(text.replace("[product]\n", "").replace(f'path = "{world}/product/corine.tif"\n', ""))
     empty = runner.invoke(app, ["cube", str(without), "--info"])
-    assert empty.exit_code == 2 and f"make it with: mlc-dask cube {without}" in empty.output.replace("\n", " ")
+    assert empty.exit_code == 2 and f"make one with: mlc-dask cube {without}" in empty.output.replace("\n", " ")
     made = runner.invoke(app, ["cube", str(without)])
     assert made.exit_code == 0, made.output
     (cube,) = (tmp_path / "out" / "artifacts").glob("cube-*")
@@ -273,8 +273,8 @@ def test_a_half_written_demo_is_begun_anew(tmp_path: Path) -> None:
         ("truth/2018.tif", "write {year} once, where the year stands in the file's name"),
         ("truth/{yr}.tif", "write {year} once, where the year stands in the file's name"),
         ("{year}/{year}.tif", "write {year} once, where the year stands in the file's name"),
-        ("nowhere/{year}.tif", "no year mapped has a file evaluation.truth"),
-        ("{site}/{year}.tif", "no year mapped has a file evaluation.truth"),
+        ("nowhere/{year}.tif", "no mapped year has a file evaluation.truth"),
+        ("{site}/{year}.tif", "no mapped year has a file evaluation.truth"),
     ],
 )
 def test_patterns_of_references(world: Path, tmp_path: Path, truth: str, message: str) -> None:
@@ -297,7 +297,7 @@ def test_every_worker_must_see_what_workers_read(world: Path, tmp_path: Path) ->
         ({"per_year": "2"}, "gaps.min_valid = 3 usable dates cannot be reached with acquisitions.per_year = 2"),
         (
             {"folder": '"{world}/acquisitions"\nbands = ["B05", "B06"]'},
-            "suffice for no spectral index; add the red",
+            "allow no spectral index; add the red",
         ),
         ({"folder": '"{world}/acquisitions"\nbands = []'}, "source: bands = []"),
         ({"folder": '"{world}/acquisitions"\noffset = nan'}, "source: offset = nan"),
@@ -321,10 +321,10 @@ def test_nothing_of_somebody_else_is_overwritten(world: Path, tmp_path: Path) ->
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "report.html").write_text("mine")
     for output, message in (
-        (tmp_path / "file", "is a file; name a folder"),
+        (tmp_path / "file", "is a file; give a folder"),
         (world / "acquisitions" / "out", "lies in source.folder"),
         (world / "acquisitions", "lies in source.folder"),
-        (tmp_path / "foreign", "holds report.html, which no run made; choose another folder"),
+        (tmp_path / "foreign", "contains report.html, which no run wrote; choose another folder"),
     ):
         result = runner.invoke(app, ["run", str(write_config(tmp_path / "mlc.toml", world, output))])
         assert result.exit_code == 2 and message in result.output.replace("\n", " "), result.output

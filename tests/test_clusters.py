@@ -84,7 +84,7 @@ def test_a_gpu_has_a_worker_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
         seen = client.run(environment, "CUDA_VISIBLE_DEVICES")
         names = {address: w["name"] for address, w in client.scheduler_info(n_workers=-1)["workers"].items()}
         assert {names[a]: v for a, v in seen.items()} == {"cpu-0": "", "gpu-2": "2", "gpu-5": "5"}
-        with pytest.raises(InputError, match="offers the resource GPU, but PyTorch sees no device there"):
+        with pytest.raises(InputError, match="offers the resource GPU, but PyTorch finds no CUDA device there"):
             preflight(client, Needs(Path.cwd() / "tests", [], 0))
 
 
@@ -282,7 +282,7 @@ def test_kubernetes_makes_the_manifest_and_takes_it_away(
     [
         ({"cluster": "slrum"}, "execution.cluster = 'slrum' is unknown; use local, gateway, kubernetes, slurm, or the"),
         ({"cluster": "tcp://127.0.0.1:1"}, "no Dask scheduler answers at tcp://127.0.0.1:1"),
-        ({"cluster": "kubernetes"}, "execution.options.spec = '.' is no file; name the manifest"),
+        ({"cluster": "kubernetes"}, "execution.options.spec = '.' is not a file; give the manifest"),
         ({"cluster": "gateway"}, "execution.cluster = 'gateway' needs the package dask-gateway; install it with"),
         ({"cluster": "slurm", "options": {"queue": 3}}, "execution.cluster = 'slurm' does not start: "),
     ],
@@ -323,8 +323,8 @@ def test_preflight_leaves_nothing(workers: Client, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"memory": 2 * 10**9}, r"may use 1\.0 GB a thread, a patch takes 2\.0 GB; lower execution\.patch"),
-        ({"inputs": [Path("/no/such/folder")]}, r"worker tls://\S+ does not see /no/such/folder; mount it there"),
+        ({"memory": 2 * 10**9}, r"may use 1\.0 GB per thread, but a patch needs 2\.0 GB; lower execution\.patch"),
+        ({"inputs": [Path("/no/such/folder")]}, r"worker tls://\S+ cannot find /no/such/folder; mount it there"),
     ],
 )
 def test_preflight_tells_the_remedy(
@@ -359,7 +359,7 @@ def test_preflight_sees_another_disk(workers: Client, tmp_path: Path) -> None:
     """A worker on another machine that has a folder of the same name: what it writes is not seen here."""
     workers.run(elsewhere, str(tmp_path / "there"))
     try:
-        with pytest.raises(InputError, match=r"does not see .*; share it, at the same path"):
+        with pytest.raises(InputError, match=r"cannot find .*; share the folder, under the same path"):
             preflight(workers, Needs(tmp_path / "here", [], 0))
     finally:
         workers.run(elsewhere, None)
@@ -379,7 +379,7 @@ def elsewhere(folder: str | None) -> None:
 def test_a_worker_without_the_package(workers: Client, tmp_path: Path) -> None:
     workers.run(forget)
     with pytest.raises(
-        InputError, match=r"cannot run mlc_dask \(.*preflight.*\); install there what is installed here"
+        InputError, match=r"cannot run mlc_dask \(.*preflight.*\); install the packages of this process there"
     ):
         preflight(workers, Needs(tmp_path, [], 0))
 

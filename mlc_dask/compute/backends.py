@@ -1,4 +1,4 @@
-"""Where the tasks run: a Dask client from the configuration. The stages never see it."""
+"""Where the tasks run: a Dask client made from the configuration. Stages never see the client."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ from mlc_dask.data.errors import InputError
 _CONNECT_SECONDS = 20
 _START_SECONDS = 600
 _GPU_THREADS = 4
-"""Of a GPU's worker: while one task computes, the others read the next patches and write the last."""
+"""Threads of a GPU worker: while one task computes, others read the next patches and write finished ones."""
 
 _QUIET = logging.ERROR
 _ONE_GIB = 2**30
 _OPERATOR = "kubernetes.dask.org/v1"
 _PAGE = "mlc_dask.dashboard"
 _SETTINGS = {
-    # Dask makes malloc hand freed blocks back at once; batches then spend their time on page faults (decision 005).
+    # Dask's default makes malloc return freed blocks at once; batches then spend their time on page faults
+    # (decision 005).
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_TRIM_THRESHOLD_": _ONE_GIB,
         "MALLOC_MMAP_THRESHOLD_": _ONE_GIB,
@@ -42,15 +43,15 @@ _SETTINGS = {
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,
     },
-    # A local cluster otherwise gives up for good on a worker that died twice within seconds, and the run hangs.
+    # By default a local cluster gives up on a worker that died twice within seconds, and the run hangs.
     "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.worker.multiprocessing-method": "spawn",
-    # Their HTTP server cannot be switched off, and knows no Host: it is left with nothing to tell.
+    # The workers' HTTP server cannot be switched off and does not check Host, so it gets no routes.
     "distributed.worker.http.routes": [],
-    # Sampling the frames of other threads can deadlock an earlier Python for good (python/cpython#106883).
+    # Sampling the frames of other threads can deadlock earlier versions of Python (python/cpython#106883).
     "distributed.worker.profile.enabled": sys.version_info >= (3, 11, 10),
     "distributed.scheduler.allowed-failures": 5,
-    # Samples and models pass through graphs on purpose, once each; their size is checked before, not per submission.
+    # Samples and models pass through graphs on purpose, once each; their size is checked before submission.
     "distributed.admin.large-graph-warning-threshold": "100MB",
     "distributed.scheduler.preload": [_PAGE] if find_spec("bokeh") else [],
 }
@@ -58,9 +59,9 @@ _SETTINGS = {
 
 @contextmanager
 def _local(execution: Execution) -> Iterator[Client]:
-    """Start worker processes of one thread each, so that kernels never fight for cores, and one for every GPU.
+    """Start workers with one thread each, so that kernels never compete for cores, and one worker per GPU.
 
-    All of them listen on loopback only, and talk to nobody without the certificate made here.
+    All processes listen on loopback only, and refuse connections without the certificate of this cluster.
     """
     security = Security.temporary()
     private = {"host": HOST, "port": 0, "protocol": "tls://", "security": security}
@@ -76,7 +77,7 @@ def _local(execution: Execution) -> Iterator[Client]:
 
 
 def _workers(execution: Execution) -> dict[str, dict[str, Any]]:
-    """Threads, memory and devices of the local workers, by their names."""
+    """Threads, memory and devices of the local workers, by name."""
     gpus = _gpus()
     share = _fair_share(execution.workers + _GPU_THREADS * len(gpus)) if execution.memory == "auto" else None
     plain = {"nthreads": 1, "memory_limit": share or execution.memory, "env": {"CUDA_VISIBLE_DEVICES": ""}}
@@ -93,7 +94,7 @@ def _workers(execution: Execution) -> dict[str, dict[str, Any]]:
 
 
 def _gpus() -> list[str]:
-    """Name the GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` does: its own may be some of the machine's."""
+    """Return the identifiers for ``CUDA_VISIBLE_DEVICES`` of the GPUs that this process may use."""
     import torch
 
     count, visible = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -102,7 +103,7 @@ def _gpus() -> list[str]:
 
 @contextmanager
 def _address(execution: Execution) -> Iterator[Client]:
-    """Connect to a scheduler that is already running; certificates for ``tls://`` are options, or Dask's settings."""
+    """Connect to a running scheduler; certificates for ``tls://`` come from the options or from Dask's settings."""
     address = execution.cluster
     security = Security(require_encryption=True, **execution.options) if execution.options else None
     try:
@@ -114,13 +115,13 @@ def _address(execution: Execution) -> Iterator[Client]:
         ) from None
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise InputError(f"the scheduler at {address} has no workers; start one with: dask worker {address}")
+            raise InputError(f"the scheduler at {address} has no workers; start a worker with: dask worker {address}")
         yield client
 
 
 @contextmanager
 def _gateway(execution: Execution) -> Iterator[Client]:
-    """Ask a dask-gateway for a cluster; where it is stands in Dask's settings, as a hub sets them."""
+    """Start a cluster through dask-gateway; a hub sets the address of the gateway in Dask's settings."""
     with _package("dask_gateway", execution).GatewayCluster(**execution.options) as cluster:
         cluster.scale(execution.workers)
         with cluster.get_client() as client:
@@ -129,9 +130,9 @@ def _gateway(execution: Execution) -> Iterator[Client]:
 
 @contextmanager
 def _kubernetes(execution: Execution) -> Iterator[Client]:
-    """Have Dask's operator make the DaskCluster of ``options.spec``, and adapt it to the work; for runs in a pod.
+    """Let Dask's operator make the DaskCluster of ``options.spec`` and scale it to the work, for a run in a pod.
 
-    Of the operator's own objects rather than by its ``KubeCluster``, which cannot speak TLS.
+    The objects of the operator are created directly, because its ``KubeCluster`` does not support TLS.
     """
     kinds = _package("kr8s.objects", execution)
     manifest = _manifest(execution)
@@ -154,25 +155,25 @@ def _manifest(execution: Execution) -> dict[str, Any]:
     spec = Path(str(execution.options.get("spec", "")))
     if not spec.is_file():
         raise InputError(
-            f"execution.options.spec = {str(spec)!r} is no file; name the manifest of the DaskCluster to make, "
+            f"execution.options.spec = {str(spec)!r} is not a file; give the manifest of the DaskCluster to create, "
             "as kubectl kustomize deploy/kubernetes/operator prints it"
         )
     documents = yaml.safe_load_all(spec.read_text(encoding="utf-8"))
     manifest = next((d for d in documents if d and d.get("kind") == "DaskCluster"), None)
     if manifest is None:
-        raise InputError(f"execution.options.spec = {str(spec)!r} holds no DaskCluster; name the manifest of one")
+        raise InputError(f"execution.options.spec = {str(spec)!r} contains no DaskCluster; give the manifest of one")
     return dict(manifest)
 
 
 def _service(manifest: dict[str, Any], namespace: str) -> str:
-    """Address of the scheduler's Service, as pods of any namespace know it."""
+    """Address of the scheduler's Service, valid for pods of every namespace."""
     (container,) = manifest["spec"]["scheduler"]["spec"]["containers"]
     protocol = "tls" if "tls" in container.get("args", []) else "tcp"
     return f"{protocol}://{manifest['metadata']['name']}-scheduler.{namespace}:8786"
 
 
 def _patiently(address: str) -> Client:
-    """Client of a scheduler that is being started."""
+    """Client of a scheduler that is still starting."""
     patiently = Retrying(
         retry=retry_if_exception_type(OSError),
         stop=stop_after_delay(_START_SECONDS),
@@ -184,7 +185,7 @@ def _patiently(address: str) -> Client:
 
 @contextmanager
 def _slurm(execution: Execution) -> Iterator[Client]:
-    """Submit every worker as a job; queue, cores, memory and time are options, or stand in Dask's settings."""
+    """Submit every worker as a job; queue, cores, memory and time come from the options or from Dask's settings."""
     with _package("dask_jobqueue", execution).SLURMCluster(**execution.options) as cluster:
         cluster.scale(execution.workers)
         with Client(cluster) as client:
@@ -192,7 +193,7 @@ def _slurm(execution: Execution) -> Iterator[Client]:
 
 
 def _package(name: str, execution: Execution) -> Any:
-    """Import the package of a backend."""
+    """Import the package that a backend needs."""
     kind = execution.cluster
     try:
         return import_module(name)
@@ -204,7 +205,7 @@ def _package(name: str, execution: Execution) -> Any:
 
 
 def _fair_share(threads: int) -> int:
-    """Bytes a thread may use: nine tenths of what is free now, shared."""
+    """Bytes per thread: nine tenths of the free memory, in equal shares."""
     return int(psutil.virtual_memory().available * 0.9 / threads)
 
 
@@ -218,7 +219,7 @@ BACKENDS: dict[str, Callable[[Execution], AbstractContextManager[Client]]] = {
 
 @contextmanager
 def client_for(execution: Execution, scheduler: Literal["configured", "current"]) -> Iterator[Client | None]:
-    """Client of the configured cluster as of :func:`connect`, or the current client; None where that is no cluster.
+    """Client of the configured cluster (see :func:`connect`), or the current client; None without a cluster.
 
     Raises
     ------
@@ -235,7 +236,7 @@ def client_for(execution: Execution, scheduler: Literal["configured", "current"]
 
 
 def _current_client() -> Client | None:
-    """Client that Dask hands tasks to now; None where it computes in threads or processes of this machine."""
+    """Client that Dask submits tasks to now; None where Dask computes in threads or processes of this machine."""
     owner = getattr(get_scheduler(), "__self__", None)
     return owner if isinstance(owner, Client) else None
 

@@ -1,7 +1,7 @@
-"""A scheduler of this machine for its user alone: on loopback, by TLS, with a dashboard that checks who asks.
+"""A scheduler for one user of this machine: on loopback, over TLS, with a dashboard that checks Host and Origin.
 
-A port of loopback is open to every user of the machine, and to every page in the user's browser that names it (DNS
-rebinding). A certificate made for the run keeps out the former, a check of Host and Origin the latter.
+Every user of the machine can connect to a loopback port, and so can every page in the user's browser (DNS rebinding).
+A certificate made for the run keeps out other users; the check of Host and Origin keeps out pages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALLOWED: Final = "distributed.scheduler.dashboard.bokeh-application.allow_webso
 
 
 class LoopbackScheduler(Scheduler):
-    """Scheduler whose HTTP server answers only requests made to this machine under its own name."""
+    """Scheduler whose HTTP server answers only requests that name this machine as their Host."""
 
     def start_http_server(self, *args: Any, **kwargs: Any) -> None:
         """Start the dashboard's server behind :class:`OwnNames`."""
@@ -31,9 +31,9 @@ class LoopbackScheduler(Scheduler):
 
 
 class OwnNames(Router):
-    """Hand requests on to `application` if their Host is one of `names` and their Origin, if any, is that Host.
+    """Pass requests to `application` if their Host is one of `names` and their Origin, if any, equals their Host.
 
-    WebSockets send an Origin as well, and are subject to no same-origin policy of the browser.
+    WebSockets send an Origin too; the browser's same-origin policy does not apply to them.
     """
 
     def __init__(self, application: Router, names: frozenset[str]) -> None:
@@ -41,15 +41,15 @@ class OwnNames(Router):
         self._refuse = Application(default_handler_class=ErrorHandler, default_handler_args={"status_code": 403})
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate | None:
-        """Return what answers the request: 403 for foreign ones."""
-        own = urlsplit(f"//{request.host}").hostname in self._names
+        """Return the handler of a request: the application, or 403 for a foreign Host or Origin."""
+        known = urlsplit(f"//{request.host}").hostname in self._names
         origin = request.headers.get("Origin")
         same = origin is None or urlsplit(origin).netloc == request.host
-        answer = self._application if own and same else self._refuse
+        answer = self._application if known and same else self._refuse
         return answer.find_handler(request, **kwargs)
 
 
 def _names_of_a_proxy() -> frozenset[str]:
-    """Names that Dask's own settings allow, for a dashboard behind a proxy; ``*``, their default, counts as none."""
+    """Host names that Dask's settings allow, for a dashboard behind a proxy. The default ``*`` allows none."""
     allowed = dask.config.get(_ALLOWED)
     return frozenset(str(urlsplit(f"//{name}").hostname) for name in allowed if name != "*")

@@ -1,4 +1,4 @@
-"""Before any work: can the workers of a cluster do it? Every fault is told with its remedy."""
+"""Check the workers of a cluster before any work; every error names its remedy."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _SHARED_SECONDS = 10
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run asks of its workers.
+    """What a run needs from its workers.
 
     Parameters
     ----------
     output
-        Folder that every worker must be able to write, and this process to read.
+        Folder that every worker must be able to write to and this process to read from.
     inputs
-        Files and folders that every worker must see.
+        Files and folders that every worker must be able to read.
     memory
-        Bytes a task takes at most.
+        Peak memory of one task in bytes.
     """
 
     output: Path
@@ -40,12 +40,12 @@ class Needs:
 
 
 def preflight(client: Client, needs: Needs) -> None:
-    """Ask every worker whether it can do its part.
+    """Ask every worker whether it meets `needs`.
 
     Raises
     ------
     InputError
-        With the worker, what it lacks, and the remedy.
+        Naming the worker, what it lacks, and the remedy.
     """
     mark = needs.output / f".preflight-{uuid4().hex}"
     try:
@@ -66,13 +66,13 @@ def preflight(client: Client, needs: Needs) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of this process, without the build of a package (``2.13.0+cpu``)."""
+    """Versions of the packages in this process, without their build tags (``+cpu`` of ``2.13.0+cpu``)."""
     own = {name: version.partition("+")[0] for name, version in package_versions().items()}
     return {"Python": platform.python_version().rpartition(".")[0], **own}
 
 
 def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str, Any]:
-    """Tell what a worker has and sees; runs there."""
+    """Report the packages, folders, devices and memory of a worker; runs on the worker."""
     state, own = dask_worker.state, Path(f"{mark}-{uuid4().hex}")
     found: dict[str, Any] = {"versions": versions(), "missing": [p for p in inputs if not _appears(Path(p))]}
     found["sees"] = _appears(Path(mark))
@@ -92,7 +92,7 @@ def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str
 
 
 def _sees_cuda() -> bool:
-    # Seconds to import, and most workers are not asked.
+    # PyTorch takes seconds to import, and most workers offer no GPU.
     import torch
 
     return torch.cuda.is_available()
@@ -112,39 +112,43 @@ def _check_package(worker: str, answer: Mapping[str, Any] | BaseException) -> No
     if isinstance(answer, BaseException):
         raise InputError(
             f"worker {worker} cannot run mlc_dask ({type(answer).__name__}: {answer}); "
-            "install there what is installed here, or use one image for all"
+            "install the packages of this process there, or use one image for all"
         )
     for name, own in versions().items():
         theirs = answer["versions"].get(name)
         if theirs != own:
             raise InputError(
                 f"worker {worker} has {f'{name} {theirs}' if theirs else f'no {name}'}, this process {own}; "
-                "install the same on both, or use one image for all"
+                "install the same version on both, or use one image for all"
             )
 
 
 def _check_folders(worker: str, answer: Mapping[str, Any], needs: Needs, mark: Path) -> None:
     for path in answer["missing"]:
-        raise InputError(f"worker {worker} does not see {path}; mount it there at the same path")
+        raise InputError(f"worker {worker} cannot find {path}; mount it there at the same path")
     if not answer["sees"]:
-        raise InputError(f"worker {worker} on {answer['host']} does not see {needs.output}; share it, at the same path")
+        raise InputError(
+            f"worker {worker} on {answer['host']} cannot find {needs.output}; share the folder, under the same path"
+        )
     if "refused" in answer:
-        raise InputError(f"worker {worker} cannot write to {needs.output} ({answer['refused']}); give it the right to")
+        raise InputError(f"worker {worker} cannot write to {needs.output} ({answer['refused']}); grant it write access")
     if not _appears(mark.with_name(answer["wrote"])):
-        raise InputError(f"{needs.output} is not the folder that worker {worker} writes to; share it, at the same path")
+        raise InputError(
+            f"{needs.output} is not the folder that worker {worker} writes to; share the folder, under the same path"
+        )
 
 
 def _check_device(worker: str, answer: Mapping[str, Any]) -> None:
     if answer["gpu"] and not answer["cuda"]:
         raise InputError(
-            f"worker {worker} offers the resource GPU, but PyTorch sees no device there; "
-            "install PyTorch with CUDA and give it the device, or start it without --resources"
+            f"worker {worker} offers the resource GPU, but PyTorch finds no CUDA device there; "
+            "install PyTorch with CUDA and make the device visible, or start the worker without --resources"
         )
 
 
 def _check_memory(worker: str, answer: Mapping[str, Any], needs: Needs) -> None:
     if answer["memory"] is not None and answer["memory"] < needs.memory:
         raise InputError(
-            f"worker {worker} may use {answer['memory'] / 1e9:.1f} GB a thread, a patch takes "
+            f"worker {worker} may use {answer['memory'] / 1e9:.1f} GB per thread, but a patch needs "
             f"{needs.memory / 1e9:.1f} GB; lower execution.patch or execution.workers, or give it more memory"
         )

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line per step with its tasks, the time left, and the epochs of running trainings."""
+"""Progress of a run for its user: one line per step with its tasks, the time left, and the epochs of its trainings."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from mlc_dask.stages.classification import ENGINE_TOPIC, TRAINING_TOPIC
 
 _POLL_SECONDS = 0.5
 _OF_PATCHES = ("cube", "product", "maps")
-"""Kinds of results that are stores of patches."""
+"""Kinds of results that are stored in patches."""
 
 
 def count_tasks(since: float, dask_scheduler: Any = None) -> tuple[int, int]:
-    """Tasks done and tasks in all of the computations that began after `since`; runs on the scheduler."""
+    """Finished tasks and all tasks of the computations that began after `since`; runs on the scheduler."""
     done = total = 0
     for computation in dask_scheduler.computations:
         if computation.start >= since:
@@ -45,12 +45,12 @@ def count_tasks(since: float, dask_scheduler: Any = None) -> tuple[int, int]:
 
 
 def shows_patches(dask_scheduler: Any = None) -> bool:
-    """Whether the scheduler's dashboard has our page; runs on the scheduler."""
+    """Whether the scheduler's dashboard has the map of patches; runs on the scheduler."""
     return PATCH_TOPIC in dask_scheduler.plugins
 
 
 def introduce(console: Console | None, client: Client) -> None:
-    """Say where the work can be watched, and what it runs on; without a console nobody is asked."""
+    """Print the address of the dashboard and the engines of the workers; nothing without a console."""
     if console is None:
         return
     link = client.dashboard_link
@@ -63,7 +63,7 @@ def introduce(console: Console | None, client: Client) -> None:
 
 
 def _engine_here() -> str:
-    # Workers import PyTorch sooner or later, this process need not.
+    # Workers import PyTorch sooner or later; this process need not.
     from mlc_dask.classifiers.lstm.compiled import engine_here
 
     return engine_here()
@@ -71,7 +71,7 @@ def _engine_here() -> str:
 
 @contextmanager
 def profiled(console: Console | None, path: Path) -> Iterator[None]:
-    """Keep Dask's own report of the work; that it cannot be had, since a scheduler is gone, fails no run."""
+    """Save Dask's performance report; never fail the run where the report is unavailable."""
     report = performance_report(path)
     report.__enter__()
     try:
@@ -80,7 +80,7 @@ def profiled(console: Console | None, path: Path) -> Iterator[None]:
         try:
             report.__exit__(None, None, None)
         except Exception as error:
-            (console or _silent()).print(f"no {path.name}: {error}", highlight=False)
+            (console or _silent()).print(f"{path.name} was not written: {error}", highlight=False)
 
 
 def _silent() -> Console:
@@ -88,10 +88,10 @@ def _silent() -> Console:
 
 
 class StepProgress:
-    """Listener of a :class:`mlc_dask.runs.run.Run`, or of several, that draws a progress bar for every running step.
+    """Listener of one or several :class:`mlc_dask.runs.run.Run` that draws a progress bar for every running step.
 
-    Without a console it draws nothing. Where the console is no terminal, as in a log, it prints a line for every step
-    that ends and for some epochs of every training.
+    Without a console it draws nothing. Where the console is not a terminal, as in a log, it prints a line when a step
+    ends and at some epochs of every training.
     """
 
     def __init__(self, console: Console | None, client: Client) -> None:
@@ -129,7 +129,7 @@ class StepProgress:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
-        """Take one event of the run."""
+        """Show one event of the run."""
         match event.state:
             case "started":
                 self._epochs.clear()
@@ -151,12 +151,12 @@ class StepProgress:
                 self._say(f"{event.step}: {event.state} after {event.seconds:.1f} s")
 
     def facts(self, step: str) -> dict[str, Any]:
-        """Return what the record of a step shall say: the engines that classified while it ran."""
+        """Return the facts for the record of a step: the engines that classified while it ran."""
         engines = self._engines.get(step)
         return {"engines": sorted(engines)} if engines else {}
 
     def _say(self, line: str) -> None:
-        """Print a line where there is no terminal for bars, as in a log."""
+        """Print a line where bars cannot be drawn, as in a log."""
         if not self._console.is_terminal:
             self._console.print(line, highlight=False)
 
@@ -187,5 +187,5 @@ def worth_a_line(epoch: int, epochs: int) -> bool:
 
 
 def _because(reason: str) -> str:
-    """Why a step is done again, where that is worth a word."""
+    """Why a step is computed again; empty for a step that was never computed."""
     return "" if reason in ("", "not computed yet") else reason

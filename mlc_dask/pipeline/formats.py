@@ -1,4 +1,4 @@
-"""What each kind of result is on disk: how it is opened from, and written into, its folder."""
+"""The formats on disk: how each kind of result is opened from and written into its folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TABLES = ("agreement", "summary")
 
 
 def kinds(patch: int) -> Mapping[str, Kind]:
-    """Kinds of artifacts; rasters are opened in blocks of `patch` pixels, which never changes what is in them."""
+    """Kinds of artifacts; rasters are opened in blocks of `patch` pixels, which does not change their values."""
     return {
         "catalogue": Kind(_open_catalogue, _write_catalogue),
         "selection": Kind(_open_selection, _write_selection),

@@ -1,4 +1,4 @@
-"""What a run is given: the configuration as sources, files and settings, checked before any work starts."""
+"""The inputs of a run: sources, files and settings of the configuration, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from mlc_dask.runs.folder import RunFolder
 from mlc_dask.storage.durable import canonical, files_fingerprint, sha256
 
 PATCH_STEP = CHUNK // 2
-"""What the edge of a patch must be a multiple of, lest every chunk be read many times."""
+"""The edge of a patch must be a multiple of this, or every chunk would be read several times."""
 
 
 class Given:
-    """What one place is made from. Each input is looked at once, however often the pipeline and the checks ask for it.
+    """The inputs of one place. Each is read once, however often the pipeline and the checks ask for it.
 
     Parameters
     ----------
     config
-        Configuration of a single place: that of a tile, where there are several.
+        Configuration of a single place; where there are several tiles, that of one tile.
 
     Attributes
     ----------
     known
-        What the source has, once the record of a run or the source itself has answered; None before.
+        Catalogue of the source, from the record of a run or from the source itself; None before either was read.
     """
 
     def __init__(self, config: Config) -> None:
@@ -63,7 +63,7 @@ class Given:
 
     @property
     def catalogue(self) -> Catalogue:
-        """What the source has; the source is asked only when no record of a run has answered."""
+        """Catalogue of the source; the source is asked only where no run has recorded it."""
         if self.known is None:
             self.known = self.source.value.catalogue(self.config.acquisitions.years)
         return self.known
@@ -75,12 +75,12 @@ def as_config(config: str | Path | Config) -> Config:
 
 
 def given_places(config: Config) -> dict[str, Given]:
-    """Return the inputs of every tile by its name, or those of the only place as ``""``."""
+    """Return the inputs of every tile by name; a single place has the name ``""``."""
     return {tile: Given(config.of_tile(tile)) for tile in config.tiles} if config.tiles else {"": Given(config)}
 
 
 def check_inputs(given: Given) -> Mapping[int, float]:
-    """Look at every file's header, the product's codes and the reference before any work starts.
+    """Check every file's header, the codes of the old map and the reference before any work starts.
 
     Returns
     -------
@@ -89,12 +89,12 @@ def check_inputs(given: Given) -> Mapping[int, float]:
     Raises
     ------
     InputError
-        With the first fault: the file, band or value, and the fix.
+        With the first error: the file, band or value, and the fix.
     """
     check_source(given)
     config, bands = given.config, given.source.value.bands
     if not available(sensor_for(config).positions(bands)):
-        raise InputError(f"source.bands = {list(bands)} suffice for no spectral index; add the red and nir bands")
+        raise InputError(f"source.bands = {list(bands)} allow no spectral index; add the red and nir bands")
     legend, like = legend_for(config), xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
     product = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
@@ -113,7 +113,7 @@ def _shares(product: xr.DataArray) -> dict[int, float]:
 
 
 def check_source(given: Given) -> None:
-    """Look at what the cube is made from."""
+    """Check the inputs of the cube."""
     config, source, catalogue = given.config, given.source.value, given.catalogue
     grid, patch = catalogue.grid, config.execution.patch
     if patch % PATCH_STEP and patch < max(grid.shape):
@@ -122,29 +122,29 @@ def check_source(given: Given) -> None:
 
 
 def check_output(config: Config) -> None:
-    """Refuse an output folder that is not one, is the source's own, or holds somebody else's files."""
+    """Refuse an output that is a file, lies in the source's folder, or contains files that no run wrote."""
     output, folder = config.output, config.source.get("folder")
     if output.exists() and not output.is_dir():
-        raise InputError(f"output = {output} is a file; name a folder")
+        raise InputError(f"output = {output} is a file; give a folder")
     if isinstance(folder, str) and Path(folder).resolve() in (output.resolve(), *output.resolve().parents):
-        raise InputError(f"output = {output} lies in source.folder; results must not stand among the acquisitions")
+        raise InputError(f"output = {output} lies in source.folder; choose a folder outside of it")
     theirs = [name for name in ("report.html", "evaluation") if (output / name).exists()]
     if theirs and not RunFolder(output).begun:
-        raise InputError(f"output = {output} holds {theirs[0]}, which no run made; choose another folder")
+        raise InputError(f"output = {output} contains {theirs[0]}, which no run wrote; choose another folder")
 
 
 def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) -> None:
-    """Refuse files that are missing or unfit, and years that cannot have enough acquisitions whatever the clouds."""
+    """Refuse missing and invalid files, and years that have too few acquisitions even without clouds."""
     for acquisition in catalogue.acquisitions:
         source.check(acquisition, catalogue.grid)
     wanted = config.acquisitions.size
-    found = Counter(a.time.year for a in catalogue.acquisitions)
-    for year in config.acquisitions.years or sorted(found):
-        if found[year] < wanted:
-            lower = f"lower it to {found[year]}, or " if found[year] > 1 else ""
+    counts = Counter(a.time.year for a in catalogue.acquisitions)
+    for year in config.acquisitions.years or sorted(counts):
+        if counts[year] < wanted:
+            lower = f"lower it to {counts[year]}, or " if counts[year] > 1 else ""
             raise InputError(
-                f"{year} has {found[year]} acquisitions, acquisitions.per_year = {wanted}; {lower}leave the year out "
-                "of acquisitions.years, or widen the source"
+                f"{year} has {counts[year]} acquisitions, but acquisitions.per_year = {wanted}; {lower}leave the "
+                "year out of acquisitions.years, or add acquisitions to the source"
             )
 
 
@@ -155,7 +155,7 @@ def source_of(config: Config) -> Source:
 
 
 def given_source(config: Config) -> Input:
-    """Source as an input of the run, known by its settings and by its files' sizes and times."""
+    """Source as an input of the run, identified by its settings and by the sizes and times of its files."""
     source = source_of(config)
     files = [Path(f) for f in source.files()]
     place = config.source.get("folder") or config.source.get("catalogue") or ""
@@ -167,7 +167,7 @@ def given_source(config: Config) -> Input:
 def product_of(config: Config) -> Product:
     """Old map that the configuration names."""
     if config.product is None:
-        raise InputError("'product' is missing; add [product] with its path (only mlc-dask cube needs none)")
+        raise InputError("'product' is missing; add [product] with its path (only mlc-dask cube works without it)")
     return config.product
 
 
@@ -190,7 +190,7 @@ def sensor_for(config: Config) -> Sensor:
 
 
 def truth_files(config: Config) -> dict[int, Path]:
-    """Return the reference file of every year that has one."""
+    """Return the reference files by year; years without a file are left out."""
     pattern, years = config.evaluation.truth or "", config.acquisitions.years or range(1980, 2100)
     return {y: p for y in years if pattern and (p := Path(pattern.replace("{year}", str(y)))).is_file()}
 
@@ -204,11 +204,11 @@ def given_product(config: Config) -> Input:
 
 
 def given_truth(config: Config) -> Input:
-    """Return the reference files as an input of the run; there may be none."""
+    """Return the reference files as an input of the run; the input may be empty."""
     files = truth_files(config)
     if config.evaluation.truth and not files:
         raise InputError(
-            f"no year mapped has a file evaluation.truth = {config.evaluation.truth!r}; correct the pattern"
+            f"no mapped year has a file evaluation.truth = {config.evaluation.truth!r}; correct the pattern"
         )
     root = Path(config.evaluation.truth).parent if config.evaluation.truth else Path()
     return Input("truth", files_fingerprint(files.values(), root), files)

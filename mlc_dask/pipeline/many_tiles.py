@@ -1,8 +1,7 @@
-"""Several tiles in one go: a run each, side by side, and one run for what they share, the models.
+"""Several tiles in one run: each tile has a run of its own, and one joint run makes the models that tiles share.
 
-A tile's run is like any other: its folder below the output can be asked and opened alone. Phases that do not need other
-tiles go on for some of them at a time, so that the cluster has patches of the next tile while the last ones of another
-are computed.
+The run of a tile is like any other: its folder below the output can be inspected and opened alone. Phases that do not
+need other tiles run for a few tiles at once, so the cluster stays busy while the last patches of one tile finish.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ class PerTile(dict[str, T]):
 
 
 class Pipeline(NamedTuple):
-    """What is done for a single place, and for several tiles."""
+    """The pipeline for a single place, and for several tiles."""
 
     one: Callable[[Run, Given], object]
     many: Callable[[Tiles, Config], object]
 
 
 class Tiles:
-    """The runs of all tiles of a configuration, and `joint`, that of what they share; a context manager as runs are.
+    """The runs of all tiles, and `joint`, the run of the steps that they share; a context manager, as runs are.
 
     Parameters
     ----------
@@ -43,7 +42,8 @@ class Tiles:
     places
         Inputs of every tile by its name.
     begin
-        Makes the run of a configuration; called with a tile's own one and its name, and with the whole one and "".
+        Makes the run of a configuration. It is called with the configuration and the name of every tile, and with the
+        whole configuration and "".
     """
 
     def __init__(self, config: Config, places: Mapping[str, Given], begin: Callable[[Config, str], Run]) -> None:
@@ -62,23 +62,25 @@ class Tiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        # Whoever interrupts does not wait for the steps that run: their tasks go with the cluster's client.
+        # An interruption does not wait for running steps: their tasks end with the client of the cluster.
         self._pool.shutdown(wait=error is None, cancel_futures=True)
         self._open.__exit__(kind, error, tb)
 
     @property
     def steps(self) -> list[Event]:
-        """Steps of all runs, those of a tile called ``TILE/step``."""
+        """Steps of all runs; a step of a tile is called ``TILE/step``."""
         own = [replace(e, step=f"{name}/{e.step}") for name, run in self._runs.items() for e in run.steps]
         return own + self.joint.steps
 
     def each(self, phase: Callable[..., T], *given: Any) -> PerTile[T]:
-        """Call ``phase(run, inputs, *given)`` for every tile; of what is :class:`PerTile`, a tile is given its own.
+        """Call ``phase(run, inputs, *given)`` for every tile.
+
+        An argument of type :class:`PerTile` is replaced by the value for that tile.
 
         Raises
         ------
         StopRun
-            When every tile has done the step that the run should go up to.
+            When every tile has reached the last wanted step.
         """
         tasks: dict[str, Future[T]] = {}
         for name, run in self._runs.items():
@@ -89,15 +91,15 @@ class Tiles:
         if failed:
             self._pool.shutdown(wait=False, cancel_futures=True)
             failed[0].result()
-        found = {name: task.result() for name, task in tasks.items()}
-        for value in found.values():
+        results = {name: task.result() for name, task in tasks.items()}
+        for value in results.values():
             if isinstance(value, StopRun):
                 raise value
-        return PerTile(found)
+        return PerTile(results)
 
 
 def _until_stopped(phase: Callable[..., Any], run: Run, inputs: Given, given: list[Any]) -> Any:
-    """Call a phase; that a tile has come to the last wanted step must not keep the others from it."""
+    """Call a phase. StopRun is returned, so that a tile that has reached the last step does not stop the others."""
     try:
         return phase(run, inputs, *given)
     except StopRun as stopped:
@@ -115,16 +117,16 @@ def go_through(
     facts: Callable[[str], Mapping[str, Any]] | None = None,
     dry: bool = False,
 ) -> list[Event]:
-    """Go through a pipeline for the place, or all tiles, of a configuration; returns the steps.
+    """Run a pipeline for the place, or for all tiles, of a configuration; returns the steps.
 
     Parameters
     ----------
     places
-        Inputs of every tile by its name, or of the only place as ``""``.
+        Inputs of every tile by name; a single place has the name ``""``.
     until
-        Name of the last step, without that of a tile: every tile then goes as far.
+        Name of the last step, without the name of a tile: every tile stops there.
     listener, facts, dry
-        As of :class:`~mlc_dask.runs.run.Run`; steps of a tile are called ``TILE/step``.
+        As in :class:`~mlc_dask.runs.run.Run`; a step of a tile is called ``TILE/step``.
     """
 
     def begin(own: Config, name: str) -> Run:

@@ -1,4 +1,4 @@
-"""A whole run as one call: the checks, the cluster, the pipeline, and the results where people look for them."""
+"""A whole run as one call: the checks, the cluster, the pipeline, and copies of its tables and report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Listener = Callable[[Event], object]
 
 _PERFORMANCE = "performance.html"
 _LAID_OUT = {"evaluation": ("evaluation", ("agreement.csv", "summary.csv")), "report": (".", ("report.html",))}
-"""By step: the folder below the output where people look for its files, and the files."""
+"""By step: the folder below the output into which its files are copied, and the files."""
 
 
 def run(
@@ -38,21 +38,21 @@ def run(
 ) -> list[Event]:
     """Make the maps of a configuration, as ``mlc-dask run`` does, and leave the same output.
 
-    Inputs are checked before any work. Results that are there already are reused, and an interrupted run continues
-    where it stopped. At the end the maps are published, and the tables (``evaluation/*.csv``) and the report
-    (``report.html``) are laid out in the output of every place.
+    Inputs are checked before any work. Existing results are reused, and an interrupted run continues where it
+    stopped. At the end the maps are published, and the tables (``evaluation/*.csv``) and the report
+    (``report.html``) are copied to the output of every place.
 
     Parameters
     ----------
     config
         A configuration, or the path of its file.
     until
-        Last step to do, e.g. ``"cube"``; nothing is published then. Of several tiles each goes as far.
+        Last step to run, e.g. ``"cube"``; nothing is published then. With several tiles, every tile stops there.
     listener
         Called with every :class:`~mlc_dask.runs.artifacts.Event`, from several threads where there are several tiles.
     scheduler
-        ``"configured"`` starts the cluster of ``[execution]`` and ends it; ``"current"`` runs on the current Dask
-        scheduler: the cluster of a ``distributed.Client``, or threads of this process.
+        ``"configured"`` starts the cluster of ``[execution]`` and stops it at the end; ``"current"`` runs on the current
+        Dask scheduler: the cluster of a ``distributed.Client``, or threads of this process.
     console
         Where progress is drawn; nowhere by default.
 
@@ -64,7 +64,7 @@ def run(
     Raises
     ------
     InputError
-        With the first fault of configuration, files or cluster in one line, before any work.
+        With the first error of configuration, files or cluster in one line, before any work.
     FetchError
         When a remote host does not answer.
     """
@@ -82,7 +82,7 @@ def run(
 
 
 def make_cube(config: str | Path | Config, *, console: Console | None = None) -> list[Event]:
-    """Make the cube of every place alone, as ``mlc-dask cube`` does; an old map is not needed.
+    """Make only the cube of every place, as ``mlc-dask cube`` does; no old map is needed.
 
     Parameters, results and errors are those of :func:`run`.
     """
@@ -109,11 +109,11 @@ def _go(
     scheduler: Literal["configured", "current"] = "configured",
     console: Console | None = None,
 ) -> list[Event]:
-    """Go through a pipeline on a cluster, or in threads of this process where that is the current scheduler."""
-    own, tell = kinds(config.execution.patch), listener or (lambda event: None)
+    """Run a pipeline on a cluster, or in threads of this process where the current scheduler is threaded."""
+    formats, tell = kinds(config.execution.patch), listener or (lambda event: None)
     with client_for(config.execution, scheduler) as client:
         if client is None:
-            return go_through(config, places, pipeline, own, until=until, listener=tell)
+            return go_through(config, places, pipeline, formats, until=until, listener=tell)
         introduce(console, client)
         preflight(client, needs(config, places))
         with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
@@ -122,11 +122,11 @@ def _go(
                 progress(event)
                 tell(event)
 
-            return go_through(config, places, pipeline, own, until=until, listener=both, facts=progress.facts)
+            return go_through(config, places, pipeline, formats, until=until, listener=both, facts=progress.facts)
 
 
 def _lay_out(output: Path) -> None:
-    """Put the tables and the report where people look for them."""
+    """Copy the tables and the report to the places that the documentation names."""
     current = read_current(output)
     for step, (folder, names) in _LAID_OUT.items():
         for name in names:

@@ -1,4 +1,4 @@
-"""What a run would do, before it does it: acquisitions and reasons, bytes, patches, memory; and what is reused."""
+"""The plan of a run: its acquisitions and why they are chosen, bytes, patches and memory, and the reused steps."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ from mlc_dask.runs.run import Run
 from mlc_dask.stages.time_series import Unpaired, choose_acquisitions
 
 _PROGRAM_BYTES = 1_500_000_000
-"""What a worker needs whatever its patch: interpreter and libraries, one batch of series, the model (measured)."""
+"""Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
 
 
 @dataclass(frozen=True)
 class PlacePlan:
-    """What a run would do at one place.
+    """The plan of a run for one place.
 
     Attributes
     ----------
     output
         Folder of the results.
     selection
-        The acquisitions and the reasons; none is chosen where too few can be paired.
+        Every acquisition and why it was chosen or not; none is chosen where too few can be paired.
     facts
         Figures for people, by name.
     bytes_written
         Bytes of the cube and the maps before compression.
     infeasible
-        Why a run would refuse, None where enough acquisitions can be paired.
+        The error that a run would raise; None where enough acquisitions can be paired.
     """
 
     output: Path
@@ -67,7 +67,7 @@ class PlacePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do: at every place by its name, the only one as ``""``, and step by step.
+    """The plan of a run: for every place by name (a single place has the name ``""``), and for every step.
 
     The state of a step is ``reused`` or ``planned``; where there is no old map, the steps are those of the cube.
     """
@@ -77,13 +77,13 @@ class Plan:
 
     @property
     def infeasible(self) -> InputError | None:
-        """Why a run would refuse the first place that has too few acquisitions, None where every place has enough."""
-        found = ((name, own.infeasible) for name, own in self.places.items() if own.infeasible is not None)
-        return next((InputError(f"{name}: {fault}") if name else fault for name, fault in found), None)
+        """The error for the first place that has too few acquisitions; None where every place has enough."""
+        faults = ((name, own.infeasible) for name, own in self.places.items() if own.infeasible is not None)
+        return next((InputError(f"{name}: {fault}") if name else fault for name, fault in faults), None)
 
 
 def plan(config: str | Path | Config) -> Plan:
-    """Say what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler; nothing is written.
+    """Plan what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler; nothing is written.
 
     Parameters
     ----------
@@ -92,13 +92,13 @@ def plan(config: str | Path | Config) -> Plan:
 
     Returns
     -------
-    Which acquisitions would be used and why, how much is read and held, and which steps would be reused. Too few
-    acquisitions that can be paired are a finding, ``PlacePlan.infeasible``, and raise nothing.
+    The acquisitions that a run would use and why, how much it would read and hold, and which steps it would reuse.
+    Too few acquisitions that can be paired raise nothing: ``PlacePlan.infeasible`` holds the error.
 
     Raises
     ------
     InputError
-        With the first fault of configuration or files, in one line.
+        With the first error of configuration or files, in one line.
     FetchError
         When a remote catalogue does not answer.
     """
@@ -117,7 +117,7 @@ def plan(config: str | Path | Config) -> Plan:
 
 
 def recalled(config: Config) -> dict[str, Given]:
-    """Return the inputs of every place, with what the source has where a run has recorded it."""
+    """Return the inputs of every place, with the catalogue of its source where a run has recorded it."""
     places = given_places(config)
     for given in places.values():
         check_output(given.config)
@@ -126,13 +126,13 @@ def recalled(config: Config) -> dict[str, Given]:
 
 
 def dry_run(config: Config, places: Mapping[str, Given] | None = None, pipeline: Pipeline = MAPS) -> list[Event]:
-    """Go through a pipeline without doing anything: which steps there are, and which would be reused."""
+    """Walk through a pipeline without computing: list its steps, and which of them would be reused."""
     given = given_places(config) if places is None else places
     return go_through(config, given, pipeline, kinds(config.execution.patch), dry=True)
 
 
 def recorded(given: Given, step: str) -> Any:
-    """Return the result of a step of the cube, None when the run has none that holds; goes no further than it."""
+    """Return the result of a step of the cube, None where the run has no valid one; later steps are not looked at."""
     own = given.config
     with Run(own.output, kinds(own.execution.patch), dry=True, until=step) as run, suppress(StopRun):
         annual_cube(run, given)
@@ -141,7 +141,7 @@ def recorded(given: Given, step: str) -> Any:
 
 
 def needs(config: Config, places: Mapping[str, Given]) -> Needs:
-    """Return what a run asks of the workers of its cluster, of which the catalogue of every tile decides the memory."""
+    """Return what a run needs from its workers; the grid of every tile decides the memory."""
     inputs, patches = [], []
     for given in places.values():
         own = given.config
@@ -154,7 +154,7 @@ def needs(config: Config, places: Mapping[str, Given]) -> Needs:
 
 
 def worker_bytes(patch: int) -> int:
-    """Return the memory of a worker with a patch of so many bytes in hand: decision 004, and the program itself."""
+    """Return the memory of a worker that holds a patch of `patch` bytes: decision 004, and the program itself."""
     return patch * 8 // 5 + _PROGRAM_BYTES
 
 
@@ -172,15 +172,15 @@ def find_cube(place: Path) -> xr.Dataset:
 def _cube_of(config: Config, path: Path) -> xr.Dataset:
     if config.tiles:
         folders = ", ".join(str(config.output / tile) for tile in config.tiles)
-        raise InputError(f"{path} is of several tiles; name the folder of one: {folders}")
+        raise InputError(f"{path} is for several tiles; give the folder of one tile: {folders}")
     made: xr.Dataset | None = recorded(Given(config), "cube")
     if made is None:
-        raise InputError(f"{path} has no cube yet; make it with: mlc-dask cube {path}")
+        raise InputError(f"{path} has no cube yet; make one with: mlc-dask cube {path}")
     return made
 
 
 def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> PlacePlan:
-    """Choose the acquisitions of one place, where no run has, and work out what a run would read and hold."""
+    """Choose the acquisitions of one place unless a run has chosen them, and compute what a run would read and hold."""
     config, source = given.config, given.source.value
     infeasible, own, grid = None, config.acquisitions, given.catalogue.grid
     try:
@@ -199,7 +199,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
         "grid": grid.label,
         "warped": _warped(selection, grid),
         "old map": old_map,
-        "acquisitions a year": str(own.size),
+        "acquisitions per year": str(own.size),
         "cube": f"{cube / 1e9:.2f} GB before compression",
         "maps": f"{maps / 1e9:.2f} GB before compression",
         "patches": f"{patches} of at most {edge} × {edge} pixels",
@@ -209,7 +209,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
 
 
 def _warped(selection: Selection, grid: Grid) -> str:
-    """Products that do not lie on the cube's grid, by their CRS: chosen ones, or all where none is chosen."""
+    """Count the products off the cube's grid by CRS: among chosen acquisitions, or among all where none is chosen."""
     rows = (selection.chosen if selection.size else selection.rejected).values()
     granules = [g for row in rows for s in row for g in s.acquisition.granules if g.grid]
     off = Counter(g.grid.crs_name for g in granules if g.grid and g.grid.steps_to(grid) is None)
@@ -217,10 +217,10 @@ def _warped(selection: Selection, grid: Grid) -> str:
 
 
 def _old_map(given: Given) -> str:
-    """Check one place; returns the share of the area by class of its old map, the largest first."""
+    """Check one place, and return the share of every class in its old map, the largest first."""
     if given.config.product is None:
         check_source(given)
-        return "none is configured: only the cube can be made"
+        return "not configured: only the cube can be made"
     shares, names = check_inputs(given), {0: "excluded or no data", **legend_for(given.config).names}
     ordered = sorted(shares, key=lambda code: -shares[code])
     return ", ".join(f"{names[code]} {shares[code]:.1%}" for code in ordered)

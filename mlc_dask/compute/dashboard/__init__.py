@@ -1,8 +1,8 @@
 """The map of patches on the scheduler's dashboard: ``dask scheduler --preload mlc_dask.dashboard``.
 
-A preload is imported before the dashboard is connected: the pages are registered by the import, the
-:class:`~mlc_dask.compute.dashboard.board.Board` that they show when the scheduler has started. A name that begins with
-``individual-`` is listed by dask-labextension and under *More…*.
+A scheduler imports a preload before it opens the dashboard. The import registers the pages; the
+:class:`~mlc_dask.compute.dashboard.board.Board` that they show is added when the scheduler has started. A page
+whose name begins with ``individual-`` is listed by dask-labextension and under *More…*.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class BoardJSON(RequestHandler):
     """The board's state for scripts, at ``/mlc/patches.json``."""
 
     def initialize(self, dask_server: Any = None, extra: Any = None) -> None:
-        """Keep the scheduler, as all of its HTTP routes do."""
+        """Keep the scheduler, which Dask passes to every HTTP route."""
         self._scheduler = dask_server
 
     def get(self) -> None:
-        """Answer with what :meth:`Board.state` tells."""
+        """Answer with :meth:`Board.state` as JSON."""
         self.set_header("Content-Type", "application/json")
         self.write(json.dumps(self._scheduler.plugins[NAME].state()))
 
 
 routes: list[tuple[str, type[RequestHandler], dict[str, Any]]] = [("/mlc/patches.json", BoardJSON, {})]
-"""Found here by the scheduler's HTTP server."""
+"""The scheduler's HTTP server looks for this name."""
 
 applications[f"/{NAME}"] = applications[f"/individual-{NAME}"] = draw
 if __name__ not in dask.config.get(_ROUTES):
@@ -42,7 +42,7 @@ if __name__ not in dask.config.get(_ROUTES):
 
 
 async def dask_setup(scheduler: Any) -> None:
-    """Put the board into the scheduler, and its page into the dashboard's menu."""
+    """Add the board to the scheduler and its page to the dashboard's menu."""
     scheduler.add_plugin(Board(scheduler))
     pages = template_variables(scheduler)["pages"]
     if NAME not in pages:

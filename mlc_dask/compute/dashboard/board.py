@@ -1,4 +1,4 @@
-"""What the patches of a run are doing, told from what the scheduler sees anyway: tasks and their transitions."""
+"""The state of every patch of a run, derived from the transitions of tasks that the scheduler sees anyway."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ NAME: Final = PATCH_TOPIC
 STATES: Final = ("waiting", "reading", "classifying", "writing", "done", "failed", "reused")
 
 _SHARED: Final = 9
-"""Patches that a task may be a part of, those around it for a filter; what more have in common is nobody's state."""
+"""A task that more patches share (a filter's neighbours are nine) is attributed to none of them."""
 
 _WINDOW: Final = 120.0
-"""Seconds over which the throughput is taken."""
+"""Seconds over which the throughput is averaged."""
 
 
 @dataclass
 class Cell:
-    """One square of a year in one stage; `parts` are its patches, several where acquisitions are written one by one."""
+    """One square of the map of patches, in one year of one stage.
+
+    `parts` are its patches by name: several where acquisitions are written one by one.
+    """
 
     stage: str
     year: str
@@ -38,24 +41,24 @@ class Cell:
 
     @property
     def state(self) -> str:
-        """The farthest that any part has come, unless one failed, or all are done."""
-        found = set(self.parts.values())
-        if found <= {"done", "reused"}:
-            return "done" if "done" in found else "reused"
+        """State of the most advanced part, unless one part failed or all are done."""
+        states = set(self.parts.values())
+        if states <= {"done", "reused"}:
+            return "done" if "done" in states else "reused"
         active = ("failed", "writing", "classifying", "reading")
-        return next((state for state in active if state in found), "waiting")
+        return next((state for state in active if state in states), "waiting")
 
     @property
     def finished(self) -> int:
-        """How many parts are there."""
+        """Number of parts that are written."""
         return sum(state in ("done", "reused") for state in self.parts.values())
 
 
 class Board(SchedulerPlugin):
     """State of every patch of every stage that a client announced (see :func:`mlc_dask.lazy.announce`).
 
-    A stage's tasks are followed up from the ones that write: whatever those need is their patch's reading or
-    classifying. It costs a look into a dictionary for every transition.
+    The board starts from the tasks that write a patch: every task that they depend on reads or classifies for that
+    patch. The cost is one dictionary lookup per transition.
     """
 
     name = NAME
@@ -71,7 +74,7 @@ class Board(SchedulerPlugin):
         self._done: deque[tuple[float, int]] = deque()
 
     def log_event(self, topic: Any, msg: Any) -> None:
-        """Take what clients announce and workers have written."""
+        """Receive announcements of clients and written patches of workers."""
         if topic != PATCH_TOPIC:
             return
         if msg["event"] == "announced":
@@ -95,7 +98,7 @@ class Board(SchedulerPlugin):
             self._writing[key] = (self._by_name[stage, name], name)
 
     def update_graph(self, scheduler: Any, *, tasks: Iterable[Any], **kwargs: Any) -> None:
-        """Find out what the new tasks are to the patches."""
+        """Find the patches that the new tasks work for."""
         for key in tasks:
             if key in self._writing:
                 cell, part = self._writing[key]
@@ -114,7 +117,7 @@ class Board(SchedulerPlugin):
             self._tasks.setdefault(needed.key, []).append((cell, part, role))
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Follow a task of the patches."""
+        """Update the patches that a task works for."""
         roles = self._tasks.get(key)
         if roles is None or len(roles) > _SHARED:
             return
@@ -140,7 +143,7 @@ class Board(SchedulerPlugin):
             self._done.append((time.time(), cell.pixels))
 
     def throughput(self) -> tuple[float, float]:
-        """Pixels a second and patches an hour, over the last two minutes."""
+        """Pixels per second and patches per hour, over the last two minutes."""
         now = time.time()
         while self._done and self._done[0][0] < now - _WINDOW:
             self._done.popleft()
@@ -151,13 +154,13 @@ class Board(SchedulerPlugin):
         return sum(p for _, p in self._done) / span, 3600 * len(self._done) / span
 
     def seconds_left(self) -> float | None:
-        """Seconds until all that was announced is written, at the present rate."""
+        """Seconds until all announced patches are written, at the present rate."""
         rate, _ = self.throughput()
         left = sum(c.pixels * (len(c.parts) - c.finished) for c in self.cells.values())
         return left / rate if rate else None
 
     def state(self) -> dict[str, Any]:
-        """Everything in plain values."""
+        """Throughput and patches as plain values for JSON."""
         rate, patches = self.throughput()
         return {
             "pixels_per_second": rate,

@@ -1,4 +1,4 @@
-"""The page of the board: a square a patch, by stage and year, coloured by what it is doing."""
+"""The page of the board: one square per patch, by stage and year, coloured by state."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from distributed.dashboard.components.scheduler import env
 from mlc_dask.compute.dashboard.board import NAME, STATES, Board
 
 _COLOURS: Final = ("#d9d9d9", "#fdae61", "#f46d43", "#7b3294", "#1a9850", "#d7191c", "#92c5de")
-"""Of the states, told apart by people who do not see red and green as well: lightness differs, too."""
+"""Colours of the states. They differ in lightness too, for people who cannot distinguish red and green."""
 
 Columns = dict[str, Any]
 
-# Bokeh's annotations know less than its models take.
+# Bokeh's type annotations are narrower than the arguments that its models accept.
 figure: Any = plotting.figure
 
 _EVERY: Final = 1_000
-"""Milliseconds between two looks at the board."""
+"""Milliseconds between two updates."""
 
 _STAGES: Final = 8
-"""Stages shown, the ones that were announced last."""
+"""Number of stages shown, the latest ones."""
 
 _NAME: Final = 20
-"""Letters of a worker's name that are shown beside its memory."""
+"""Number of letters of a worker's name shown beside its memory."""
 
 _EMPTY: Final[Columns] = {
     "x": [],
@@ -54,7 +54,7 @@ def short(stage: str) -> str:
 
 
 def draw(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
-    """Fill a Bokeh document; called once for every browser that looks."""
+    """Fill a Bokeh document; called once for every browser that opens the page."""
     board: Board = scheduler.plugins[NAME]
     squares = ColumnDataSource(_EMPTY)
     memory = ColumnDataSource({"worker": [], "used": [], "text": []})
@@ -115,7 +115,7 @@ def _map(source: ColumnDataSource) -> Any:
 
 
 def _shown(board: Board) -> dict[str, str]:
-    """Stages shown and their captions: with the place, where there are several."""
+    """Captions of the stages shown; they name the place where there are several."""
     stages = list(board.stages)[-_STAGES:]
     places = {name: board.stages[name]["place"] for name in stages}
     several = len(set(places.values())) > 1
@@ -131,12 +131,12 @@ def _head(board: Board) -> str:
         f'<span style="color:{colour}">&#9632;</span> {counts[state]} {state}'
         for state, colour in zip(STATES, _COLOURS, strict=True)
     )
-    eta = f"{format_time(left)} left of what is announced" if left else ""
+    eta = f"{format_time(left)} left for the announced patches" if left else ""
     return f'<div style="font-size:15px">{legend} &emsp; {rate:,.0f} px/s, {patches:,.0f} patches/h &emsp; {eta}</div>'
 
 
 def _squares(board: Board) -> tuple[Columns, dict[float, str], dict[float, str]]:
-    """Squares, and the names of the rows (stages) and columns (years) by their middles."""
+    """Squares, and the names of the rows (stages) and columns (years) by the positions of their centres."""
     stages = {name: board.stages[name] for name in _shown(board)}
     years = sorted({year for stage in stages.values() for year in stage["years"]}) or [""]
     height = 1 + max((stage["grid"][0] for stage in stages.values()), default=1)
@@ -162,7 +162,7 @@ def _memory(scheduler: Any) -> Columns:
     used = [w.memory.process for w in workers]
     limits = [w.memory_limit or 0 for w in workers]
     return {
-        # Names differ at their ends, whoever gave them; whole ones of a gateway would leave no room for the bars.
+        # Names of workers differ at their ends, and the long names of a gateway would leave no room for the bars.
         "worker": [str(w.name)[-_NAME:] for w in workers],
         "used": [u / limit if limit else 0.0 for u, limit in zip(used, limits, strict=True)],
         "text": [f"{format_bytes(u)} of {format_bytes(m)}" for u, m in zip(used, limits, strict=True)],
@@ -170,7 +170,7 @@ def _memory(scheduler: Any) -> Columns:
 
 
 def _mosaic(board: Board) -> Columns:
-    """Show the latest stage's latest year, as far as its patches are written."""
+    """Show the written patches of the latest year of the latest stage."""
     if not board.thumbnails:
         return {"image": [], "dw": [], "dh": []}
     stage, year, _, _ = next(reversed(board.thumbnails))
@@ -186,7 +186,7 @@ def _mosaic(board: Board) -> Columns:
 
 
 def _rgba(codes: npt.NDArray[np.uint8], legend: dict[str, str]) -> npt.NDArray[np.uint32]:
-    """Colours of codes, the way Bokeh packs them; what is not in the legend is transparent."""
+    """Colours of codes as Bokeh packs them; codes without a colour are transparent."""
     table = np.zeros((256, 4), np.uint8)
     for code, colour in legend.items():
         table[int(code)] = (*bytes.fromhex(colour.removeprefix("#")), 255)
