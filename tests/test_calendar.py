@@ -101,9 +101,11 @@ def test_chosen_ascend_are_numbered_and_joined() -> None:
 
 
 def test_title_tells_the_spread() -> None:
-    assert calendar_figure(usual()).axes[0].get_title("left") == "3 acquisitions a year, partners at most 4 days apart"
+    assert (
+        calendar_figure(usual()).axes[0].get_title("left") == "3 acquisitions per year, partners at most 4 days apart"
+    )
     alone = calendar_figure(selection_of({2020: ("03-05", "03-09")}))
-    assert alone.axes[0].get_title("left") == "2 acquisitions a year" and not joins(alone) and not marks(alone)
+    assert alone.axes[0].get_title("left") == "2 acquisitions per year" and not joins(alone) and not marks(alone)
 
 
 def test_a_new_reason_is_shown_as_another() -> None:

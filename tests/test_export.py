@@ -395,11 +395,11 @@ def test_bad_input_is_told_in_one_line(output: Path, exported: Path, tmp_path: P
         ([tmp_path / "none", new], "none has published no result yet"),
         ([output, new, "--layer", "multi_yaer"], "no layer 'multi_yaer'; did you mean 'multi_year'?"),
         ([tmp_path / "nowhere", new], "have no CRS"),
-        ([output, tmp_path / "full"], "full holds something else (thesis.txt)"),
+        ([output, tmp_path / "full"], "full contains other files (thesis.txt)"),
         ([output, tmp_path / "file"], "is a file"),
-        ([output, output], "holds something else"),
-        ([tmp_path / "other", exported], "holds other maps (change_count differs)"),
-        ([output, exported, "--layer", "multi_year"], "holds an export of change_count, confidence, multi_year"),
+        ([output, output], "contains other files"),
+        ([tmp_path / "other", exported], "contains other maps (change_count differs)"),
+        ([output, exported, "--layer", "multi_year"], "contains an export of change_count, confidence, multi_year"),
     ):
         result = runner.invoke(cli, ["export", *map(str, arguments)])
         assert result.exit_code == 2 and told in result.output.replace("\n", ""), (arguments, result.output)
@@ -461,5 +461,5 @@ def test_several_tiles(run: Path, tmp_path: Path) -> None:
         assets = () if thing is catalogue else thing.assets.values()
         assert all(Path(asset.get_absolute_href() or "").exists() for asset in assets)
     assert mlc.export_maps(tiles, folder, layers=["multi_year", "change_count"]) == path
-    with pytest.raises(mlc.InputError, match="holds an export of T32TPS, T32TPT"):
+    with pytest.raises(mlc.InputError, match="contains an export of T32TPS, T32TPT"):
         mlc.export_maps(run, folder)

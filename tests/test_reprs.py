@@ -99,7 +99,7 @@ class TestCube:
     def test_facts_calendar_and_a_picture_a_year(self) -> None:
         cube, _ = landscape(48, 64)
         found = page(cube.load())
-        for fact in ("2018–2019", "6 acquisitions a year", "10 bands", "64 × 48 pixels", "GB before compression"):
+        for fact in ("2018–2019", "6 acquisitions per year", "10 bands", "64 × 48 pixels", "GB before compression"):
             assert fact in found.text, fact
         assert found.tags.count("svg") == 1 and found.tags.count("rect") == 2 * 2 * 6
         assert [p.size for p in found.pictures] == [(64, 48)] * 2
@@ -136,7 +136,7 @@ class TestCube:
             "mlc_dask.show.notebook.cube.glance", lambda raster, side: read.append(raster.size) or glance(raster, side)
         )
         monkeypatch.setattr("mlc_dask.show.notebook.cube.at_hand", lambda _: True)
-        assert "the 768 × 768 pixels in the middle" in page(large).text
+        assert "the 768 × 768 pixels at the centre" in page(large).text
         assert read == [10 * 768 * 768] * 2
 
     def test_what_is_not_computed_is_not_computed_for_it(self) -> None:
@@ -157,7 +157,7 @@ class TestMaps:
     def test_shares_by_class_and_year(self) -> None:
         found = page(series())
         rows = " ".join(found.text.split())
-        assert "Artificial 25.0% 27.5% 30.8% Water 75.0% 72.5% 69.2% no data, of all 0.0% 0.0% 2.5%" in rows
+        assert "Artificial 25.0% 27.5% 30.8% Water 75.0% 72.5% 69.2% no data (of all pixels) 0.0% 0.0% 2.5%" in rows
         assert "Conifers" not in rows
 
     def test_thumbnails_have_the_legends_colours(self) -> None:
@@ -209,7 +209,7 @@ class TestMaps:
         assert handed == [3 * 240 * 240]
 
     def test_what_is_neither_cube_nor_maps(self) -> None:
-        with pytest.raises(InputError, match=r"no map among temperature; open one with open_maps"):
+        with pytest.raises(InputError, match=r"no map among temperature; open maps with open_maps"):
             xr.Dataset({"temperature": ("x", [1.0])}).mlc._repr_html_()
 
     def test_text(self) -> None:
@@ -248,7 +248,7 @@ class TestRun:
         opened = mlc.open_run(tmp_path / "out")
         assert repr(opened).endswith("unfinished, 0 steps done>")
         found = Page(opened._repr_html_())
-        assert "not finished: run it again to go on" in found.text and "cube" in found.text
+        assert "not finished: run it again to continue" in found.text and "cube" in found.text
         with pytest.raises(NotPublished):
             _ = opened.maps
 
@@ -310,7 +310,7 @@ class TestPlot:
             series().label.mlc.plot()
 
     def test_a_cube(self) -> None:
-        with pytest.raises(InputError, match="plot shows maps, and this is a cube"):
+        with pytest.raises(InputError, match="plot shows maps, but this is a cube"):
             landscape()[0].mlc.plot()
 
     def test_the_extra_is_named_where_it_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:

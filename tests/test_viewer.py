@@ -364,7 +364,7 @@ def test_what_cannot_be_shown_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert f"port {port} of 127.0.0.1 cannot be had" in refused(tmp_path, "--port", str(port))
+        assert f"port {port} of 127.0.0.1 is not available" in refused(tmp_path, "--port", str(port))
     monkeypatch.delitem(sys.modules, "mlc_dask.show.viewer.app")
     monkeypatch.delattr("mlc_dask.show.viewer.app")
     monkeypatch.setitem(sys.modules, "uvicorn", None)

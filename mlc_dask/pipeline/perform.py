@@ -51,8 +51,8 @@ def run(
     listener
         Called with every :class:`~mlc_dask.runs.artifacts.Event`, from several threads where there are several tiles.
     scheduler
-        ``"configured"`` starts the cluster of ``[execution]`` and stops it at the end; ``"current"`` runs on the current
-        Dask scheduler: the cluster of a ``distributed.Client``, or threads of this process.
+        ``"configured"`` starts the cluster of ``[execution]`` and stops it at the end; ``"current"`` runs on the
+        current Dask scheduler: the cluster of a ``distributed.Client``, or threads of this process.
     console
         Where progress is drawn; nowhere by default.
 

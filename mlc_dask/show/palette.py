@@ -1,4 +1,4 @@
-"""Colours of layers that are no classes: the same ramp in the report, the export, the viewer and the notebook."""
+"""Colours of layers without classes: one ramp for the report, the export, the viewer and the notebook."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Colour = tuple[int, int, int]
 """Red, green and blue, 0..255."""
 
 _NONE: Final = (238, 238, 234)
-"""Colour of a count of 0, which is a value and not *no data*."""
+"""Colour of a count of 0, which is a value, not missing data."""
 
 
 def colours_of(layer: Layer, highest: int) -> dict[int, Colour]:
-    """Colours of a quantity by value: 1..100 of per cent, 0..`highest` (1 or more) of a count."""
+    """Colours of a quantity by value: 1..100 for per cent, 0..`highest` (1 or more) for a count."""
     if layer.values == "percent":
         return _mixed(layer.ramp, 100)
     return {0: _NONE} | _mixed(layer.ramp, max(1, highest))

@@ -1,4 +1,4 @@
-"""What all pictures share: the season as an axis, the clear summer acquisition, and thinned rasters."""
+"""Parts that all pictures share: the season as an axis, the clear summer acquisition, and thinned rasters."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MONTH_STARTS: Final = tuple(season_day(month, 1) for month in range(1, 13))
 
 _MIDSUMMER: Final = season_day(7, 14)
 _NEARLY: Final = 0.9
-"""Share of the clearest acquisition's usable pixels from which an acquisition is clear enough."""
+"""An acquisition is clear enough with this share of the usable pixels of the clearest one."""
 
 
 def season_days(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.int64]:
-    """Day in the season of every time, in the shape of `times`."""
+    """Season day of every time, in the shape of `times`."""
     dates = times.astype("datetime64[D]").astype(object)
     return np.array([season_day(d.month, d.day) for d in dates.ravel()], np.int64).reshape(dates.shape)
 
@@ -41,6 +41,6 @@ def clear_summer(times: npt.NDArray[np.datetime64], usable: npt.NDArray[np.float
 
 
 def thinned(raster: Raster, side: int) -> Raster:
-    """Every n-th pixel of a raster (…, y, x), lazy, at most `side` pixels a side; no class is made up."""
+    """Every n-th pixel of a raster (…, y, x), lazy, at most `side` pixels on each side; no value is interpolated."""
     step = max(1, -(-max(raster.sizes[Y], raster.sizes[X]) // side))
     return raster.isel({Y: slice(None, None, step), X: slice(None, None, step)})

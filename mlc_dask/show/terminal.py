@@ -23,17 +23,17 @@ from mlc_dask.storage.durable import atomic_write
 
 
 def show_error(console: Console, error: Exception) -> None:
-    """Print one line. It is printed as text: a path or a pattern may hold what looks like markup."""
+    """Print an error as one line, as plain text: a path or a pattern may contain characters of markup."""
     console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True, highlight=False)
 
 
 def show_warning(console: Console, warning: str) -> None:
-    """Print one line, as text like an error."""
+    """Print a warning as one line of plain text."""
     console.print(Text.assemble(("warning: ", "bold yellow"), warning), soft_wrap=True, highlight=False)
 
 
 def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[str, str]) -> None:
-    """Print the calendar of the acquisitions, a table of them with the reasons for every year, and the figures."""
+    """Print the calendar of the acquisitions, a table of them with reasons per year, and the figures."""
     _head(console, tile)
     console.print(calendar_text(selection, console.width))
     for year, rows in selection.chosen.items():
@@ -48,34 +48,37 @@ def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[
 
 
 def _head(console: Console, tile: str) -> None:
-    """Print the heading of a tile; nothing for the only place of a run."""
+    """Print the heading of a tile; nothing for a run of one place."""
     if tile:
         console.print(f"\n[bold]{tile}[/]")
 
 
 def _show_facts(console: Console, facts: Mapping[str, str]) -> None:
-    table = Table("what", "figure", box=None)
+    table = Table("fact", "value", box=None)
     for name, value in facts.items():
         table.add_row(name, value)
     console.print(table)
 
 
 def save_calendar(console: Console, tile: str, selection: Selection, path: Path) -> None:
-    """Write the calendar of a selection as a PNG, for a tile with the tile's name in the name of the file."""
-    own = path.with_stem(f"{path.stem}-{tile}") if tile else path
-    atomic_write(own, calendar_png(selection))
-    console.print(f"calendar: {own}")
+    """Write the calendar of a selection as a PNG; the file name of a tile contains the tile's name."""
+    file = path.with_stem(f"{path.stem}-{tile}") if tile else path
+    atomic_write(file, calendar_png(selection))
+    console.print(f"calendar: {file}")
 
 
 def warn_of_space(console: Console, output: Path, needed: int) -> None:
     """Print a warning where the disk of `output` has fewer than `needed` bytes free."""
     free = shutil.disk_usage(next(p for p in [output, *output.parents] if p.exists())).free
     if free < needed:
-        console.print(f"[bold yellow]warning:[/] {output} has {free / 1e9:.1f} GB free, less than will be written")
+        console.print(
+            f"[bold yellow]warning:[/] {output} has {free / 1e9:.1f} GB free, less than the "
+            f"{needed / 1e9:.1f} GB that a run would write before compression"
+        )
 
 
 def show_steps(console: Console, events: Sequence[Event]) -> None:
-    """Print which steps would be reused and which computed, and why."""
+    """Print which steps a run would reuse and which it would compute, and why."""
     table = Table("step", "plan", box=None)
     for event in events:
         table.add_row(event.step, "reuse" if event.state == "reused" else f"compute ({event.reason})")
@@ -103,7 +106,7 @@ def show_results(console: Console, tile: str, output: Path, summary: pd.DataFram
 
 
 def show_made(console: Console, event: Event) -> None:
-    """Print where a cube and its quicklooks are, and how the cube is opened; nothing for other steps."""
+    """Print where a cube and its quicklooks are, and how to open the cube; nothing for other steps."""
     folder = str(event.artifact.folder)
     how = {"cube": f"mlc_dask.open_cube({folder!r})", "quicklooks": folder}.get(event.artifact.name)
     if how is not None:
@@ -111,11 +114,11 @@ def show_made(console: Console, event: Event) -> None:
 
 
 def show_cube(console: Console, cube: xr.Dataset) -> None:
-    """Print what a cube holds: its size and grid, and every acquisition."""
+    """Print the contents of a cube: its size, its grid and every acquisition."""
     facts = {
         "grid": Grid.of_raster(cube).label,
         "years": ", ".join(str(y) for y in cube.year.values),
-        "acquisitions a year": str(cube.sizes["acquisition"]),
+        "acquisitions per year": str(cube.sizes["acquisition"]),
         "bands": ", ".join(cube.band.values.tolist()),
         "size": f"{cube.nbytes / 1e9:.2f} GB before compression",
     }

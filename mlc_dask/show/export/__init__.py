@@ -1,7 +1,7 @@
-"""Maps as files that other software opens: cloud-optimised GeoTIFFs, a STAC catalogue and a multiscale Zarr group.
+"""Maps as files for other software: cloud-optimised GeoTIFFs, a STAC catalogue and a multiscale Zarr group.
 
-An exported folder can be moved, and holds only whole files: each appears when it is finished, and the catalogue last.
-Exporting again into the same folder repeats what is missing or damaged, and refuses a folder that holds anything else.
+An exported folder can be moved and contains only complete files: each file appears when it is finished, the catalogue
+last. A second export into the same folder repairs missing and damaged files; a folder with other files is refused.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from mlc_dask.storage.durable import MANIFEST, OutputLock, sha256
 __all__ = ["export_maps"]
 
 _CACHE = 128
-"""Megabytes that GDAL may keep of what it reads and writes; by default a twentieth of the machine's memory."""
+"""Megabytes of GDAL's block cache; GDAL's default is a twentieth of the machine's memory."""
 
 Listener = Callable[[Path, bool], None]
-"""Called with the GeoTIFF of a map when it is there, and whether it was there before."""
+"""Called with the GeoTIFF of a map when it is finished, and whether it was reused."""
 
 
 def export_maps(
@@ -52,7 +52,7 @@ def export_maps(
     output
         Output folder of a run, of one place or of several tiles, or a folder written by :func:`mlc_dask.write_maps`.
     folder
-        Where to: a new or empty folder, or one with an earlier export of the same maps. Tiles get a folder each.
+        Target: a new or empty folder, or an earlier export of the same maps. Every tile gets a folder of its own.
     layers
         Names of the layers, e.g. ``["multi_year_filtered"]``; all by default.
     license
@@ -60,13 +60,13 @@ def export_maps(
 
     Returns
     -------
-    The STAC file to open: the Collection of a place, or the Catalog of several.
+    The STAC file to open: the Collection of one place, or the Catalog of several places.
 
     Raises
     ------
     InputError
-        No finished run, an unknown layer, maps without a CRS, or a folder that holds something else; before anything
-        is written.
+        No finished run, an unknown layer, maps without a CRS, or a folder with other files. It is raised before
+        anything is written.
     """
     output, folder = Path(output), Path(folder)
     exports = [_Export(path, folder / tile, layers) for tile, path in places_of(output).items()]
@@ -80,14 +80,16 @@ def export_maps(
 
 
 class _Export:
-    """The maps of one place on their way into a folder; nothing is written before :meth:`write`."""
+    """The export of one place; nothing is written before :meth:`write`."""
 
     def __init__(self, output: Path, folder: Path, layers: Sequence[str] | None) -> None:
         self.folder = folder
         self.name = output.resolve().name
         self.maps: xr.Dataset = open_maps(output)
         if self.maps.rio.crs is None:
-            raise InputError(f"the maps of {output} have no CRS; set one with .rio.write_crs('EPSG:…') and write them")
+            raise InputError(
+                f"the maps of {output} have no CRS; set one with .rio.write_crs('EPSG:…') and write the maps again"
+            )
         self.grid = Grid.of_raster(self.maps)
         self.layers: tuple[Layer, ...] = describe(self.maps, layers, str(output))
         self.fingerprints, self.origins = _origins(output, [layer.name for layer in self.layers])
@@ -95,11 +97,11 @@ class _Export:
 
     @property
     def digest(self) -> str:
-        """Identity of all maps."""
+        """Digest that identifies all maps."""
         return sha256(json.dumps(self.fingerprints, sort_keys=True).encode())
 
     def write(self, listener: Listener | None) -> Place:
-        """Write what is missing; returns what the folder then holds."""
+        """Write the missing files; returns the description of the complete folder."""
         pyramid = Pyramid(self.folder, self.layers, self.grid, legend_of(self.maps))
         planes = [plane for layer in self.layers for plane in layer.planes]
         missing = [plane for plane in planes if self.record.whole(plane.stem) is None]

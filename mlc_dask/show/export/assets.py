@@ -1,4 +1,4 @@
-"""The files of an exported folder as assets of STAC: what they are, what their values mean, and their checksums."""
+"""The files of an exported folder as STAC assets: their roles, the meaning of their values, and their checksums."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlc_dask.storage.durable import Entry
 ZARR: Final = "application/vnd.zarr; version=3"
 _XML: Final = "application/xml"
 _SHA256: Final = "1220"
-"""What a multihash of sha256 begins with: the function's code, and the digest's length in bytes."""
+"""Prefix of a sha256 multihash: the code of the function, and the length of the digest in bytes."""
 
 
 def map_assets(
@@ -56,7 +56,7 @@ def class_objects(classes: Iterable[LandCoverClass], counts: Sequence[int] | Non
 
 
 def software(origins: Iterable[Origin]) -> dict[str, str]:
-    """Versions of what made the maps, from the records; of this package where there are none."""
+    """Versions of the software that made the maps, from the records; without records, the version of this package."""
     found: dict[str, set[str]] = {}
     for origin in origins:
         for name in ("mlc-dask", "torch", "scikit-learn"):
@@ -91,12 +91,12 @@ def _values(plane: Plane, counts: Sequence[int]) -> dict[str, Any]:
 def _processing(origin: Origin | None) -> dict[str, Any]:
     if origin is None:
         return {}
-    # What `mlc-dask explain` prints the tree of: the step, its settings and the fingerprint of all it was made from.
+    # The root of the tree that `mlc-dask explain` prints: the step, its settings and the fingerprint of all its inputs.
     made = {key: origin[key] for key in ("name", "function", "settings", "fingerprint")}
     return {"processing:expression": {"format": "mlc-dask", "expression": made}}
 
 
 def _slug(c: LandCoverClass) -> str:
-    """Name of a class as the extension takes it: ASCII letters, digits and dashes; by its code where it has none."""
+    """Name of a class for the extension: ASCII letters, digits and dashes; its code where none of them is left."""
     plain = "".join(ch if ch.isascii() and ch.isalnum() else "-" for ch in c.name.lower()).strip("-")
     return plain or f"class-{c.code}"

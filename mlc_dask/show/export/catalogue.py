@@ -1,4 +1,4 @@
-"""An exported folder as a static STAC catalogue: a Collection of a place, an Item a year, links that move with it."""
+"""An exported folder as a static STAC catalogue: one Collection per place, one Item per year, and relative links."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ _EXTENSIONS: Final = tuple(
 )
 _METHOD: Final = "https://doi.org/10.1109/IGARSS46834.2022.9883655"
 _DEGREES: Final = 7
-"""Decimals of degrees: a centimetre."""
+"""Decimals of degrees, about a centimetre."""
 
 
 @dataclass(frozen=True)
 class Place:
     """An exported folder: its name, layers and grid, the files of every map, and the record behind every layer.
 
-    `parts` go by :attr:`Plane.stem`, `origins` by the layer's name; they lack layers that no run made.
+    The keys of `parts` are :attr:`Plane.stem`, those of `origins` are names of layers; layers that no run made have no
+    origin.
     """
 
     name: str
@@ -88,9 +89,9 @@ class Place:
 
 
 def write_stac(folder: Path, name: str, places: Sequence[Place], license: str) -> Path:  # noqa: A002  (STAC's word)
-    """Write the catalogue of one place in `folder`, or of several below it; returns the file to open.
+    """Write the catalogue of one place in `folder`, or of several places below it; returns the file to open.
 
-    Every file is written as a whole, Items before the Collections that list them.
+    Every file is written atomically, Items before the Collections that list them.
     """
     collections = [_collection(place, license) for place in places]
     if [place.folder for place in places] == [folder]:
@@ -101,7 +102,7 @@ def write_stac(folder: Path, name: str, places: Sequence[Place], license: str) -
         root = pystac.Catalog(_identifier(name), text, catalog_type=pystac.CatalogType.SELF_CONTAINED)
         root.add_children(collections)
         path = folder / CATALOGUE
-    # Last, since a thing that is put elsewhere takes its assets' paths for those of the place before.
+    # Set self hrefs last: moving a STAC object resolves its asset hrefs again, against the old location.
     for collection, place in zip(collections, places, strict=True):
         for item, year in zip(collection.get_items(), place.years, strict=True):
             item.set_self_href(str(place.folder / str(year) / f"{item.id}.json"))
@@ -158,7 +159,7 @@ def _item(place: Place, year: int) -> pystac.Item:
 
 
 def _span(years: Sequence[int]) -> list[datetime | None]:
-    """Return the first and the last second of some years."""
+    """Return the first second of the first year and the last second of the last."""
     if not years:
         return [None, None]
     return [datetime(years[0], 1, 1, tzinfo=UTC), datetime(years[-1], 12, 31, 23, 59, 59, tzinfo=UTC)]

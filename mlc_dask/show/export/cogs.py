@@ -1,4 +1,4 @@
-"""One map as a cloud-optimised GeoTIFF: read strip by strip, written by GDAL, there as a whole or not at all."""
+"""One map as a cloud-optimised GeoTIFF: read strip by strip, written by GDAL, and visible only when it is complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlc_dask.show.export.styles import names_xml, style_qml
 from mlc_dask.storage.durable import atomic_write, fsync
 
 BLOCK: Final = 512
-"""Edge of a tile inside the file; a map that is not larger has no overviews."""
+"""Edge of a tile inside the file; a map of this size or smaller has no overviews."""
 
 SUFFIXES: Final = (".tif", ".tif.aux.xml", ".qml")
 
@@ -41,7 +41,7 @@ def write_cog(plane: Plane, values: xr.DataArray, grid: Grid, folder: Path, draf
     values
         (y, x) uint8, lazy: a row of blocks is in memory at a time.
     drafts
-        Folder on the same file system for files that are not whole yet.
+        Folder on the same file system for unfinished files.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def write_cog(plane: Plane, values: xr.DataArray, grid: Grid, folder: Path, draf
 
 
 def _write_plain(plane: Plane, values: xr.DataArray, grid: Grid, path: Path) -> list[int]:
-    """Write an uncompressed GeoTIFF with colours and a description, which GDAL makes the COG from."""
+    """Write an uncompressed GeoTIFF with colours and a description, from which GDAL makes the COG."""
     layer = plane.layer
     counts = np.zeros(256, np.int64)
     height, width = grid.shape
@@ -75,14 +75,14 @@ def _write_plain(plane: Plane, values: xr.DataArray, grid: Grid, path: Path) -> 
         path, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width,
         crs=grid.crs, transform=grid.transform, nodata=layer.no_data,
     ) as target:  # fmt: skip
-        if layer.resampling != "average":  # GDAL would average the colours of a palette, not the values
+        if layer.resampling != "average":  # GDAL would average the colours of a palette instead of the values
             target.write_colormap(1, {value: (*colour, 255) for value, colour in layer.colours.items()})
         target.set_band_description(1, plane.title)
         target.update_tags(TIFFTAG_SOFTWARE="mlc_dask")
         top = 0
         for rows in lazy.blocks_of(values)[Y]:
             strip = values.isel({Y: slice(top, top + rows)}).values
-            for row in strip:  # one at a time, since bincount makes eight bytes of every pixel
+            for row in strip:  # one row at a time, since bincount needs eight bytes per pixel
                 counts += np.bincount(row, minlength=256)
             target.write(strip, 1, window=Window(0, top, width, rows))
             top += rows

@@ -1,4 +1,4 @@
-"""What an exported layer looks like: the names and colours of its values, and how it is made coarser."""
+"""The look of an exported layer: the names and colours of its values, and the resampling of its overviews."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ class Layer:
     unit: str = ""
 
     def plane(self, year: int | None) -> Plane:
-        """Return the map of a year, or the only one."""
+        """Return the map of a year, or the only map of a layer without years."""
         return Plane(self, year)
 
     @property
     def planes(self) -> tuple[Plane, ...]:
-        """All maps of the layer: one a year, or one for all years."""
+        """All maps of the layer: one per year, or one for all years."""
         return tuple(Plane(self, year) for year in self.years or (None,))
 
     @property
     def fill_value(self) -> int:
-        """Value that says *nothing here*: of no data, or one that the layer never has."""
+        """Value of pixels without data, or a value that the layer never has."""
         return NEVER_WRITTEN if self.no_data is None else self.no_data
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One map: a layer in a year, or a layer that has no years."""
+    """One map: a layer in one year, or a layer without years."""
 
     layer: Layer
     year: int | None
@@ -61,7 +61,7 @@ class Plane:
 
     @property
     def title(self) -> str:
-        """What it shows, as people say it."""
+        """Title of the map for people."""
         return self.layer.title if self.year is None else f"{self.layer.title}, {self.year}"
 
     def of(self, maps: xr.Dataset) -> xr.DataArray:
@@ -71,12 +71,12 @@ class Plane:
 
 
 def describe(maps: xr.Dataset, wanted: Sequence[str] | None, place: str) -> tuple[Layer, ...]:
-    """Describe the layers of `maps` that are `wanted` (all by default), in their order there.
+    """Describe the `wanted` layers of `maps` (all by default), in the order of `maps`.
 
     Raises
     ------
     InputError
-        A layer that the maps of `place` do not have, or that is no map of codes 0..255; a colour that is none.
+        An unknown layer of the maps of `place`, a layer that is not a map of codes 0..255, or an invalid colour.
     """
     names = [str(name) for name in maps.data_vars]
     for name in wanted or ():
@@ -88,7 +88,7 @@ def describe(maps: xr.Dataset, wanted: Sequence[str] | None, place: str) -> tupl
 def _describe(layer: xr.DataArray, legend: Legend, place: str) -> Layer:
     check_map(layer)
     if layer.dims not in ((YEAR, Y, X), (Y, X)):
-        raise InputError(f"{layer.name} of {place} has dims {layer.dims}; exported are (year, y, x) and (y, x)")
+        raise InputError(f"{layer.name} of {place} has dims {layer.dims}; give maps with dims (year, y, x) or (y, x)")
     name = str(layer.name)
     years = tuple(int(year) for year in layer[YEAR].values) if YEAR in layer.dims else ()
     row = layer_called(name)

@@ -47,7 +47,7 @@ _CONVENTIONS: Final = {
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The group in an exported folder: its layers, its grid at full resolution, and what its codes mean."""
+    """The Zarr group of an exported folder: its layers, its grid at full resolution, and the meaning of its codes."""
 
     folder: Path
     layers: tuple[Layer, ...]
@@ -56,7 +56,7 @@ class Pyramid:
 
     @property
     def path(self) -> Path:
-        """Where the group is."""
+        """Path of the group."""
         return self.folder / NAME
 
     @property
@@ -67,7 +67,7 @@ class Pyramid:
     def declare(self, drafts: Path) -> bytes:
         """Write the metadata and coordinates of all levels, touching no pixels; return the group's own metadata.
 
-        It can be repeated: what is there, whole or damaged, is replaced.
+        It can be repeated: existing files, complete or damaged, are replaced.
         """
         (self.path / _GROUP).unlink(missing_ok=True)
         draft = drafts / NAME
@@ -80,7 +80,7 @@ class Pyramid:
                 _declare_layer(store, level, layer, shape)
         zarr.open_group(store, mode="a", zarr_format=3).update_attributes(self._attributes())
         with warnings.catch_warnings():
-            # Consolidated metadata is not in the specification yet; readers that do not know it ignore it.
+            # Consolidated metadata is not in the specification yet; other readers ignore it.
             warnings.filterwarnings("ignore", message="Consolidated metadata")
             zarr.consolidate_metadata(store)
         group = (draft / _GROUP).read_bytes()
@@ -89,11 +89,11 @@ class Pyramid:
         return group
 
     def publish(self, group: bytes) -> None:
-        """Make the group readable, when all maps are in it."""
+        """Make the group readable, once it contains all maps."""
         atomic_write(self.path / _GROUP, group)
 
     def write(self, plane: Plane, cog: Path) -> None:
-        """Copy a map and its overviews from its GeoTIFF, a row of chunks at a time."""
+        """Copy a map and its overviews from its GeoTIFF, one row of chunks at a time."""
         for level, (height, width) in enumerate(self.shapes):
             array = zarr.open_array(LocalStore(self.path), path=f"{level}/{plane.layer.name}", mode="r+")
             overview = {"overview_level": level - 1} if level else {}
@@ -105,7 +105,7 @@ class Pyramid:
                     array[place] = source.read(1, window=Window(0, top, width, rows))
 
     def files(self, plane: Plane) -> list[Path]:
-        """Chunk files that hold a map."""
+        """Chunk files of a map."""
         place = [str(i) for i in self._place(plane)]
         found = (self.path.joinpath(str(n), plane.layer.name, "c", *place) for n in range(len(self.shapes)))
         return sorted(path for chunks in found for path in chunks.rglob("*") if path.is_file())
@@ -208,7 +208,7 @@ def _convention(name: str) -> dict[str, str]:
 
 
 def _move(draft: Path, target: Path) -> None:
-    """Put the files of `draft` where they belong below `target`, over those that are there."""
+    """Move the files of `draft` to the same paths below `target`, and replace existing files."""
     for path in sorted(p for p in draft.rglob("*") if p.is_file()):
         place = target / path.relative_to(draft)
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a folder of exported maps holds: of which maps, and the digests of the files that are whole."""
+"""The record of an exported folder: the identity of its maps, and the digests of its complete files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DRAFTS: Final = ".drafts"
 
 @dataclass(frozen=True)
 class Part:
-    """Files that were written together, by their paths below the folder, and how many pixels have every value."""
+    """Files that were written together, by path below the folder, and the number of pixels per value."""
 
     files: dict[str, Entry]
     counts: list[int] = field(default_factory=list)
 
 
 class Ledger:
-    """The parts of an exported folder that are finished; every change is durable at once.
+    """The finished parts of an exported folder; every change is on disk before the method returns.
 
     Raises
     ------
     InputError
-        When the folder holds something else, or an export of other maps or layers.
+        When the folder contains other files, or an export of other maps or layers.
     """
 
     def __init__(self, folder: Path, maps: Mapping[str, str]) -> None:
@@ -41,12 +41,12 @@ class Ledger:
         self.parts = {name: Part(**part) for name, part in stored["parts"].items()} if stored else {}
 
     def whole(self, name: str) -> Part | None:
-        """Return a part whose files are all as they were written; None if it must be made."""
+        """Return a part whose files are all intact; None if the part must be written."""
         part = self.parts.get(name)
         return None if part is None or fault(self.folder, part.files, verify=True) else part
 
     def add(self, name: str, files: Iterable[Path], counts: list[int]) -> Part:
-        """Note that a part is written."""
+        """Record that a part is written."""
         part = Part({p.relative_to(self.folder).as_posix(): entry(p) for p in files}, counts)
         self.parts[name] = part
         self.write()
@@ -68,14 +68,18 @@ def _read(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         others = sorted(p.name for p in folder.iterdir() if p.name not in (LOCK, DRAFTS, RECORD))
         if others:
-            raise InputError(f"{folder} holds something else ({others[0]}); give a new or an empty folder") from None
+            raise InputError(f"{folder} contains other files ({others[0]}); give a new or an empty folder") from None
         return None
     return stored
 
 
 def _compare(folder: Path, stored: Mapping[str, str], maps: Mapping[str, str]) -> None:
     if stored.keys() != maps.keys():
-        raise InputError(f"{folder} holds an export of {', '.join(stored)}; give another folder, or delete it first")
+        raise InputError(
+            f"{folder} contains an export of {', '.join(stored)}; give another folder, or delete that export first"
+        )
     if stored != maps:
         other = next(name for name in maps if stored[name] != maps[name])
-        raise InputError(f"{folder} holds other maps ({other} differs); give another folder, or delete it first")
+        raise InputError(
+            f"{folder} contains other maps ({other} differs); give another folder, or delete those maps first"
+        )

@@ -1,4 +1,4 @@
-"""What lies beside a GeoTIFF: the names of its values for GDAL (``.tif.aux.xml``) and a style for QGIS (``.qml``)."""
+"""Sidecar files of a GeoTIFF: the names of its values for GDAL (``.tif.aux.xml``) and a style for QGIS (``.qml``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlc_dask.show.palette import as_hex
 # Column, its type (0 integer, 2 text) and its meaning, in GDAL's numbers.
 _COLUMNS = (("value", 0, 5), ("class", 2, 2), ("red", 0, 6), ("green", 0, 7), ("blue", 0, 8), ("pixels", 0, 1))
 _STOPS = 5
-"""How many colours a legend of a quantity shows."""
+"""Number of colours in the legend of a quantity."""
 
 
 def names_xml(layer: Layer, counts: Sequence[int]) -> bytes:

@@ -1,6 +1,6 @@
 """How cubes, maps and runs show themselves in a notebook: ``data.mlc`` on xarray objects, and :func:`open_run`.
 
-Importing this registers the accessor; what draws is imported when something is shown.
+Importing this package registers the accessor; libraries that draw are imported when something is shown.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""The accessor ``mlc`` of xarray objects: ``data.mlc`` shows a card, ``data.mlc.plot()`` a map to move around in.
+"""The accessor ``mlc`` of xarray objects: ``data.mlc`` shows a card, ``data.mlc.plot()`` an interactive map.
 
-The import of xarray imports this module. Nothing but xarray may be imported here that waits for xarray: another thread
-that imports the same module would wait for this one.
+Importing xarray imports this module. Here xarray must be the only import that waits for xarray; otherwise another
+thread that imports the same module would wait for this thread.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from mlc_dask.data.errors import InputError
 class Showing:
     """A cube, a set of maps, or one map as a notebook shows it.
 
-    The last line of a cell, ``cube.mlc`` or ``maps.mlc`` shows what is in there, by a few pixels of what is stored or
-    in memory; nothing that is not computed yet gets computed. Needs the extra ``notebook``.
+    As the last line of a cell, ``cube.mlc`` or ``maps.mlc`` shows the data by a few pixels that are stored or in
+    memory. Nothing is computed for it. Needs the extra ``notebook``.
     """
 
     def __init__(self, data: xr.Dataset | xr.DataArray) -> None:
@@ -54,19 +54,20 @@ class Showing:
         layer
             Name of the layer; by default the final maps, ``multi_year_filtered`` of a run.
         options
-            Handed to hvPlot's ``image``, e.g. ``frame_width=800``.
+            Options for hvPlot's ``image``, e.g. ``frame_width=800``.
 
         Returns
         -------
-        A HoloViews object: the map, or one a year on a slider. Only what the screen can show is sent to the browser.
+        A HoloViews object: the map, with a slider for its years. The browser receives only pixels that the screen can
+        show.
 
         Raises
         ------
         InputError
-            When there is no such layer, a map carries no legend, or hvPlot is not installed.
+            When there is no such layer, the map has no legend, or hvPlot is not installed.
         """
         if self._kind == "cube":
-            raise InputError("plot shows maps, and this is a cube; put cube.mlc on the last line of a cell to see it")
+            raise InputError("plot shows maps, but this is a cube; put cube.mlc on the last line of a cell to see it")
         try:
             from mlc_dask.show.notebook.interactive import interactive_map
         except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A cube's card: facts, the calendar of its acquisitions, and one date a year."""
+"""The card of a cube: facts, the calendar of its acquisitions, and one picture per year."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlc_dask.show.pictures import DAYS, MONTH_STARTS, MONTHS, clear_summer, sea
 from mlc_dask.show.report.quicklook import quicklook_png
 
 _WINDOW = 768
-"""Pixels a side of the part of a cube that is shown: whole chunks are read, with all bands, whatever is thinned."""
+"""Edge in pixels of the shown part of a cube: thinning does not reduce reading, since whole chunks are read."""
 _SIDE = 200
 _WIDE, _HIGH, _LEFT = 1.7, 30, 44
 
@@ -22,7 +22,7 @@ Shares = npt.NDArray[np.float64]
 
 
 def cube_card(cube: xr.Dataset) -> str:
-    """HTML of a cube; reads pixels only of the middle of it, and none that would have to be computed."""
+    """HTML of a cube. Only pixels in its centre are read, and nothing is computed."""
     check_cube(cube)
     years = cube[YEAR].values.tolist()
     middle = cube.isel({dim: _middle(cube.sizes[dim]) for dim in (Y, X)})
@@ -30,11 +30,11 @@ def cube_card(cube: xr.Dataset) -> str:
     calendar = "" if clear is None else _calendar(cube, clear)
     if at_hand(cube.reflectance) and clear is not None:
         whole = middle.sizes == cube.sizes
-        part = "" if whole else html.note(f"shown: the {middle.sizes[X]} × {middle.sizes[Y]} pixels in the middle")
+        part = "" if whole else html.note(f"shown: the {middle.sizes[X]} × {middle.sizes[Y]} pixels at the centre")
         pictures = "".join(_picture(middle.sel({YEAR: y}), y, own) for y, own in zip(years, clear, strict=True))
         shown = f"<div class='row'>{pictures}</div>{part}"
     else:
-        shown = html.note("not computed yet: write it with write_cube and open it to see pictures")
+        shown = html.note("not computed yet: write the cube with write_cube and open it to see pictures")
     return html.card("Cube of Sentinel-2 acquisitions", _facts(cube), calendar, shown)
 
 
@@ -48,7 +48,7 @@ def _facts(cube: xr.Dataset) -> list[str]:
     where = Grid.of_raster(cube).label if "spatial_ref" in cube.coords else f"{cube.sizes[X]} × {cube.sizes[Y]} pixels"
     return [
         f"{years[0]}–{years[-1]}" if len(years) > 1 else f"{years[0]}",
-        f"{cube.sizes[ACQUISITION]} acquisitions a year",
+        f"{cube.sizes[ACQUISITION]} acquisitions per year",
         f"{cube.sizes[BAND]} bands ({', '.join(cube[BAND].values.tolist())})",
         where,
         f"{cube.nbytes / 1e9:.2f} GB before compression",
@@ -56,14 +56,14 @@ def _facts(cube: xr.Dataset) -> list[str]:
 
 
 def _clear(cube: xr.Dataset, middle: xr.Dataset) -> Shares | None:
-    """Usable share of every acquisition (year, acquisition): as recorded, else of a few pixels that are at hand."""
+    """Usable share of every acquisition (year, acquisition): as recorded, otherwise from a few stored pixels."""
     if {"cloud", "valid"} <= cube.coords.keys():
         return np.asarray(cube.valid.values * (1 - cube.cloud.values), np.float64)
     return glance(middle.usable, 64).mean((-2, -1)) if at_hand(cube.usable) else None
 
 
 def _calendar(cube: xr.Dataset, clear: Shares) -> str:
-    """Years below one another, the season across, every acquisition a bar filled by its usable share."""
+    """Draw one row per year, the season from left to right, one bar per acquisition, filled by its usable share."""
     years, days = cube[YEAR].values.tolist(), season_days(cube.time.values)
     wide, high = _LEFT + DAYS * _WIDE + 4, 14 + _HIGH * len(years)
     parts = [f"<text x='{_LEFT + _WIDE * (s + 15):.0f}' y='9' text-anchor='middle'>{m[0]}</text>"

@@ -73,7 +73,7 @@ def figure(caption: str, source: str, below: str = "") -> str:
 
 
 def swatch(colour: str, name: str) -> str:
-    """Name of a class after a square of its colour."""
+    """Square in the colour of a class, followed by the name of the class."""
     return f"<span class='swatch' style='background:{text(colour)}'></span>{text(name)}"
 
 
@@ -87,7 +87,7 @@ def shares(parts: Mapping[str, tuple[str, float]]) -> str:
 
 
 def coded(codes: npt.NDArray[np.uint8], colours: Mapping[int, str]) -> str:
-    """Picture (h, w) of codes as a data URL, exactly in their colours; other codes are transparent."""
+    """Picture (h, w) of codes in exact colours as a data URL; codes without a colour are transparent."""
     palette = np.zeros((256, 4), np.uint8)
     for code, colour in colours.items():
         palette[code] = (*rgb(colour), 255)
@@ -97,7 +97,7 @@ def coded(codes: npt.NDArray[np.uint8], colours: Mapping[int, str]) -> str:
 
 
 def photo(png: bytes) -> str:
-    """Picture as a data URL, a tenth of the PNG's size."""
+    """Picture as a data URL, compressed to a tenth of the size of a PNG."""
     return _url(Image.open(io.BytesIO(png)), "WEBP")
 
 

@@ -1,4 +1,4 @@
-"""Maps to pan and zoom, drawn by hvPlot: the browser gets the pixels of the screen, whatever the map's size."""
+"""Interactive maps, drawn by hvPlot: the browser receives the pixels of the screen, however large the map."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _smooth(row: Layer) -> list[str]:
 
 
 def _positions(layer: xr.DataArray, legend: Legend) -> xr.DataArray:
-    """Codes become 1, 2, … in order, so that colours lie at equal steps; 0 stays no data."""
+    """Codes become 1, 2, … in order, so that colours have equal steps; 0 stays no data."""
     table = np.zeros(256, np.uint8)
     table[sorted(legend.codes)] = np.arange(1, len(legend.codes) + 1)
     found: xr.DataArray = xr.apply_ufunc(table.__getitem__, layer, dask="parallelized", output_dtypes=[np.uint8])

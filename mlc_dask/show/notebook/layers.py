@@ -1,4 +1,4 @@
-"""What the layers of maps mean, and a few of their pixels without computing anything."""
+"""The meaning of the layers of maps, and a few of their pixels without computing anything."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from mlc_dask.show.pictures import thinned
 
 
 def codes_among(data: xr.Dataset) -> list[str]:
-    """Names of the layers of codes, the one to look at first at the front."""
-    found = [
+    """Names of the layers of codes, the most important first."""
+    names = [
         str(n) for n, v in data.data_vars.items()
         if layer_called(str(n)).values == "classes" and v.dtype == "uint8" and v.dims[-2:] == (Y, X) and v.ndim <= 3
     ]  # fmt: skip
-    return sorted(found, key=lambda name: layer_called(name).rank)
+    return sorted(names, key=lambda name: layer_called(name).rank)
 
 
 def by_code(legend: Legend) -> list[LandCoverClass]:
-    """Classes in the order of their codes, whatever order a store's attributes kept."""
+    """Classes in the order of their codes; attributes of a store may have another order."""
     return sorted(legend.classes, key=lambda c: c.code)
 
 
 def layer_of(data: xr.Dataset, name: str | None) -> xr.DataArray:
-    """Return the layer called `name`, by default the final maps; InputError with the nearest name where none is."""
+    """Return the layer `name`, by default the final maps; InputError with the nearest name for an unknown one."""
     codes = codes_among(data)
     known = [*codes, *(n for n, row in LAYERS.items() if row.values != "classes" and n in data)]
     if name is None and codes:
@@ -39,20 +39,20 @@ def layer_of(data: xr.Dataset, name: str | None) -> xr.DataArray:
     if name not in known:
         if not known:
             raise InputError(f"there is no map among {', '.join(map(str, data.data_vars)) or 'no variables'}; "
-                             "open one with open_maps or open_product")  # fmt: skip
+                             "open maps with open_maps or open_product")  # fmt: skip
         raise InputError(f"there is no layer {name!r}; {did_you_mean(str(name), known)}")
     return data[name]
 
 
 def at_hand(raster: xr.DataArray) -> bool:
-    """Whether pixels of `raster` can be read without computing them: they are in memory, or in a store."""
+    """Whether pixels of `raster` can be read without computing: they are in memory or in a store."""
     graph: Any = raster.variable.__dask_graph__()
     return graph is None or all(map(is_stored, graph.layers))
 
 
 def glance(raster: xr.DataArray, side: int) -> npt.NDArray[Any]:
-    """Every n-th pixel of a raster (…, y, x) that is at hand, at most `side` pixels a side.
+    """Every n-th pixel of a raster (…, y, x) that :func:`at_hand` accepts, at most `side` pixels on each side.
 
-    On threads of this process, so that a busy cluster is neither waited for nor disturbed.
+    The pixels are read by threads of this process, so that a busy cluster is neither waited for nor disturbed.
     """
     return np.asarray(thinned(raster, side).compute(scheduler="threads").values)

@@ -16,19 +16,21 @@ from mlc_dask.show.palette import as_hex, colours_of
 
 _SIDE = 240
 _MANY = 12
-"""Years from which on thumbnails are half as large."""
+"""Number of years from which on thumbnails are half as large."""
 
 Codes = npt.NDArray[np.uint8]
 
 
 def maps_card(maps: xr.Dataset) -> str:
-    """HTML of maps; reads every n-th pixel of them, and none that would have to be computed."""
+    """HTML of maps. Every n-th pixel is read, and nothing is computed."""
     layer = check_map(layer_of(maps, None))
     legend = legend_of(maps)
     name = str(layer.name)
     title = f"Maps: {in_words(name)}" if YEAR in layer.dims else f"Map: {in_words(name)}"
     if not at_hand(layer):
-        waiting = html.note("not computed yet: .compute() it, or write it with write_maps and open it, to see the maps")
+        waiting = html.note(
+            "not computed yet: call .compute(), or write the maps with write_maps and open them, to see pictures"
+        )
         return html.card(title, _facts(maps, layer), waiting, _key(legend))
     years = layer[YEAR].values.tolist() if YEAR in layer.dims else [""]
     side = _SIDE if len(years) < _MANY else _SIDE // 2
@@ -56,7 +58,7 @@ def _key(legend: Legend) -> str:
 
 
 def _mapped(counts: npt.NDArray[np.int64], legend: Legend) -> dict[int, float]:
-    """Share of every class among what has one."""
+    """Share of every class among the pixels that have a class."""
     own = {code: int(counts[code]) for code in legend.codes}
     return {code: n / max(1, sum(own.values())) for code, n in own.items()}
 
@@ -67,7 +69,7 @@ def _bar(counts: npt.NDArray[np.int64], legend: Legend) -> str:
 
 
 def _shares(counts: dict[int, npt.NDArray[np.int64]], legend: Legend) -> str:
-    """Legend with the share of every class in every year, and what has none, of the pixels that are shown."""
+    """Legend with the share of every class per year, and of pixels without data, among the shown pixels."""
     by_year = {year: _mapped(own, legend) for year, own in counts.items()}
     seen = [c for c in by_code(legend) if any(found[c.code] for found in by_year.values())]
     rows = [
@@ -75,12 +77,12 @@ def _shares(counts: dict[int, npt.NDArray[np.int64]], legend: Legend) -> str:
     ]
     empty = [float(own[NO_DATA] / own.sum()) for own in counts.values()]
     if any(empty):
-        rows.append((["no data, of all", *(f"{share:.1%}" for share in empty)], "todo"))
+        rows.append((["no data (of all pixels)", *(f"{share:.1%}" for share in empty)], "todo"))
     return html.table(["class", *(str(year or "share") for year in counts)], rows)
 
 
 def _changes(maps: xr.Dataset, side: int) -> str:
-    """Thumbnail of the change count, where there is one at hand."""
+    """Thumbnail of the change count, where it is stored or in memory."""
     if "change_count" not in maps or not at_hand(maps.change_count):
         return ""
     count = glance(maps.change_count, side)

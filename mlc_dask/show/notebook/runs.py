@@ -1,4 +1,4 @@
-"""A run as a value that shows itself: its steps, its key figures, and the way to its maps and its cube."""
+"""A run as a value that shows its steps and key figures, and opens its maps and its cube."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLUMNS = ["step", "state", "seconds", "engines", "finished"]
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """The output folder of a run, finished or not; it shows itself in a notebook.
+    """The output folder of a run, finished or not; a notebook shows its steps and key figures.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class OpenedRun:
     def steps(self) -> pd.DataFrame:
         """Steps in the order of their work, with columns step, state, seconds, engines and finished.
 
-        Those behind the published maps; of an unfinished run all that were begun.
+        The steps behind the published maps; for an unfinished run, all steps that were started.
         """
         return pd.DataFrame(list(_steps(self.folder)), columns=_COLUMNS)
 
@@ -77,7 +77,7 @@ class OpenedRun:
             for s in steps.itertuples()
         ]  # fmt: skip
         spent = f"{len(steps)} steps, {_seconds(steps.seconds.sum())} s of work"
-        state = "finished" if RunFolder(self.folder).published else "not finished: run it again to go on"
+        state = "finished" if RunFolder(self.folder).published else "not finished: run it again to continue"
         table = html.table(_COLUMNS, rows)
         return html.card(f"Run {self.folder}", [state, spent], self._figures(), self._ways_on(), self._details(table))
 
@@ -86,7 +86,7 @@ class OpenedRun:
         return f"<details><summary>Steps</summary>{table}</details>"
 
     def _figures(self) -> str:
-        """Table of what decides between the maps, where the run is finished."""
+        """Table of key figures, where the run is finished."""
         from mlc_dask.show.report.page import key_figures
 
         try:
@@ -98,7 +98,7 @@ class OpenedRun:
         return html.table([str(c) for c in figures.columns], rows)
 
     def _ways_on(self) -> str:
-        """Name what there is to go on with: pages beside the maps, and attributes."""
+        """List the pages of the run and the attributes of this object."""
         pages = [_page(self.folder / name, words) for name, words in _PAGES.items() if (self.folder / name).exists()]
         attributes = " ".join(f"<code>.{name}</code>" for name in ("maps", "cube", "steps", "summary"))
         return f"<div class='row'>{''.join(f'<span>{p}</span>' for p in (*pages, attributes))}</div>"
@@ -109,7 +109,7 @@ def open_run(folder: str | Path) -> OpenedRun:
 
     Returns
     -------
-    A value that shows the run in a notebook, with its ``maps``, its ``cube``, its ``steps`` and its ``summary``.
+    A value that shows the run in a notebook, with ``maps``, ``cube``, ``steps`` and ``summary`` as attributes.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _steps(run: Path) -> Iterator[tuple[str, str, float, str, str]]:
 
 
 def _lineage(run: Path) -> dict[str, Mapping[str, Any]]:
-    """Find the records of all steps behind what is published, by fingerprint."""
+    """Find the records of all steps behind the published results, by fingerprint."""
     found: dict[str, Mapping[str, Any]] = {}
 
     def walk(origin: Origin) -> None:
@@ -156,7 +156,7 @@ def _lineage(run: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _page(path: Path, words: str) -> str:
-    """Link to a page below the notebook's folder; notebook servers reach no other, which is named by its path."""
+    """Link to a page below the notebook's folder; other pages are not served, and named by path."""
     path = path.resolve()
     if not path.is_relative_to(Path.cwd()):
         return f"{html.text(words)}: <code>{html.text(path)}</code>"

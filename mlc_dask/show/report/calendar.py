@@ -1,7 +1,7 @@
-"""The calendar of a paired selection: which acquisitions were chosen, which were not and why, on paper and on screen.
+"""The calendar of a paired selection: which acquisitions were chosen, and why others were not, as PNG and as text.
 
-Years are rows and the season, a calendar without 29 February, runs across: acquisitions of one pair stand nearly below
-one another. On paper the height of a mark within its year is its cloud share.
+Years are rows, and the season, a calendar without 29 February, is the horizontal axis: acquisitions of one pair are
+nearly aligned. In the PNG the height of a mark within its year is its cloud share.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _INK, _MUTED, _RULE = "#1d2733", "#5a6a7c", "#dde3ea"
 _CHOSEN = "#0b5394"
 _SKY = 0.62
-"""Height of a cloud share of 1, where the rows of two years are 1 apart; what is left holds the numbers."""
+"""Height of a cloud share of 1, where two years are 1 apart; the rest of the row holds the numbers."""
 _NUMBER_DAYS = 5.2
-"""Days that a number of two digits takes on paper: closer ones are moved apart."""
+"""Width of a two-digit number in days; closer numbers are moved apart."""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """How the acquisitions left out for one reason are shown: in words, on screen, and on paper."""
+    """How acquisitions that were left out for one reason are shown: in words, as a glyph, and as a marker."""
 
     reason: str
     short: str
@@ -46,7 +46,7 @@ class _Look:
     fill: str = "full"
 
 
-# Most telling first: where several share a place on screen, the first is shown.
+# Most informative first: where several fall into one column of text, the first is shown.
 _LOOKS = (
     _Look(PAIRABLE, "pairable", "o", "#0b5394", "o", "none"),
     _Look(OUTSCORED, "outscored", "+", "#0f8f6f", "D", "none"),
@@ -59,12 +59,12 @@ _LOOKS = (
 
 
 def _left_out(rows: Iterable[Surveyed]) -> dict[_Look, list[Surveyed]]:
-    """Acquisitions by look, every look in order; a reason that is not in the table is another reason."""
+    """Acquisitions by look, in the order of the looks; an unknown reason counts as another reason."""
     by_reason = {look.reason: look for look in _LOOKS}
-    found: dict[_Look, list[Surveyed]] = {look: [] for look in _LOOKS}
+    groups: dict[_Look, list[Surveyed]] = {look: [] for look in _LOOKS}
     for s in rows:
-        found[by_reason.get(s.reason, _LOOKS[-1])].append(s)
-    return found
+        groups[by_reason.get(s.reason, _LOOKS[-1])].append(s)
+    return groups
 
 
 def _days(rows: Iterable[Surveyed]) -> npt.NDArray[np.int64]:
@@ -72,7 +72,7 @@ def _days(rows: Iterable[Surveyed]) -> npt.NDArray[np.int64]:
 
 
 def _apart(places: npt.NDArray[np.int64], gap: float, last: int) -> npt.NDArray[np.float64]:
-    """Ascending places moved, as little to the left as to the right, until they are `gap` apart within 0..`last`."""
+    """Move ascending positions evenly to both sides until they are at least `gap` apart within 0..`last`."""
     gap = min(gap, last / max(1, len(places) - 1))
     room = gap * np.arange(len(places))
     late = np.maximum.accumulate(places - room)
@@ -90,9 +90,9 @@ def calendar_png(selection: Selection) -> bytes:
 def calendar_figure(selection: Selection) -> Figure:
     """Draw the calendar of a selection.
 
-    Every acquisition is a mark at its season day, as high above its year's line as it is cloudy. Chosen ones are
-    numbered and joined with their partners in the other years; the others show by shape and colour why they were left
-    out.
+    Every acquisition is a mark at its season day; its height above the line of its year is its cloud share. Chosen
+    acquisitions are numbered and joined with their partners in other years; shape and colour of the others show why
+    they were left out.
     """
     from matplotlib.figure import Figure
 
@@ -115,10 +115,10 @@ def calendar_figure(selection: Selection) -> Figure:
 
 
 def _frame(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
-    """Title, months, years and the scale of the cloud share."""
+    """Draw the title, months, years and the scale of the cloud share."""
     days = np.array([_days(rows) for rows in selection.chosen.values()])
     spread = f", partners at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 and selection.size else ""
-    axis.set_title(f"{selection.size} acquisitions a year{spread}", loc="left", color=_INK, weight="bold", pad=10)
+    axis.set_title(f"{selection.size} acquisitions per year{spread}", loc="left", color=_INK, weight="bold", pad=10)
     axis.set_title("height within a year: cloud share", loc="right", fontsize=9, color=_MUTED, pad=10)
     axis.set_xlim(-2, DAYS + 1)
     axis.set_ylim(min(floors.values()) - 0.26, _SKY + 0.08)
@@ -145,7 +145,7 @@ def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> 
             ends = [(marks[year][0][j], marks[year][1][j]) for year in (above, below)]
             axis.plot(*zip(*ends, strict=True), color=_CHOSEN, lw=1.0, alpha=0.35, zorder=1.5)
     for i, (year, (days, heights)) in enumerate(marks.items()):
-        label = f"chosen ({selection.size} a year)" if i == 0 and selection.size else None
+        label = f"chosen ({selection.size} per year)" if i == 0 and selection.size else None
         axis.vlines(days, floors[year], heights, color=_CHOSEN, lw=2.2, zorder=3)
         axis.plot(days, heights, "o", ms=8, color=_CHOSEN, mec="white", mew=0.8, zorder=4, label=label)
         for number, place in enumerate(_apart(days, _NUMBER_DAYS, DAYS), start=1):
@@ -154,9 +154,9 @@ def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> 
 
 
 def calendar_text(selection: Selection, width: int) -> Group:
-    """Lay out the calendar for a terminal of `width` columns, 40 or more; it can be read without colour too.
+    """Lay out the calendar for a terminal of `width` columns, 40 or more; it is readable without colour.
 
-    Chosen acquisitions show the last digit of their number, the others a glyph that tells why they were left out; the
+    A chosen acquisition shows the last digit of its number, any other a glyph for the reason why it was left out. The
     table below explains the glyphs and counts them by year.
     """
     margin = max(len(str(year)) for year in selection.years) + 1
@@ -168,7 +168,7 @@ def calendar_text(selection: Selection, width: int) -> Group:
     lines = [Text.assemble(f"{year}".ljust(margin), *_cells(selection, year, step)) for year in selection.years]
     for line in lines:
         line.rstrip()
-    note = f"Digit: last of the pair's number. Column: {step} days, of which the best is shown."
+    note = f"Digit: the last of the pair's number. One column is {step} days; the best acquisition is shown."
     return Group(
         Text(" " * margin + "".join(ruler).rstrip(), "bold"), *lines, Text(note, "dim"), "", _counts(selection)
     )
@@ -190,7 +190,7 @@ def _cells(selection: Selection, year: int, step: int) -> Sequence[tuple[str, st
 
 
 def _counts(selection: Selection) -> Table:
-    """Explain the glyphs in the header and count them by year, without the reasons that nowhere occur."""
+    """Explain the glyphs in the header and count them by year; reasons that do not occur are left out."""
     by_year = {year: _left_out(selection.rejected[year]) for year in selection.years}
     looks = [look for look in _LOOKS if any(found[look] for found in by_year.values())]
     table = Table("", box=None)

@@ -1,4 +1,4 @@
-"""Figures of the evidence card as matplotlib figures: what one wants to see of a run."""
+"""Figures of the evidence card, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlc_dask.show.palette import as_hex, colours_of
 from mlc_dask.show.pictures import clear_summer, thinned
 
 _LONGEST_SIDE = 700
-"""Pixels a side to which a map is thinned for display; nearest, so that no class is made up."""
+"""Pixels of the longest side of a thinned map; the nearest pixel is shown, so that no class is interpolated."""
 
 _NO_DATA_COLOUR = "#ffffff"
 _TRUE_COLOUR = ("B04", "B03", "B02")
@@ -31,7 +31,7 @@ def _small(raster: xr.DataArray) -> npt.NDArray[Any]:
 
 
 def class_colours(legend: Legend) -> tuple[ListedColormap, BoundaryNorm]:
-    """Colour map and norm over the codes of a legend, no data white."""
+    """Colour map and norm over the codes of a legend; no data is white."""
     colours = [legend.colours.get(code, _NO_DATA_COLOUR) for code in range(legend.size)]
     return ListedColormap(colours), BoundaryNorm(np.arange(-0.5, legend.size), legend.size)
 
@@ -65,7 +65,7 @@ def true_colour(cube: xr.Dataset) -> Figure | None:
 
 
 def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
-    """Red, green, blue (h, w, 3) 0..1, stretched over the valid pixels less the brightest: clouds and snow."""
+    """Red, green, blue (h, w, 3) 0..1, stretched over valid pixels without the brightest: clouds and snow."""
     valid = (dn != 0).all(axis=0)
     values = dn.astype(np.float64) - DN_OFFSET
     if not valid.any():
@@ -77,7 +77,7 @@ def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
 
 
 def map_series(series: Mapping[str, xr.DataArray], legend: Legend) -> Figure:
-    """Show maps (year, y, x) of several series, one row each, with the legend below."""
+    """Show maps (year, y, x) of several series, one row per series, with the legend below."""
     years = next(iter(series.values()))[YEAR].values.tolist()
     figure, axes = _panels(len(series) * len(years), len(years))
     colours, norm = class_colours(legend)
@@ -103,7 +103,7 @@ def _class_key(figure: Figure, legend: Legend, codes: set[int]) -> None:
 
 
 def change_counts(counts: Mapping[str, xr.DataArray], years: int) -> Figure:
-    """Show the number of class changes per pixel (Fig. 2 of the paper), one panel a series."""
+    """Show the number of class changes per pixel (Fig. 2 of the paper), one panel per series."""
     figure, axes = _panels(len(counts), len(counts), 4.0)
     colours = ListedColormap([as_hex(c) for c in colours_of(LAYERS["change_count"], years - 1).values()])
     shown: Any = None
@@ -116,7 +116,7 @@ def change_counts(counts: Mapping[str, xr.DataArray], years: int) -> Figure:
 
 
 def recall_by_size(summary: pd.DataFrame) -> Figure | None:
-    """Recall of the true changes by their size, one line a series; None without a truth."""
+    """Recall of the true changes by their size, one line per series; None without a reference."""
     rows = summary[(summary.metric == "change_recall") & (summary.scope != "overall")]
     if rows.empty:
         return None

@@ -1,6 +1,6 @@
-"""The page itself: figures as embedded PNGs and tables, rendered into one HTML file without outside references.
+"""The page: figures as embedded PNGs and tables, rendered into one HTML file without external references.
 
-matplotlib takes a second to import: this room does so where it draws.
+matplotlib takes a second to import, so it is imported where a figure is drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Evidence:
     """Everything that the page shows.
 
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
-    each; `clusters` the rows of the annual training set; `facts` name and value of whatever says where this came from.
+    each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name.
     """
 
     title: str
@@ -78,7 +78,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
 
 
 def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row a series: what decides between them, agreement beside accuracy and the recall of true changes."""
+    """One row per series with the figures to compare them by: agreement, accuracy and the recall of true changes."""
     wanted = {
         "agreement": "agreement",
         "kappa": "kappa",
@@ -97,7 +97,7 @@ def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
-    """Agreement by class and pair of years, models side by side, after filtering: the paper's Table 1."""
+    """Agreement of the filtered maps by class and pair of years, models side by side: the paper's Table 1."""
     rows = agreement[agreement.filtered & (agreement["pair"] != "all")]
     table = rows.pivot_table(index="class", columns=["model", "pair"], values="agreement", sort=False)
     table.columns = pd.Index([f"{in_words(column[0])} {column[1]}" for column in table.columns.tolist()])

@@ -1,4 +1,4 @@
-"""Quicklooks: one acquisition as a small picture, stretched alike so that acquisitions can be compared."""
+"""Quicklooks: one acquisition as a small picture; all have the same stretch, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mlc_dask.data.schema import OFFSET, SCALE
 from mlc_dask.data.sensors import SENTINEL2
 
 _COLOURS = (("red", "green", "blue"), ("nir", "red", "green"), ("swir1", "nir", "red"))
-"""Spectral roles shown as red, green and blue: true colour, else the usual false colours."""
+"""Spectral roles shown as red, green and blue: true colour first, then two usual false colours."""
 _BRIGHTEST = {"red": 0.25, "green": 0.25, "blue": 0.25, "nir": 0.5, "swir1": 0.5}
 """Reflectance shown at full brightness: vegetation is four times brighter in the near infrared."""
 _GAMMA = 0.7
 _VEILED = 0.45
-"""Brightness that is left of pixels which are not usable."""
+"""Brightness that remains of pixels that are not usable."""
 
 
 def quicklook_png(
@@ -31,9 +31,9 @@ def quicklook_png(
     dn
         (B, h, w) uint16 in the cube's convention; pixels without data in a shown band are transparent.
     bands
-        Names of the bands. True colour where they allow it, else false colour, else the first band in grey.
+        Names of the bands: shown in true colour if possible, else in false colour, else the first band in grey.
     usable
-        (h, w) bool; the others are shown as through a magenta veil.
+        (h, w) bool; unusable pixels are covered by a magenta veil.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""A finished run as a local web page: maps by year and model, swiped, and the history of the pixel at a click."""
+"""A finished run as a local web page: maps by year and model, two at a time, and the history of every pixel."""

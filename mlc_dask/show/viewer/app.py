@@ -1,4 +1,4 @@
-"""The server of the page: this machine's own browser is the only one that it answers."""
+"""The server of the page; it answers only browsers on this machine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mlc_dask.show.viewer.places import Place
 from mlc_dask.show.viewer.web_tiles import Tiles
 
 HOST = "127.0.0.1"
-"""The only address that is listened at; from elsewhere: ssh -t -L PORT:127.0.0.1:PORT MACHINE."""
+"""The only address that the server listens on. From another machine: ssh -t -L PORT:127.0.0.1:PORT MACHINE."""
 
 _STATIC = Path(__file__).parent / "static"
 _DEEPEST = 22
 
-# A page of another site may make a browser ask us under a name of its own (DNS rebinding), or embed what we answer.
+# A page of another site may send requests under its own host name (DNS rebinding), or embed our answers.
 _NAMES = [HOST, "localhost"]
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -33,7 +33,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# The address of a tile names the run's stamp, so that what it shows never changes.
+# The URL of a tile contains the run's stamp, so its picture never changes.
 _FOR_GOOD = {"Cache-Control": "private, max-age=86400, immutable"}
 
 Longitude = Annotated[float, Query(ge=-360, le=360)]
@@ -43,7 +43,7 @@ Hidden = Annotated[str, Query(pattern=r"^(\d{1,3}(,\d{1,3})*)?$")]
 
 def make_app(places: Mapping[str, Place]) -> FastAPI:
     """Return the application that shows `places`, the result of :func:`mlc_dask.show.viewer.places.open_places`."""
-    # The usual pages of documentation would be loaded from elsewhere.
+    # FastAPI's documentation pages would load scripts from other hosts.
     app = FastAPI(title="mlc-dask view", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_api_route("/", _page)
     app.include_router(_answers(places), prefix="/api/places")
@@ -58,7 +58,7 @@ def _page() -> FileResponse:
 
 
 def _answers(places: Mapping[str, Place]) -> APIRouter:
-    """Return what the page asks for: places, their description, tiles and pixels."""
+    """Return the API of the page: places, their descriptions, tiles and pixels."""
     router = APIRouter()
     tiles = {name: Tiles(place) for name, place in places.items()}
 
@@ -97,19 +97,19 @@ def listen(port: int) -> socket.socket:
     Raises
     ------
     InputError
-        When the port is in use, or not for us.
+        When the port is in use or not permitted.
     """
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # A port that was closed a moment ago may be taken again.
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Allow a port that was closed a moment ago.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((HOST, port))
-        found.listen()
+        listening.bind((HOST, port))
+        listening.listen()
     except OSError as error:
-        found.close()
+        listening.close()
         why = error.strerror
-        raise InputError(f"port {port} of {HOST} cannot be had ({why}); choose another with --port") from None
-    return found
+        raise InputError(f"port {port} of {HOST} is not available ({why}); choose another port with --port") from None
+    return listening
 
 
 def serve(app: FastAPI, on: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""The history of one pixel: what every model calls it in every year, and its NDVI."""
+"""The history of one pixel: its class per model and year, and its NDVI."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ _ROLES = ("red", "nir")
 
 
 def inspect(place: Place, lon: float, lat: float) -> dict[str, Any] | None:
-    """Say everything that is known of the pixel at a point, as JSON.
+    """Return everything that is known about the pixel at a point, as values for JSON.
 
     Returns
     -------
-    None outside of the maps. Else ``row``, ``column``, ``x``, ``y`` (of its centre), ``corners`` (latitude and
-    longitude of its outline), ``labels`` (codes by series of maps, one a year), ``old_map`` (its code or None),
-    ``values`` (of the other layers: a list by year, or a number), and ``ndvi`` (see :func:`ndvi`; None without a
-    cube).
+    None outside the maps. Otherwise ``row``, ``column``, ``x``, ``y`` (of its centre), ``corners`` (latitude and
+    longitude of its outline), ``labels`` (codes by series of maps, one code per year), ``old_map`` (its code, or
+    None), ``values`` (by layer: a list by year, or a number), and ``ndvi`` (see :func:`ndvi`; None without a cube).
     """
     found = _pixel_at(place, lon, lat)
     if found is None:
@@ -49,14 +48,14 @@ def inspect(place: Place, lon: float, lat: float) -> dict[str, Any] | None:
 
 
 def ndvi(pixel: xr.Dataset, sensor: Sensor = SENTINEL2) -> list[dict[str, Any]] | None:
-    """NDVI of a pixel of a cube, acquisition by acquisition; None where the cube lacks a band for it.
+    """NDVI of a pixel of a cube per acquisition; None where the cube has no red or near infrared band.
 
     Parameters
     ----------
     pixel
         ``reflectance`` (year, acquisition, band) and ``usable`` (year, acquisition) with the coordinate ``time``.
     sensor
-        Tells which bands are red and near infrared.
+        The sensor, which defines the red and near infrared bands.
 
     Returns
     -------
@@ -81,7 +80,7 @@ def _pixel_at(place: Place, lon: float, lat: float) -> tuple[int, int] | None:
     grid = place.grid
     (x,), (y,) = transform(_LON_LAT, grid.crs, [lon], [lat])
     column, row = (x - grid.left) / grid.pixel, (grid.top - y) / grid.pixel
-    # Also false for what no projection knows: infinity and NaN.
+    # Also false where the projection is undefined and gives infinity or NaN.
     inside = 0 <= row < grid.height and 0 <= column < grid.width
     return (int(row), int(column)) if inside else None
 

@@ -1,4 +1,4 @@
-"""What is looked at: the layers of a finished run, the old map, and the cube, each with its colours."""
+"""The places that the viewer shows: the layers of a finished run with their colours, the old map, and the cube."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mlc_dask.show.palette import as_hex, colours_of, rgb
 from mlc_dask.storage.durable import MANIFEST, sha256
 
 EDGE = 512
-"""Edge of a map tile in pixels: large, since what a tile costs is hardly its pixels."""
+"""Edge of a map tile in pixels: large, since most of the cost of a tile does not depend on its size."""
 
 Colour = tuple[int, int, int, int]
 """Red, green, blue and alpha, 0..255."""
@@ -37,9 +37,9 @@ _UNSHOWN = ("valid_count",)
 
 @dataclass(frozen=True)
 class Layer:
-    """One map that can be shown: its colour by value, and whether there is one a year.
+    """One map that can be shown: its colour by value, and whether there is one map per year.
 
-    `classed` layers hold codes of the legend; the values of the others are shown as a ramp in `unit`.
+    `classed` layers contain codes of the legend; the values of other layers are shown as a ramp in `unit`.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Place:
         return {code: (*rgb(colour), 255) for code, colour in self.legend.colours.items()}
 
     def plane(self, name: str, year: int | None) -> xr.DataArray:
-        """One lazy map (y, x) uint8; the year of layers that have none is ignored."""
+        """One lazy map (y, x) uint8; `year` is ignored for layers without years."""
         if name == OLD_MAP:
             assert self.old_map is not None
             return self.old_map
@@ -106,7 +106,7 @@ class Place:
 
     @cached_property
     def old_map(self) -> xr.DataArray | None:
-        """The old map (y, x) that the run learned from, None where it is not kept."""
+        """The old map (y, x) that the run was trained on; None where its store was deleted."""
         try:
             origins = explain(self.folder, "report").inputs
             (product,) = (o for o in origins if o.name == OLD_MAP)
@@ -117,7 +117,7 @@ class Place:
 
     @cached_property
     def cube(self) -> xr.Dataset | None:
-        """The cube of the run in blocks as small as its chunks; None where it was deleted or damaged."""
+        """The cube of the run in blocks of its chunk size; None where the cube was deleted or damaged."""
         try:
             return open_cube(read_current(self.folder)["cube"].folder, patch=CHUNK)
         except (InputError, KeyError):
@@ -125,12 +125,12 @@ class Place:
 
     @cached_property
     def stamp(self) -> str:
-        """Identity of what is shown, so that a browser never mixes two runs."""
+        """Digest of the run, so that a browser never mixes tiles of two runs."""
         found = next(p for p in (RunFolder(self.folder).current, self.folder / MANIFEST) if p.exists())
         return sha256(found.read_bytes())[:12]
 
     def describe(self) -> dict[str, Any]:
-        """Everything that the page must know to draw itself, as JSON."""
+        """Everything that the page needs to draw itself, as values for JSON."""
         grid = self.grid
         west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
         unit, _ = CRS.from_wkt(grid.crs).units_factor
@@ -148,15 +148,15 @@ class Place:
 
 
 def open_places(output: Path) -> dict[str, Place]:
-    """Open the places of an output by name: the tiles of a run of several, else the only one.
+    """Open the places of an output by name: the tiles of a run of several tiles, otherwise the only place.
 
     Raises
     ------
     InputError
-        When `output` holds no finished run (see :func:`mlc_dask.open_maps`).
+        When `output` contains no finished run (see :func:`mlc_dask.open_maps`).
     """
     if not output.is_dir():
-        raise InputError(f"{output} is no folder; give the output folder of a finished run")
+        raise InputError(f"{output} is not a folder; give the output folder of a finished run")
     named = {tile or output.resolve().name or "maps": folder.resolve() for tile, folder in places_of(output).items()}
     return {name: Place(name, folder, open_maps(folder)) for name, folder in named.items()}
 

@@ -20,13 +20,13 @@ from mlc_dask.data.schema import X, Y
 from mlc_dask.show.viewer.places import EDGE, Colour, Place
 
 _THINNED = 4
-"""Of the maps that are kept in memory, only every fourth pixel is: 7.5 MB of a Sentinel-2 tile."""
+"""Step in pixels of the thinned maps in memory: every fourth pixel of a Sentinel-2 tile takes 7.5 MB."""
 
 _KEPT = 32
-"""Thinned maps that are kept."""
+"""Number of thinned maps kept in memory."""
 
 _SMALLEST = 16
-"""Pixels that are left of a map at least, however far one is away."""
+"""Smallest size in pixels of a thinned map, however small the zoom."""
 
 _TRANSPARENT: Colour = (0, 0, 0, 0)
 
@@ -34,8 +34,8 @@ _TRANSPARENT: Colour = (0, 0, 0, 0)
 class Tiles:
     """Tiles of one place.
 
-    From near, a tile reads its window of the stored map, which is whole chunks of it. From afar, where that would be
-    all of it, it is drawn from every fourth pixel, read once: what a screen cannot show is not kept.
+    At a large zoom, a tile reads its window from the stored map, in whole chunks. At a small zoom, where the window
+    would be the whole map, a tile is drawn from every fourth pixel, which is read once and kept.
     """
 
     def __init__(self, place: Place) -> None:
@@ -55,7 +55,7 @@ class Tiles:
         tile
             Zoom, column and row in the web mercator pyramid.
         hidden
-            Values that are left transparent, as is all that lies outside.
+            Values that stay transparent, like pixels outside the map.
         """
         zoom, x, y = tile
         colours = {k: v for k, v in self.place.layers[layer].colours.items() if k not in set(hidden)}
@@ -67,7 +67,7 @@ class Tiles:
         return _drawn(image, colours)
 
     def step(self, zoom: int) -> int:
-        """Return of how many map pixels along a side, a power of two, a tile of `zoom` needs only one."""
+        """Step in map pixels, a power of two: a tile of `zoom` needs only every such pixel along each side."""
         matrix = WEB_MERCATOR_TMS.matrix(zoom)
         size = matrix.cellSize * matrix.tileWidth / EDGE
         most = min(size / self._pixel, min(self.place.grid.shape) / _SMALLEST)
@@ -77,7 +77,7 @@ class Tiles:
         step = self.step(zoom)
         if step < _THINNED:
             return self.place.plane(layer, year)
-        with self._lock:  # the tiles of one view ask at once, for one map that is to be read once
+        with self._lock:  # the tiles of one view ask at once for one map, which is read once
             thinned = self._thinned(layer, year if self.place.layers[layer].yearly else None)
         return self._on_grid(thinned[:: step // _THINNED, :: step // _THINNED], step)
 
@@ -92,11 +92,11 @@ class Tiles:
 
 @lru_cache(1)
 def empty() -> bytes:
-    """Return a tile without anything on it."""
+    """Return a transparent tile."""
     return _drawn(ImageData(np.zeros((1, EDGE, EDGE), np.uint8)), {})
 
 
 def _drawn(image: ImageData, colours: Mapping[int, Colour]) -> bytes:
-    # All 256 values, so that the colours are looked up rather than searched.
+    # All 256 values: rio-tiler then uses a lookup table instead of a search.
     table = {value: colours.get(value, _TRANSPARENT) for value in range(256)}
     return bytes(image.render(img_format="PNG", colormap=table))

@@ -1,4 +1,4 @@
-// The page of `mlc-dask view`: two maps with a border that is dragged, classes that are toggled, and the asked pixel.
+// The page of `mlc-dask view`: two maps with a border to drag, classes to switch on and off, and a pixel's history.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -55,7 +55,7 @@ function addSide(name) {
   state.sides[name] = side;
 }
 
-/** Show the layer and year of a side; what was there goes when the new tiles are there, so that nothing blinks. */
+/** Show the layer and year of a side; the old tiles stay until the new ones are loaded, so that nothing blinks. */
 function show(side) {
   const layer = layerOf(side), { place } = state;
   side.box.querySelector(".years").hidden = !layer.yearly;
@@ -95,7 +95,7 @@ function compare() {
   clip();
 }
 
-/** Cut both panes at the border; panes have no size of their own, so that the cut is told in their pixels. */
+/** Cut both panes at the border; panes have no size of their own, so the cut is given in pixels of the map. */
 function clip() {
   const size = map.getSize();
   const corner = map.containerPointToLayerPoint([0, 0]), end = map.containerPointToLayerPoint(size);
@@ -172,7 +172,7 @@ async function open(name) {
 
 // The pixel
 
-/** Ask for the pixel at a point; of answers that overtake each other only the newest counts. */
+/** Ask for the pixel at a point; only the answer to the latest request is shown. */
 async function inspect({ lat, lng }) {
   const asked = ++state.asked;
   const pixel = await ask(own(`/pixel?lon=${lng}&lat=${lat}`)).catch((error) => error);
@@ -220,7 +220,7 @@ function history(pixel) {
 
 function series(pixel) {
   const rows = pixel.ndvi;
-  if (!rows) return [make("p", { className: "hint" }, "No NDVI: the cube of this run, or a band for it, is not there.")];
+  if (!rows) return [make("p", { className: "hint" }, "No NDVI: the cube of this run was deleted, or has no red or near infrared band.")];
   const width = Math.max(320, get("series").clientWidth);
   return [chart(rows, Object.values(pixel.labels)[0], width), make("details", {}, make("summary", {}, "Dates and values"),
     make("table", {}, make("tbody", {}, ...rows.map((row) => make("tr", {},
