@@ -15,8 +15,8 @@
 # # Evidence: reading the tables honestly
 #
 # Consistent maps are easy: a map that never changes agrees with itself perfectly. This notebook makes such maps on
-# purpose, and others, to learn which figure gives them away. The world is synthetic, so that its truth is known; the
-# models are forests throughout, which take seconds.
+# purpose, among others, to show which figures expose them. The world is synthetic, so its truth is known. All models
+# are forests, which train in seconds.
 
 # %%
 import tempfile
@@ -42,8 +42,8 @@ product = mlc.open_product(folder / "product" / "corine.tif", crosswalk="corine"
 cube.mlc
 
 # %% [markdown]
-# Up to here and two calls further it is the quick start: samples from the old map, forests of single years, and
-# samples of all years from where nothing changed.
+# These calls are those of the quick start: samples from the old map, forests of single years, and samples of all years
+# from unchanged areas.
 
 # %%
 annual = mlc.select_reliable_samples(
@@ -56,9 +56,9 @@ samples = mlc.sample_unchanged(cube, product, unchanged, train=2400, validation=
 # %% [markdown]
 # ## Six series of maps
 #
-# The multi-year model has an unfair advantage over the single-year ones: it sees the samples of all years. So there is
-# a **control** with a third of them. Another one takes the model of the first year for all years. The **frozen** series
-# repeats its first map, and the **noisy** one gives a tenth of the pixels a random class.
+# The multi-year model has an unfair advantage over the single-year models: it sees the samples of all years. A
+# **control** therefore has a third of these samples. Another control uses the model of the first year for all years.
+# The **frozen** series repeats its first map, and the **noisy** series gives a tenth of the pixels a random class.
 
 # %%
 forest = mlc.RandomForest(trees=60)
@@ -81,15 +81,15 @@ series |= {"frozen": frozen, "noisy": noisy}
 # %% [markdown]
 # ## Agreement
 #
-# The share of pixels that keep their class from one year to the next, the paper's measure. `agreement` has it for every
-# class and pair of years; rare classes stand on few pixels (`n`), and deserve as much trust.
+# Agreement is the share of pixels that keep their class from one year to the next, the paper's measure. `agreement`
+# holds it for every class and pair of years. Rare classes have few pixels (`n`), and their agreement is uncertain.
 
 # %%
 table = mlc.agreement(multi_year)
 table[table.pair == "2018-2019"].round(3)
 
 # %% [markdown]
-# Now the six series side by side, against the planted truth.
+# The six series are now compared with the planted truth, side by side.
 
 # %%
 truth = multi_year.label.copy(
@@ -114,17 +114,18 @@ side_by_side(found.summary, ["agreement", "flicker_share", "accuracy", "change_r
 # %% [markdown]
 # Read it row by row:
 #
-# - **frozen** has the best agreement there is, and finds no change at all: agreement says nothing without the recall of
-#   true changes.
-# - **noisy** finds changes, by chance, among a flood of false ones: recall says nothing without precision.
-# - **multi-year** against its **third of the samples**: what is left of the difference to *single-year* at equal budget
-#   is owed to seeing all years; the rest to seeing more.
-# - Precision is low for all of them. True changes are rare, about one pixel in fifty here, so that a map that is wrong
-#   in a tenth of its pixels shows more false changes than true ones. No tuning of agreement shows this.
+# - **frozen** has perfect agreement and finds no change at all: agreement says nothing without the recall of true
+#   changes.
+# - **noisy** finds changes by chance, among many false ones: recall says nothing without precision.
+# - **multi-year** against its **third of the samples**: the difference to *single-year* that remains at an equal number
+#   of samples comes from seeing all years; the rest comes from more samples.
+# - Precision is low for all of them. True changes are rare, about one pixel in fifty here, so a map that is wrong in a
+#   tenth of its pixels shows more false changes than true ones. Agreement cannot show this.
 #
-# ## What the truth itself does
+# ## The agreement of the truth itself
 #
-# Agreement has a ceiling: the ground does change. A series that agrees more than the truth has smoothed changes away.
+# Agreement has an upper limit, because the ground does change. A series with a higher agreement than the truth has
+# smoothed changes away.
 
 # %%
 changed = {f"{a}-{b}": float((truth.sel(year=a) != truth.sel(year=b)).mean()) for a, b in ((2018, 2019), (2019, 2020))}
@@ -133,7 +134,7 @@ changed = {f"{a}-{b}": float((truth.sel(year=a) != truth.sel(year=b)).mean()) fo
 # %% [markdown]
 # ## Filtering
 #
-# A majority filter makes every series look better by agreement. What it costs is in the last columns.
+# A majority filter improves the agreement of every series. The last columns show its cost.
 
 # %%
 filtered = {name: mlc.smooth(maps, size=11, rule="majority").compute() for name, maps in list(series.items())[:3]}
@@ -141,7 +142,7 @@ found = mlc.evaluate({(name, True): maps for name, maps in filtered.items()}, tr
 side_by_side(found.summary, ["agreement", "flicker_share", "accuracy", "change_recall", "change_precision"])
 
 # %% [markdown]
-# ## Where it changes
+# ## Where the maps change
 #
 # Thin lines along the borders of parcels are mixed pixels that flip; compact spots are more likely to be true.
 
@@ -149,8 +150,9 @@ side_by_side(found.summary, ["agreement", "flicker_share", "accuracy", "change_r
 figures.change_counts({name: mlc.change_count(maps) for name, maps in filtered.items()}, len(selection.years))
 
 # %% [markdown]
-# ## What this does not tell
+# ## Limits of this comparison
 #
-# This was one world and one seed, and differences of a few thousandths turn round with another one. Repeat over
-# several and give the spread, as `benchmarks/controls.py` does. A real place has no truth everywhere: then agreement,
-# flicker and class shares are all there is, and a sample of points read by people is worth more than all of them.
+# This was one world and one seed, and differences of a few thousandths change sign with another seed. Repeat the
+# comparison over several seeds and report the spread, as `benchmarks/controls.py` does. A real place has no complete
+# truth: agreement, flicker and class shares are then the only figures, and a sample of points interpreted by people is
+# worth more than all of them.

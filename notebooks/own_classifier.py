@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Your own classifier
 #
-# A classifier is two small classes: settings that can be fitted, and what comes out, which predicts. Everything else,
-# patches, gaps, workers, filters and evidence, stays as it is. Here scikit-learn's histogram gradient boosting takes
-# the place of the LSTM.
+# A classifier is two small classes: the settings, which can be fitted, and the fitted model, which predicts.
+# Everything else (patches, gaps, workers, filters and evidence) stays the same. Here scikit-learn's histogram gradient
+# boosting replaces the LSTM.
 
 # %%
 import pickle
@@ -39,10 +39,10 @@ write_world(folder, World(size=96, seed=5, acquisitions_per_year=12))
 # %% [markdown]
 # ## What a model must do
 #
-# `predict` gets digital numbers (acquisition, band, pixel), gaps filled, and answers a code and a confidence in per
-# cent for every pixel. The answer for a pixel must not depend on which pixels come with it: patches are cut anywhere.
-# `digest` says which model it is; by it a result is known to be the same one, so it must follow from all that the
-# model was made from.
+# `predict` takes digital numbers (acquisition, band, pixel) with filled gaps, and returns a code and a confidence in
+# per cent for every pixel. The result for a pixel must not depend on the other pixels of the call, because patches are
+# cut anywhere. `digest` identifies the model: results are reused when it is equal, so it must depend on everything that
+# the model was made from.
 
 
 # %%
@@ -88,9 +88,10 @@ def features(dn, bands):
 # %% [markdown]
 # ## What a classifier must do
 #
-# A frozen dataclass whose fields are the settings. `part` gives the training series and labels as positions in
-# `data.classes`; the validation samples are held back. `resource` names what workers must offer (the LSTM asks for a
-# GPU where there is one); None means that any worker will do. A task of a cluster is one core, whence the limits.
+# A classifier is a frozen dataclass whose fields are the settings. `part` returns the training series, and their
+# labels as positions in `data.classes`; the validation samples are held back. `resource` names the resource that
+# workers should have (the LSTM asks for a GPU where there is one); None means that any worker will do. A task of a
+# cluster has one core, hence the limits on threads.
 
 
 # %%
@@ -119,7 +120,7 @@ class Boosting:
 # %% [markdown]
 # ## From end to end
 #
-# The same calls as in the quick start, up to the classifier.
+# The calls are those of the quick start, except for the classifier.
 
 # %%
 source = mlc.GeoTiff(folder=folder / "acquisitions")
@@ -144,8 +145,8 @@ maps["boosting"].mlc
 # %% [markdown]
 # ## Is it any better?
 #
-# Ask the planted truth, and look at all of it: a classifier that flickers less agrees better with itself, and one that
-# sees more changes sees more false ones.
+# Compare it with the planted truth, and read all figures: a classifier that flickers less agrees better with itself,
+# and a classifier that finds more changes also finds more false ones.
 
 # %%
 truth = maps["forest"].label.copy(
@@ -161,9 +162,9 @@ wanted = found.summary[found.summary.metric.isin(["agreement", "accuracy", "chan
 wanted.pivot_table(index=["metric", "scope"], columns="model", values="value", sort=False).round(3)
 
 # %% [markdown]
-# One small world decides nothing between two classifiers: another `seed` may turn it round. Take several.
+# One small world cannot decide between two classifiers: another `seed` may reverse the order. Use several seeds.
 #
-# ## Keep it
+# ## Save the model
 
 # %%
 mlc.save_model(trained["boosting"], folder / "model")
@@ -173,5 +174,5 @@ assert again.digest == trained["boosting"].digest
 # %% [markdown]
 # To train it in runs by the command line, put both classes into a module of `mlc_dask/classifiers/`, one of them into
 # `CLASSIFIERS`, and call it in `train_models` of `mlc_dask/pipeline/figure1.py`; the contract tests in
-# `tests/test_classifiers.py` then run over it as over all others. They also ask for what was waved through here, such
-# as models that are read without running what stands in their file.
+# `tests/test_classifiers.py` then run over it as over all others. They also check points that this notebook skips, such
+# as loading a model without running code from its file.

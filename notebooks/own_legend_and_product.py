@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Your own legend and product
 #
-# Classes are data, and so is the way from an old map's codes to them: two CSV files, no code. Here a forester wants
-# six classes out of a map with CORINE's codes; the map could be any GeoTIFF of integer codes.
+# Classes are data, and so is the crosswalk from the codes of an old map to them: two CSV files, no code. Here a
+# forester wants six classes from a map with CORINE's codes. The map could be any GeoTIFF of integer codes.
 
 # %%
 import tempfile
@@ -32,7 +32,7 @@ write_world(folder, World(size=128, seed=1, acquisitions_per_year=12))
 # %% [markdown]
 # ## The legend
 #
-# A code from 1 to 254, a name and a colour for every class. 0 always means no data.
+# The legend gives every class a code from 1 to 254, a name and a colour. 0 always means no data.
 
 # %%
 (folder / "legend.csv").write_text("""code,name,colour
@@ -49,9 +49,9 @@ legend.names
 # %% [markdown]
 # ## The crosswalk
 #
-# One row for every code of the product: the class it becomes, the share of its pixels that may become samples (`quota`;
-# less for codes that are mixed at 10 m), and for codes left out the reason. A first attempt, in which codes were
-# forgotten:
+# The crosswalk has one row per code of the product: its class, the share of its pixels that may become samples
+# (`quota`; lower for codes that are mixed at 10 m), and the reason for codes that are left out. This first attempt
+# lacks some codes:
 
 # %%
 first_rows = """code,label,class,quota,reason
@@ -76,7 +76,7 @@ except mlc.InputError as error:
     print(error.args[0].replace(str(folder), "…"))
 
 # %% [markdown]
-# Nothing is guessed: a code that stands nowhere is an error with its pixel count. The rest of the rows:
+# Nothing is guessed: a missing code is an error that names the code and its pixel count. These are the remaining rows:
 
 # %%
 (folder / "crosswalk.csv").write_text(
@@ -105,7 +105,7 @@ product.mlc
 # %% [markdown]
 # ## The maps
 #
-# The product carries the legend, and so does everything that is made with it: samples, models and maps.
+# The product carries the legend, and so do all results made with it: samples, models and maps.
 
 # %%
 annual = mlc.select_reliable_samples(
@@ -125,8 +125,8 @@ maps.mlc.plot()
 # %% [markdown]
 # ## A reference in other codes
 #
-# This world's truth has the paper's eleven classes. A reference must have the legend's own codes, so it is recoded
-# first, by names.
+# The truth of this world has the paper's eleven classes. A reference must use the codes of the legend, so the truth is
+# recoded first, by the names of the classes.
 
 # %%
 to_own = {

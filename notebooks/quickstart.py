@@ -14,8 +14,8 @@
 # %% [markdown]
 # # From a folder of Sentinel-2 images to consistent annual maps
 #
-# A small synthetic world with a planted truth, step by step: every call below is the one that `mlc-dask run` makes.
-# Everything is xarray in, xarray out, and lazy until something is plotted or written.
+# This notebook maps a small synthetic world with a planted truth, step by step. `mlc-dask run` makes the same calls.
+# Every call takes and returns xarray objects, and is lazy until something is plotted or written.
 
 # %%
 import os
@@ -36,7 +36,7 @@ SIZE = int(os.environ.get("MLC_NOTEBOOK_SIZE", "192"))
 folder = Path(tempfile.mkdtemp(prefix="mlc-quickstart-"))
 
 # %% [markdown]
-# The cluster: two local processes here; the address of a scheduler works the same way. The link opens its dashboard.
+# The cluster has two local processes here; the address of a scheduler works as well. The link opens its dashboard.
 
 # %%
 client = Client(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0")
@@ -45,7 +45,7 @@ client.dashboard_link
 # %% [markdown]
 # ## The inputs: acquisitions and an old map
 #
-# `World` stands for what a user has on disk: one folder per acquisition with GeoTIFF bands and the scene
+# `World` stands for the files of a user: one folder per acquisition with GeoTIFF bands and the scene
 # classification (SCL), and a CORINE-like map at 100 m.
 
 # %%
@@ -57,7 +57,7 @@ len(acquisitions), acquisitions[0]
 # %% [markdown]
 # ## The time series (paper, section 2.1)
 #
-# Twenty acquisitions a year, chosen so that position *j* means the same season in every year.
+# Every year has twenty acquisitions, chosen so that position *j* means the same season in every year.
 
 # %%
 selection = mlc.choose_acquisitions(source, rules=mlc.PairingRules(size=20))
@@ -69,7 +69,7 @@ cube = mlc.open_cube(folder / "cube", patch=128)
 cube
 
 # %% [markdown]
-# As xarray shows it, above; and as it shows itself: every bar is an acquisition, filled as far as it can be used.
+# Above, the cube as xarray shows it. Below, its card: every bar is an acquisition, filled by its usable share.
 
 # %%
 cube.mlc
@@ -78,7 +78,7 @@ cube.mlc
 figures.true_colour(cube)
 
 # %% [markdown]
-# A pixel's year: reflectance in the near infrared, and the dates on which the pixel can be used.
+# The year of one pixel: reflectance in the near infrared, and the dates on which the pixel is usable.
 
 # %%
 pixel = cube.sel(year=2018).isel(y=SIZE // 2, x=SIZE // 3)
@@ -101,7 +101,8 @@ figures.one_map(product, mlc.DEFAULT_LEGEND, "old map")
 # %% [markdown]
 # ## Annual training sets (section 2.2)
 #
-# The labels of the old map, cleaned: eroded by one of its cells, then only the dominant spectral cluster of each class.
+# The labels of the old map are cleaned: they are eroded by one cell of the map, then only the dominant spectral
+# cluster of each class is kept.
 
 # %%
 annual = mlc.select_reliable_samples(
@@ -125,7 +126,7 @@ samples = mlc.sample_unchanged(
 samples
 
 # %% [markdown]
-# ## One model for all years, and one a year (sections 2.4 and 4)
+# ## One model for all years, and one model per year (sections 2.4 and 4)
 
 # %%
 lstm = mlc.LSTM(layers=2, hidden=32, dropout=0.2, epochs=10, batch=128)
@@ -138,10 +139,10 @@ single_year = mlc.smooth(mlc.classify(cube, models).compute(), size=11, rule="ma
 figures.map_series({"multi-year": multi_year.label, "single-year": single_year.label}, mlc.DEFAULT_LEGEND)
 
 # %% [markdown]
-# ## What to think of them
+# ## How good the maps are
 #
-# Agreement of successive years, and, since this world has a truth, accuracy and the recall of the true changes. Never
-# the first without the others: a map that never changes agrees perfectly.
+# The table shows the agreement of successive years and, since this world has a truth, accuracy and the recall of true
+# changes. Do not read agreement alone: a map that never changes agrees perfectly.
 
 # %%
 truth = {
@@ -160,9 +161,9 @@ figures.change_counts(
 )
 
 # %% [markdown]
-# ## Keep the maps
+# ## Save the maps
 #
-# A store that cannot be opened half-written; `open_maps` reads it back.
+# An unfinished store cannot be opened; `open_maps` reads a finished one.
 
 # %%
 mlc.write_maps(multi_year, folder / "maps")
@@ -170,7 +171,7 @@ maps = mlc.open_maps(folder / "maps")
 maps.mlc
 
 # %% [markdown]
-# To look around in it, `maps.mlc.plot()`: pan, zoom, and classes by name under the pointer.
+# `maps.mlc.plot()` shows an interactive map: pan, zoom, and the name of the class under the pointer.
 
 # %%
 client.close()

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # From a STAC catalogue to maps
 #
-# A configuration of ten lines, one call, and a run that shows itself: this is how whole places are mapped. The
-# catalogue is a folder on this disk, made for the occasion, of the same form as the big ones on the Internet; what
-# changes for those is one line, which the end of this notebook names.
+# A configuration of ten lines and one call map a whole place, and the run shows its results. The catalogue is a folder
+# on this disk, made for this notebook, in the form of the large catalogues on the Internet. For these, one line
+# changes; the end of this notebook names it.
 
 # %%
 import tempfile
@@ -32,10 +32,10 @@ write_products(folder, World(size=96, seed=3, acquisitions_per_year=12), format=
 catalogue = folder / "acquisitions" / "catalog.json"
 
 # %% [markdown]
-# ## What the catalogue has
+# ## The contents of the catalogue
 #
-# Only metadata are read to list acquisitions. Choosing them reads the scene classification over the area: every year
-# gets as many, and position *j* means the same season in every year.
+# Listing acquisitions reads only metadata. Choosing them reads the scene classification over the area. Every year gets
+# the same number of acquisitions, and position *j* means the same season in every year.
 
 # %%
 source = mlc.Stac(catalogue=str(catalogue))
@@ -49,7 +49,7 @@ calendar_figure(selection)
 # %% [markdown]
 # ## The run
 #
-# The network and the samples are small here, so that it takes seconds. `mlc-dask init mlc.toml` writes a file with
+# The network and the samples are small here, so the run takes seconds. `mlc-dask init mlc.toml` writes a file with
 # every key, its meaning and the paper's value.
 
 # %%
@@ -99,36 +99,37 @@ workers = 1
 dashboard = "127.0.0.1:0"
 """)
 # %% [markdown]
-# In a terminal: `mlc-dask run place.toml`. After an interruption, the same call or command continues where it stopped.
+# In a terminal, the command is `mlc-dask run place.toml`. After an interruption, the same call or command continues
+# where it stopped.
 
 # %%
 mlc.run(config)
 sorted(p.name for p in (folder / "place").iterdir())
 
 # %% [markdown]
-# ## What came out
+# ## Results
 #
-# A run shows what decides between its maps; unfold its steps to see what took how long, and on which engine.
+# A run shows the key figures of its maps. Unfold its steps to see how long each step took, and on which engine.
 
 # %%
 run = mlc.open_run(folder / "place")
 run
 
 # %% [markdown]
-# The cube that it was made from: every bar is an acquisition, filled as far as its pixels can be used.
+# The cube of the run: every bar is an acquisition, filled by the share of its usable pixels.
 
 # %%
 run.cube.mlc
 
 # %% [markdown]
-# The final maps, and how often each pixel changes its class. Nothing but the pixels of the small pictures was read.
+# The final maps, and the number of class changes per pixel. Only the pixels of the small pictures were read.
 
 # %%
 run.maps.mlc
 
 # %% [markdown]
-# To look around in them: pan, zoom, classes by name under the pointer, the years on a slider. Of a whole tile, too, the
-# browser only gets the pixels of the screen.
+# The interactive map: pan, zoom, the name of the class under the pointer, and a slider for the years. Even for a whole
+# tile, the browser receives only the pixels of the screen.
 
 # %%
 run.maps.mlc.plot()
@@ -137,9 +138,10 @@ run.maps.mlc.plot()
 run.maps.mlc.plot("confidence")
 
 # %% [markdown]
-# ## For others
+# ## Export for other software
 #
-# Cloud-optimised GeoTIFFs with the legend's colours, a multiscale Zarr group, and a STAC catalogue of both.
+# The export has cloud-optimised GeoTIFFs with the colours of the legend, a multiscale Zarr group, and a STAC catalogue
+# of both.
 
 # %%
 mlc.export_maps(folder / "place", folder / "export", layers=["multi_year_filtered"])
@@ -162,5 +164,5 @@ sorted(p.relative_to(folder).as_posix() for p in folder.glob("export/**/*.tif"))
 # crosswalk = "corine"
 # ```
 #
-# Leave the small numbers out, and the truth, which real places do not have. `mlc-dask plan place.toml` tells which
-# acquisitions would be used, the bytes, and the memory, before anything is downloaded.
+# Leave out the small numbers, and the truth, which real places do not have. `mlc-dask plan place.toml` shows the
+# acquisitions that a run would use, the bytes and the memory, before any image is downloaded.

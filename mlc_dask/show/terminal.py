@@ -71,9 +71,10 @@ def warn_of_space(console: Console, output: Path, needed: int) -> None:
     """Print a warning where the disk of `output` has fewer than `needed` bytes free."""
     free = shutil.disk_usage(next(p for p in [output, *output.parents] if p.exists())).free
     if free < needed:
-        console.print(
-            f"[bold yellow]warning:[/] {output} has {free / 1e9:.1f} GB free, less than the "
-            f"{needed / 1e9:.1f} GB that a run would write before compression"
+        show_warning(
+            console,
+            f"{output} has {free / 1e9:.1f} GB free, less than the {needed / 1e9:.1f} GB that a run would write "
+            "before compression; free some space, or choose another output",
         )
 
 
