@@ -145,7 +145,7 @@ def test_text_places_and_ruler(width: int, step: int) -> None:
     lines = printed(usual(), width)
     assert row_of(lines, 2019).index("3") == season_day(10, 20) // step
     assert [lines[0][5:].index(m) for m in ("Jan", "May", "Dec")] == [season_day(m, 1) // step for m in (1, 5, 12)]
-    assert f"Column: {step} days" in "".join(lines)
+    assert f"One column is {step} days" in "".join(lines)
 
 
 def test_every_reason_has_its_glyph_and_count() -> None:

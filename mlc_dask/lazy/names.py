@@ -1,4 +1,4 @@
-"""What the name of a task says: Dask names a task by its work, and a fused task by the whole chain of its work."""
+"""The names of tasks. Dask names a task by its operation, and a fused task by the whole chain of its operations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _STORED: Final = (
     r"|rechunk-\w+|vindex-\w+"
     "|concatenate|getitem|overlap|reshape|stack|transpose"
 )
-"""Steps that take pixels from a store or from memory, cut them and put them together."""
+"""Operations that take pixels from a store or from memory, cut them or join them."""
 
 _FETCHED: Final = r"read-\w+"
 """Tasks of :func:`mlc_dask.lazy.read_blocks` by which stages read acquisitions from their source."""
 
 
 def _chain(steps: str) -> re.Pattern[str]:
-    # At the end stands Dask's token, an MD5 digest.
+    # A name ends with Dask's token, an MD5 digest.
     return re.compile(rf"(?:(?:{steps})-)+[0-9a-f]{{32}}")
 
 
@@ -27,12 +27,12 @@ _ONLY_READING: Final = _chain(f"{_STORED}|{_FETCHED}")
 
 
 def is_stored(task: Any) -> bool:
-    """Whether a layer or a task, by its name or key, only takes pixels that are in a store or in memory."""
+    """Whether a layer or a task, by its name or key, only reads pixels that are in a store or in memory."""
     return _ONLY_STORED.fullmatch(_name(task)) is not None
 
 
 def only_reads(task: Any) -> bool:
-    """Whether a layer or a task, by its name or key, brings pixels, stored ones or a source's, without computing."""
+    """Whether a layer or a task, by its name or key, only reads pixels, from a store, from memory or from a source."""
     return _ONLY_READING.fullmatch(_name(task)) is not None
 
 

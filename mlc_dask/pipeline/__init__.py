@@ -1,4 +1,4 @@
-"""Fig. 1 of the paper as a list of calls, and what a run is given."""
+"""Fig. 1 of the paper as a list of calls, the inputs and the plan of a run, and a whole run as one call."""
 
 import lazy_loader
 

@@ -58,7 +58,7 @@ def run(
 
     Returns
     -------
-    The steps in the order in which they ended, those of a tile called ``TILE/step``; their state is ``reused`` or
+    The steps in the order in which they ended; a step of a tile is called ``TILE/step``. Their state is ``reused`` or
     ``finished``, and ``event.artifact.open()`` opens the result.
 
     Raises

@@ -1,4 +1,4 @@
-"""What people see: the report, exports, the viewer, and notebooks."""
+"""Output for people: the report, exports, the viewer, and notebooks."""
 
 import lazy_loader
 

@@ -17,7 +17,7 @@ NAME: Final = PATCH_TOPIC
 STATES: Final = ("waiting", "reading", "classifying", "writing", "done", "failed", "reused")
 
 _SHARED: Final = 9
-"""A task that more patches share (a filter's neighbours are nine) is attributed to none of them."""
+"""A task shared by more patches than this (a filter's neighbourhood has nine) is attributed to none of them."""
 
 _WINDOW: Final = 120.0
 """Seconds over which the throughput is averaged."""

@@ -19,8 +19,8 @@ from mlc_dask.show.palette import Colour, colours_of, rgb
 class Layer:
     """One layer of the maps.
 
-    `classes` are the legend of a layer of codes, and empty for quantities, whose `unit` says of what. `no_data` is None
-    where 0 is a value like any other; `resampling` is GDAL's name of how overviews are made.
+    `classes` is the legend of a layer of codes; it is empty for a quantity, which has a `unit` instead. `no_data` is
+    None where 0 is a valid value; `resampling` is GDAL's name of the method that makes overviews.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Pieces of HTML: escaped, without scripts or outside references, in the colours of the notebook's theme."""
+"""Pieces of HTML: escaped, without scripts or external references, in the colours of the notebook's theme."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _bar(counts: npt.NDArray[np.int64], legend: Legend) -> str:
 
 
 def _shares(counts: dict[int, npt.NDArray[np.int64]], legend: Legend) -> str:
-    """Legend with the share of every class per year, and of pixels without data, among the shown pixels."""
+    """Legend with the share of every class per year, and of pixels without data, among the pixels shown."""
     by_year = {year: _mapped(own, legend) for year, own in counts.items()}
     seen = [c for c in by_code(legend) if any(found[c.code] for found in by_year.values())]
     rows = [
