@@ -1,8 +1,8 @@
 """``maps.zarr``: all layers in one Zarr v3 group, at the resolutions of the GeoTIFFs and their overviews.
 
 Level ``0`` has the full resolution. Attributes follow the GeoZarr conventions *multiscales*, *proj* and *spatial*
-(v0.1) and CF (``grid_mapping``, ``flag_values``, ``flag_meanings``). The ``zarr.json`` of the group is written last, so no
-Zarr reader opens an incomplete group.
+(v0.1) and CF (``grid_mapping``, ``flag_values``, ``flag_meanings``). The ``zarr.json`` of the group is written last, so
+no Zarr reader opens an incomplete group.
 """
 
 from __future__ import annotations
