@@ -144,7 +144,7 @@ def test_own_crosswalk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("code;label;class;quota;reason\n1;a;Water;1;\n", ("no column", "class", "it needs")),
+        ("code;label;class;quota;reason\n1;a;Water;1;\n", ("no column", "class", "the file needs")),
         (HEADER + "1,a,Watter,1,\n", ("code 1", "'Watter'", "Water")),
         (HEADER + "x,a,Water,1,\n", ("code x", "'x' is not an integer", "whole number")),
         (HEADER + "1.5,a,Water,1,\n", ("'1.5'", "whole number")),
@@ -153,7 +153,7 @@ def test_own_crosswalk(tmp_path: Path) -> None:
         (HEADER + "1,a,Water,a quarter,\n", ("code 1", "'a quarter'", "between 0 and 1")),
         (HEADER + "1,a,Water,25,\n", ("code 1", "25", "between 0 and 1")),
         (HEADER + "1,a,Water,nan,\n", ("code 1", "nan", "between 0 and 1")),
-        (HEADER + "1,a,,,\n", ("code 1", "neither a class nor a reason", "say why")),
+        (HEADER + "1,a,,,\n", ("code 1", "neither a class nor a reason", "reason for excluding")),
         (HEADER + "1,a,Water,1,\n1,b,Grass,1,\n", ("code 1", "twice", "keep one row")),
     ],
 )
