@@ -200,7 +200,7 @@ def test_message_for_partial_swaths():
 def test_message_for_a_short_year_names_the_year():
     candidates = [clear(0, 30, 60), clear(0, 30)]
     with pytest.raises(
-        Infeasible, match=r"only 2 of 3 .* too few acquisitions in 2019 \(2 in all, one a day\)"
+        Infeasible, match=r"only 2 of 3 .* too few acquisitions in 2019 \(2 in all, one per day\)"
     ) as caught:
         pair(candidates, PairingRules(size=3), years=[2018, 2019])
     assert caught.value.binding == "too few acquisitions in 2019"
@@ -209,7 +209,7 @@ def test_message_for_a_short_year_names_the_year():
 def test_one_limit_alone_may_not_be_enough():
     # The third pair needs a wider spread and a cloudier acquisition at once; nothing else stands in the way.
     candidates = [clear(0, 30, 60), [*clear(0, 30), Candidate(80, 9, cloud=0.9, missing=0)]]
-    with pytest.raises(Infeasible, match="no single limit binds, they do together") as caught:
+    with pytest.raises(Infeasible, match="no single limit binds, several do together") as caught:
         pair(candidates, PairingRules(size=3))
     assert caught.value.binding == "several"
 
@@ -284,7 +284,7 @@ def test_leap_day_pairs_with_the_28th_and_one_of_the_two_serves():
     leap = [Candidate(season_day(2, 28), 0, 0.1, 0), Candidate(season_day(2, 29), 1, 0, 0)]
     common = [Candidate(season_day(2, 28), 0, 0, 0), Candidate(season_day(3, 1), 1, 0, 0)]
     assert pair([leap, common], PairingRules(size=1, max_days_apart=1)).index.tolist() == [[1, 0]]
-    with pytest.raises(Infeasible, match=r"only 1 of 2 .* too few acquisitions in 1 \(1 in all, one a day\)"):
+    with pytest.raises(Infeasible, match=r"only 1 of 2 .* too few acquisitions in 1 \(1 in all, one per day\)"):
         pair([leap, common], PairingRules(size=2, max_days_apart=1))
 
 

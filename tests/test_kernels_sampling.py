@@ -177,7 +177,7 @@ def test_allocation_examples(counts, size, priors, minimum, expected):
 
 @pytest.mark.parametrize(("size", "minimum", "prior"), [(-1, 0, 1.0), (1, -1, 1.0), (1, 0, -1.0), (1, 0, np.nan)])
 def test_allocation_refusals(size, minimum, prior):
-    with pytest.raises(InputError, match=r"give 0 or more|mend the shares"):
+    with pytest.raises(InputError, match=r"give 0 or more|correct the shares"):
         allocate(np.array([3]), size, np.array([prior]), minimum)
 
 
