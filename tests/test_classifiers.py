@@ -269,13 +269,13 @@ class TestContract:
         refused("lacks the description", {**text, "format": 99})
         refused("unknown kind", {**text, "kind": "perceptron"})
         for part in ("context", "classes", "settings", "history"):
-            refused("no complete", {k: v for k, v in text.items() if k != part})
-        refused("no complete", {**text, "classes": [2, 3, 7, 200]})
-        refused("no complete", {**text, "classes": [2, 3]})
-        refused("no complete", {**text, "kind": next(k for k in CLASSIFIERS if k != model.settings.name)})
+            refused("not a complete", {k: v for k, v in text.items() if k != part})
+        refused("not a complete", {**text, "classes": [2, 3, 7, 200]})
+        refused("not a complete", {**text, "classes": [2, 3]})
+        refused("not a complete", {**text, "kind": next(k for k in CLASSIFIERS if k != model.settings.name)})
         for key in arrays:
-            refused("no complete", text, {k: v for k, v in arrays.items() if k != key})
-            refused("no complete", text, {**arrays, key: arrays[key][:-1]})
+            refused("not a complete", text, {k: v for k, v in arrays.items() if k != key})
+            refused("not a complete", text, {**arrays, key: arrays[key][:-1]})
         file.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(InputError, match="cannot be read"):
             load_model(tmp_path)
@@ -416,13 +416,13 @@ class TestForest:
         more = {**model.arrays, "shares": np.concatenate([model.arrays["shares"]] * 2)}
         shared = {**model.arrays, "left": model.arrays["left"].copy()}
         shared["left"][inner] = shared["right"][inner]
-        for arrays, words in ((twice, "not a row"), (more, "not a row"), (shared, "not one parent")):
+        for arrays, words in ((twice, "one to one"), (more, "one to one"), (shared, "exactly one parent")):
             save_model(dataclasses.replace(model, arrays=arrays), tmp_path)
             with pytest.raises(InputError, match=words):
                 load_model(tmp_path)
         wide = {**model.arrays, "left": model.arrays["left"].astype(np.int64)}
         save_model(dataclasses.replace(model, arrays=wide), tmp_path)
-        with pytest.raises(InputError, match="left is int64"):
+        with pytest.raises(InputError, match="left has dtype int64"):
             load_model(tmp_path)
 
     @pytest.mark.parametrize(

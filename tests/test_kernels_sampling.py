@@ -215,7 +215,7 @@ def test_split_has_both_sides_in_every_nine_blocks_and_other_seeds_differ():
 
 def test_split_refusals():
     y = np.zeros(1, int)
-    with pytest.raises(InputError, match="side as 1 or more"):
+    with pytest.raises(InputError, match="side of 1 or more"):
         spatial_split(y, y, 0, 0.3, 0)
     with pytest.raises(InputError, match=r"1\.5.*between 0 and 1"):
         spatial_split(y, y, 5, 1.5, 0)

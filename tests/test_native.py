@@ -332,7 +332,7 @@ def test_an_engine_that_errs_is_not_used(reference: TorchEngine, caplog: pytest.
         found = gated.classify(dn)
         assert np.array_equal(found[0], reference.classify(dn)[0]) and gated.name == reference.name
         (line,) = caplog.messages
-        assert line.startswith("altered gives ") and line.endswith(f"; {reference.name} is used")
+        assert line.startswith("altered labels ") and line.endswith(f"; {reference.name} is used")
 
 
 def test_an_engine_is_tried_until_enough_pixels_were(reference: TorchEngine) -> None:

@@ -45,9 +45,7 @@ def confusion(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> 
         one, two = first[start : start + _SLICE], second[start : start + _SLICE]
         highest = int(max(one.max(), two.max()))
         if highest >= size:
-            raise InputError(
-                f"class code {highest} is not in the legend (codes up to {size - 1}); use the maps' legend"
-            )
+            raise InputError(f"class code {highest} is not in the legend (codes to {size - 1}); use the maps' legend")
         table += np.bincount(one * np.intp(size) + two, minlength=size * size)
     matrix = table.reshape(size, size)
     matrix[NO_DATA, :] = 0
