@@ -367,7 +367,7 @@ def test_orbits_fit_the_platforms() -> None:
     [
         (lambda scene, folder: safe.write(folder, scene, baseline="N0510"), "write it like 05.10"),
         (lambda scene, folder: stac.write(folder, scene, flavour="landsat"), "choose one of earth-search-c1"),
-        (lambda scene, folder: stac.write(folder, scene, flavour="cdse", lie=True), "leave lie out"),
+        (lambda scene, folder: stac.write(folder, scene, flavour="cdse", lie=True), "do not set lie"),
         (lambda scene, folder: stac.write_catalogue(folder, []), "items of one collection"),
         (lambda scene, folder: write_products(folder, WORLD, format="hdf"), "choose one of geotiff"),
     ],
