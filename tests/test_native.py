@@ -137,14 +137,14 @@ def test_what_does_not_fit_is_refused(module: ModuleType) -> None:
     shape = SHAPES[2]
     made = NativeEngine(network(shape), shape[0], module)
     for wrong in ((8, 3, 10), (7, 4, 10)):
-        with pytest.raises(ValueError, match="other steps or bands"):
+        with pytest.raises(ValueError, match="must have the steps and bands"):
             made.classify(np.ones(wrong, np.uint16))
     for wrong in ((4, 9), (5, 10)):
         with pytest.raises(ValueError, match="a row per class and a column per pixel"):
             made.classify(np.ones((7, 3, 10), np.uint16), np.empty(wrong, np.float32))
     short = network(shape)
     short.state_norm = torch.nn.LayerNorm(3)
-    with pytest.raises(ValueError, match="a value for every state"):
+    with pytest.raises(ValueError, match="one value per state"):
         NativeEngine(short, 7, module)
 
 
@@ -192,7 +192,7 @@ def test_any_number_of_pixels_may_vote(pixels: int, module: ModuleType) -> None:
 
 def test_series_of_another_length_are_refused(module: ModuleType) -> None:
     arrays, features = grown(0, n_estimators=1)
-    with pytest.raises(ValueError, match="another number of features"):
+    with pytest.raises(ValueError, match="number of features of the forest"):
         NativeForest(arrays, features, module).classify(np.ones((features + 1, 4), np.uint16))
 
 
@@ -225,9 +225,9 @@ def test_gaps_are_filled_bit_by_bit_as_in_numpy(
 
 def test_flags_of_other_series_are_refused(module: ModuleType) -> None:
     dn, days, at = np.ones((3, 2, 5), np.uint16), np.arange(3.0), np.arange(5)
-    with pytest.raises(ValueError, match="those of the series"):
+    with pytest.raises(ValueError, match="must have the shape of the series"):
         module.fill(dn, np.ones((3, 4), bool), days, False, at, dn.copy())
-    with pytest.raises(ValueError, match="a place for every pixel"):
+    with pytest.raises(ValueError, match="one value per step, band and pixel"):
         module.fill(dn, np.ones((3, 5), bool), days, False, at[:4], dn.copy())
 
 

@@ -43,7 +43,7 @@ def rank(field: Floats) -> Floats:
 
 
 def voronoi(random: np.random.Generator, size: int, spacing: float, warp: float = 0.0) -> Ints:
-    """Cell numbers (size, size) of a Voronoi diagram: cells about `spacing` pixels wide, edges bent by `warp` pixels."""
+    """Cell numbers (size, size) of a Voronoi diagram: cells about `spacing` pixels wide, edges bent by `warp`."""
     axis = np.arange(-spacing, size + spacing, spacing)
     seeds = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     seeds = seeds + random.uniform(-0.5, 0.5, seeds.shape) * spacing

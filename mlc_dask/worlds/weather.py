@@ -125,7 +125,7 @@ def scene_classification(world: World, overpass: Overpass, ground: Floats, sky: 
     scl = np.where(_halved(sky.missed.astype(np.float32)) > 0.5, clear, scl)
     random = world.random("scl", overpass.name)
     if random.uniform() < world.scl_false_alarms:
-        scl = np.where((blue > 0.17) & (found == BARE), CLOUD_MEDIUM, scl)
+        scl = np.where((blue > 0.17) & (scl == BARE), CLOUD_MEDIUM, scl)
     scl = np.where(_halved(sky.valid.astype(np.float32)) > 0.999, scl, NO_DATA)
     return scl.astype(np.uint8)
 
