@@ -1,4 +1,4 @@
-"""Legend and crosswalks: the shipped tables against the method's list, and every fault of a user's own CSV told."""
+"""Legend and crosswalks: the shipped tables against the list of the method, and a message for every fault in a CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Lege
 TABLES = Path(module.__file__).parent / "crosswalks"
 HEADER = "code,label,class,quota,reason\n"
 
-# method section 10, written down by CLC code.
+# method section 10, by CLC code.
 CORINE = {
     "Artificial": (111, 112, 121, 122, 123), "Mineral": (131,), "Crops": (211, 212, 213, 221, 222, 223),
     "Grass": (231, 321), "Broadleaves": (311,), "Conifers": (312,), "Shrubland": (322, 323), "Sand": (331,),

@@ -74,7 +74,9 @@ def check_samples(samples: xr.Dataset) -> xr.Dataset:
     if missing:
         raise InputError(f"the samples lack {', '.join(missing)}; create them with select_reliable_samples")
     if samples.sizes[SAMPLE] == 0:
-        raise InputError("there are no samples; enlarge the area, lower min_valid, or check that the product overlaps")
+        raise InputError(
+            "there are no samples; enlarge the area, lower min_valid, or check that product and cube overlap"
+        )
     return samples
 
 

@@ -136,7 +136,7 @@ def tally_change(
     width
         Pixels in a row of the whole raster.
     edges
-        Ascending lower edges of the size bins in pixels, the first at most 1, so that every object has a bin.
+        Ascending lower edges of the size bins in pixels, starting at 1 or less to give every object a bin.
 
     Returns
     -------
