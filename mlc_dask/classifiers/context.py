@@ -23,7 +23,7 @@ class Context:
     Parameters
     ----------
     legend
-        Classes whose codes the labels are.
+        Classes that the label codes refer to.
     bands
         Band names in the order of the band axis.
     days

@@ -38,7 +38,7 @@ class Grid:
 
     @classmethod
     def of(cls, source: rasterio.io.DatasetReader) -> Grid:
-        """Grid of an open file; rasters that are rotated, not square-pixelled or without a CRS are refused."""
+        """Grid of an open file; rotated rasters, non-square pixels and a missing CRS are refused."""
         if source.crs is None:
             raise UnreadableError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         return cls.at(source.crs.to_wkt(), source.transform, source.shape, source.name)

@@ -17,7 +17,7 @@ UNRANKED: Final = 1_000
 
 @dataclass(frozen=True)
 class Series:
-    """Annual maps of one model, filtered or not; the names of layer and step and the title follow from both.
+    """Annual maps of one model, filtered or not; layer, step and title are named after `model` and `filtered`.
 
     `model` is the name in the tables of the evaluation, `rank` the position among all layers that are shown (lowest
     first), and `stored` lists the variables that the step stores.

@@ -59,7 +59,7 @@ def yearly(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> _In
 
 
 def transitions(maps: npt.NDArray[np.uint8], size: int) -> _Ints:
-    """Count pixels by class in the first and second year of each two successive years: (k - 1, size, size) int64."""
+    """Count pixels by class in both years of each pair of successive years: (k - 1, size, size) int64."""
     return yearly(maps[:-1], maps[1:], size)
 
 

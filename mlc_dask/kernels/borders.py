@@ -24,7 +24,7 @@ def interior(labels: npt.NDArray[np.uint8], radius: int) -> npt.NDArray[np.bool_
 
     Returns
     -------
-    (h, w) bool; False where the label is no data or no data lies in the neighbourhood.
+    (h, w) bool; False also for pixels of no data, and for pixels whose neighbourhood contains some.
     """
     assert labels.ndim == 2 and labels.dtype == np.uint8, (labels.shape, labels.dtype)
     assert radius >= 0, radius

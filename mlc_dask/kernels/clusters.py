@@ -40,7 +40,7 @@ class ClassClusters:
     score
         Calinski–Harabasz score of the best number of clusters above one, on at most 10 000 rows; 0 if none was tried.
     silhouette
-        Mean silhouette of that number on at most 2000 rows, even if it was too low and the class was not split.
+        Mean silhouette with that number on at most 2000 rows, even if it was too low to split the class.
     """
 
     center: Floats
@@ -148,7 +148,7 @@ def _nearest(rows: npt.NDArray[np.float64], centroids: npt.NDArray[np.float64]) 
 
 
 def _robust_scale(features: Floats) -> tuple[Floats, Floats]:
-    """Median and interquartile range (F,); 0 for a feature without data, and 1 for one without spread."""
+    """Median and interquartile range, (F,) each; the median is 0 without data, the range 1 without spread."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         low, center, high = np.nanpercentile(features, (25, 50, 75), axis=0)

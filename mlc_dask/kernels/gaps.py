@@ -36,7 +36,7 @@ def fill(
     """Fill the gaps of one year, pixel by pixel (method section 3).
 
     ``"interpolate"`` replaces every unusable date by linear interpolation in time between its usable neighbours; dates
-    before the first and after the last usable one take its value. ``"keep"`` is the paper's choice: observations stay
+    before the first usable one, or after the last, take its value. ``"keep"`` is the paper's choice: observations stay
     as they are, clouds included, and only DN 0 is replaced, from the dates on which the pixel has data in all bands.
 
     Parameters
@@ -106,7 +106,7 @@ def _has_data(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
 
 
 def _neighbours(source: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
-    """Nearest source steps before and after each step, (T, P) each; at the ends both are the only neighbour."""
+    """Nearest source steps before and after each step, (T, P) each; at the ends both are the same step."""
     steps = len(source)
     position = np.arange(steps, dtype=np.int16)[:, None]
     before = np.maximum.accumulate(np.where(source, position, np.int16(-1)), axis=0)

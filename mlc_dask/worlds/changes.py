@@ -76,7 +76,7 @@ def plant_changes(canvas: Canvas, world: World) -> tuple[Change, ...]:
 
 
 def _sizes(world: World) -> list[int]:
-    """Sizes of one year's changes, largest first; the area of each size is proportional to its square root."""
+    """Sizes of one year's changes, largest first; the total area per size grows with its square root."""
     budget = world.changed_share * world.size**2
     sizes = [s for s in SIZES if s <= budget / 3]
     weight = sum(s**0.5 for s in sizes)

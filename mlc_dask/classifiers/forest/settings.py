@@ -44,7 +44,7 @@ class ForestModel(StoredModel["RandomForest"]):
 
 @settings
 class RandomForest:
-    """Random Forest; the settings have their meaning in scikit-learn (method section 6).
+    """Random Forest; the settings mean the same as in scikit-learn (method section 6).
 
     Parameters
     ----------
