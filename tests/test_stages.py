@@ -287,7 +287,7 @@ def test_filter_settings_are_checked() -> None:
     with pytest.raises(InputError, match="filter rule 'mode' is unknown; use majority, median or none"):
         smooth(maps, rule="mode")  # type: ignore[arg-type]
     for size in (0, -3, 4):
-        with pytest.raises(InputError, match=f"filter size {size} is not an odd number of pixels; use 11"):
+        with pytest.raises(InputError, match=f"filter size {size} is not an odd number of pixels; use an odd"):
             smooth(maps, size=size)
     with pytest.raises(InputError, match=r"is float64, not uint8; convert it with"):
         smooth(maps.astype(float))
