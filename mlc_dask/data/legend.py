@@ -70,7 +70,7 @@ class Legend:
 
     @property
     def size(self) -> int:
-        """The highest code plus one: the length of a table indexed by code, including no data."""
+        """The highest code plus one, which is the length of a table indexed by code, no data included."""
         return max(self.codes) + 1
 
     def code(self, name: str) -> int:
