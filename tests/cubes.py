@@ -1,4 +1,4 @@
-"""Small cubes, products and models in memory, whose answers can be worked out by hand."""
+"""Small cubes, products and models in memory, whose results can be computed by hand."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mlc_dask.data.sensors import SENTINEL2
 Array = npt.NDArray[Any]
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-"""Real data, beside a checkout that has it; tests skip where it is absent."""
+"""Real data next to the checkout; tests skip without it."""
 
 BANDS = tuple(b for b in SENTINEL2.resolution if b not in ("B01", "B09", "B10"))
 
 
 def raiser(*_: Any, **__: Any) -> Any:
-    """Scheduler that proves laziness: whatever reaches it was not lazy."""
+    """Scheduler that proves laziness: a call of it means that something was not lazy."""
     raise AssertionError("something was computed")
 
 
@@ -35,7 +35,7 @@ def coords(height: int, width: int, pixel: float = 10.0) -> dict[str, Array]:
 
 
 def times(years: Sequence[int], per_year: int) -> Array:
-    """One acquisition a month from February, (year, acquisition) datetime64."""
+    """One acquisition per month from February, (year, acquisition) datetime64."""
     rows = [[f"{y}-{m:02d}-10" for m in range(2, 2 + per_year)] for y in years]
     return np.array(rows, "datetime64[ns]")
 
@@ -73,7 +73,7 @@ def product_of(labels: Array, *, cell: float = 10.0, quota: int = 100) -> xr.Dat
 def landscape(
     height: int = 48, width: int = 64, *, years: Sequence[int] = (2018, 2019), per_year: int = 6, block: int = 16
 ) -> tuple[xr.Dataset, Array]:
-    """Cube of squares of four classes, each with a signature of its own plus noise, and the classes (h, w)."""
+    """Cube of squares of four classes, each with its own signature plus noise, and the classes (h, w)."""
     rng = np.random.default_rng(7)
     squares = rng.integers(1, 5, (-(-height // block), -(-width // block)))
     squares.ravel()[:4] = (1, 2, 3, 4)

@@ -54,7 +54,7 @@ dashboard = "127.0.0.1:0"
 
 
 def small_world(folder: Path, size: int = 96, years: tuple[int, ...] = (2018, 2019, 2020)) -> Path:
-    """Write a world with nine acquisitions a year."""
+    """Write a world with nine acquisitions per year."""
     write_world(folder, World(size=size, years=years, seed=1, acquisitions_per_year=9))
     return folder
 
@@ -70,10 +70,10 @@ def write_config(path: Path, world: Path, output: Path, execution: str = "worker
 
 
 def run_all(config: Path | Config, until: str | None = None) -> list[Event]:
-    """Run the pipeline on the current scheduler; returns the steps with their states."""
+    """Run the pipeline on the current scheduler; return the steps with their states."""
     return mlc.run(config, until=until, scheduler="current")
 
 
 def artifacts(output: Path, step: str) -> list[Path]:
-    """Folders of a step's results."""
+    """Folders of the results of a step."""
     return sorted(p for p in (output / "artifacts").glob(f"{step}-*") if p.name.rpartition("-")[0] == step)

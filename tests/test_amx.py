@@ -1,4 +1,4 @@
-"""The network on matrix tiles, its instructions emulated: layouts, tails, layers and directions on any machine."""
+"""The network on emulated matrix tiles: layouts, tails, layers and directions on any machine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def at(array: npt.NDArray[Any]) -> ctypes.c_void_p:
 
 
 def unpacked(net: LSTMNetwork, steps: int) -> tuple[Array, list[Array], list[Array], list[Array]]:
-    """Return what the harness takes: shape, ends, weights of inputs and of hidden outputs."""
+    """Return the arguments of the harness: shape, ends, weights of inputs and of hidden outputs."""
     lstm, state = net.lstm, {n: np.ascontiguousarray(t.numpy(), np.float32) for n, t in net.state_dict().items()}
     directions = ("", "_reverse")[: 2 if lstm.bidirectional else 1]
     parts = [f"l{layer}{direction}" for layer in range(lstm.num_layers) for direction in directions]
@@ -94,7 +94,7 @@ def test_same_classes_as_torch(shape: Any, pixels: int, classify: Classify) -> N
     expected = TorchEngine(net).probabilities(dn)
     peer = TorchEngine(net.with_recurrence_in(torch.bfloat16)).probabilities(dn)
     pixel, best = np.arange(pixels), expected.argmax(axis=1)
-    # As near as PyTorch's own bfloat16, whose bands have 8 bits, too.
+    # As near as PyTorch in bfloat16, whose bands also have 8 bits.
     near = np.abs(peer - expected).max()
     assert np.abs(probability - expected[pixel, best]).max() <= near < 0.1
     assert (expected[pixel, best] - expected[pixel, position]).max() <= near
@@ -114,7 +114,7 @@ def test_a_pixel_does_not_depend_on_its_neighbours(classify: Classify) -> None:
 
 
 def test_gates_that_are_wide_open_or_shut(classify: Classify) -> None:
-    """2^y leaves the range of float16: gates are then 0 or 1, and nothing is infinite."""
+    """If 2^y leaves the range of float16, gates are 0 or 1, and nothing is infinite."""
     shape = (9, 4, 2, 32, True, 5)
     net, dn = network(shape), series(shape, 64)
     for weight in net.lstm.parameters():

@@ -248,6 +248,6 @@ def test_what_metadata_left_out_is_told_where_too_few_remain() -> None:
     rows = [replace(row, assets={"B02": Asset(row.id)}) for row in rows]
     source = Memory()
     found = source._catalogue(rows, None, "the archive")
-    left_out = r"only 2 of 3 .*; besides, acquisitions.max_tile_cloud = 0.8 left out 4 of 6 in 2020: raise it$"
+    left_out = r"only 2 of 3 .*; also, acquisitions.max_tile_cloud = 0.8 excluded 4 of 6 in 2020; raise it$"
     with dask.config.set(scheduler="synchronous"), pytest.raises(InputError, match=left_out):
         choose_acquisitions(source, found, rules=PairingRules(size=3), max_tile_cloud=0.8)

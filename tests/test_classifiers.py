@@ -1,4 +1,4 @@
-"""One contract for every classifier, and what is particular to each."""
+"""The contract of all classifiers, and tests of each one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SMALL: dict[str, Any] = {
 
 
 def series(labels: np.ndarray, seed: int, noise: float = 300) -> np.ndarray:
-    """Series (N, T, B) around a curve of their own for each class."""
+    """Series (N, T, B) around one curve per class."""
     curves = np.random.default_rng(5).integers(1200, 6000, (256, T, B))
     drawn = np.random.default_rng(seed).normal(curves[labels], noise)
     return drawn.clip(1, 65535).astype(np.uint16)
@@ -115,7 +115,7 @@ class TestContract:
 
     @pytest.mark.parametrize("level", [*native.available(), "off"])
     def test_probabilities(self, model: Any, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """On every engine of this machine: of all classes, with codes and confidences as without them."""
+        """On every engine of this machine; codes and confidences are the same with and without probabilities."""
         monkeypatch.setattr(native, "best", lambda: None if level == "off" else import_module(f"{NATIVE}{level}"))
         monkeypatch.setattr(native, "level_asked", lambda: level)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
@@ -136,7 +136,7 @@ class TestContract:
         monkeypatch.setattr(native, "level_asked", lambda: "off")
         expected = reference.predict(dn, probabilities=True)[2]
         assert reference.engine in ("torch-cpu", "scikit-learn")
-        # Hidden layers of 8 do not fit matrix tiles: float32 on every instruction set.
+        # Hidden layers of 8 units do not fit matrix tiles, so every instruction set uses float32.
         assert np.abs(every - expected).max() <= (0 if model.settings.name == "forest" else 2e-5)
 
     @given(cuts=st.lists(st.integers(0, 600), max_size=6))
@@ -269,13 +269,13 @@ class TestContract:
         refused("lacks the description", {**text, "format": 99})
         refused("unknown kind", {**text, "kind": "perceptron"})
         for part in ("context", "classes", "settings", "history"):
-            refused("no complete", {k: v for k, v in text.items() if k != part})
-        refused("no complete", {**text, "classes": [2, 3, 7, 200]})
-        refused("no complete", {**text, "classes": [2, 3]})
-        refused("no complete", {**text, "kind": next(k for k in CLASSIFIERS if k != model.settings.name)})
+            refused("not a complete", {k: v for k, v in text.items() if k != part})
+        refused("not a complete", {**text, "classes": [2, 3, 7, 200]})
+        refused("not a complete", {**text, "classes": [2, 3]})
+        refused("not a complete", {**text, "kind": next(k for k in CLASSIFIERS if k != model.settings.name)})
         for key in arrays:
-            refused("no complete", text, {k: v for k, v in arrays.items() if k != key})
-            refused("no complete", text, {**arrays, key: arrays[key][:-1]})
+            refused("not a complete", text, {k: v for k, v in arrays.items() if k != key})
+            refused("not a complete", text, {**arrays, key: arrays[key][:-1]})
         file.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(InputError, match="cannot be read"):
             load_model(tmp_path)
@@ -386,7 +386,7 @@ class TestForest:
         dn[:, :, :2500] = series(np.random.default_rng(1).choice(CODES, 2500), 2, 2500).transpose(1, 2, 0)
         shares = oracle.predict_proba(dn.transpose(2, 0, 1).reshape(5000, -1))
         labels, confidence = model.predict(dn)
-        # float32 leaves may turn a tie of unlike leaves; what wins must still be within rounding of the best.
+        # float32 leaves may decide a tie of different leaves; the winner must be within rounding of the best.
         best = shares[np.arange(5000), np.searchsorted(CODES, labels)]
         assert (shares.max(axis=1) - best).max() < 1e-6
         assert (labels == oracle.predict(dn.transpose(2, 0, 1).reshape(5000, -1))).mean() > 0.999
@@ -416,13 +416,13 @@ class TestForest:
         more = {**model.arrays, "shares": np.concatenate([model.arrays["shares"]] * 2)}
         shared = {**model.arrays, "left": model.arrays["left"].copy()}
         shared["left"][inner] = shared["right"][inner]
-        for arrays, words in ((twice, "not a row"), (more, "not a row"), (shared, "not one parent")):
+        for arrays, words in ((twice, "one to one"), (more, "one to one"), (shared, "exactly one parent")):
             save_model(dataclasses.replace(model, arrays=arrays), tmp_path)
             with pytest.raises(InputError, match=words):
                 load_model(tmp_path)
         wide = {**model.arrays, "left": model.arrays["left"].astype(np.int64)}
         save_model(dataclasses.replace(model, arrays=wide), tmp_path)
-        with pytest.raises(InputError, match="left is int64"):
+        with pytest.raises(InputError, match="left has dtype int64"):
             load_model(tmp_path)
 
     @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def oracle_forward(arrays: dict[str, np.ndarray], settings: LSTM, dn: np.ndarray
 
 
 class Interrupted(Exception):  # noqa: N818
-    """Stands for a worker that dies."""
+    """Stands for the death of a worker."""
 
 
 def stop_after(epoch: int) -> Callable[[dict[str, Any]], None]:
@@ -539,7 +539,7 @@ class TestLSTM:
         classifier = LSTM(layers=1, hidden=16, epochs=25, batch=32, learning_rate=0.03)
         model = classifier.fit(noisy, seed=1)
         losses = [row["validation_loss"] for row in model.history]
-        assert losses[-1] > min(losses) + 0.1, "the case must overfit, else it shows nothing"
+        assert losses[-1] > min(losses) + 0.1, "the case must overfit to show anything"
         assert [row["best_so_far"] for row in model.history] == [
             x == min(losses[: i + 1]) for i, x in enumerate(losses)
         ]
@@ -589,7 +589,7 @@ class TestLSTM:
         torch.rand(7)
         told: list[int] = []
         resumed = SMALL["lstm"].fit(data, seed=3, checkpoint=checkpoint, report=lambda row: told.append(row["epoch"]))
-        assert told == list(range(epoch + 1, 7)), "what was done must not be done again"
+        assert told == list(range(epoch + 1, 7)), "finished epochs must not be trained again"
         assert resumed.to_bytes() == models["lstm"].to_bytes()
         assert [p.name for p in checkpoint.parent.iterdir()] == ["lstm.checkpoint"]
 
@@ -598,7 +598,7 @@ class TestLSTM:
         classifier = LSTM(layers=1, hidden=16, epochs=14, batch=32, learning_rate=0.03)
         undisturbed = classifier.fit(noisy, seed=1)
         best = int(np.argmin([row["validation_loss"] for row in undisturbed.history])) + 1
-        assert best < 13, "the case must overfit, else it shows nothing"
+        assert best < 13, "the case must overfit to show anything"
         checkpoint = tmp_path / "lstm.checkpoint"
         with pytest.raises(Interrupted):
             classifier.fit(noisy, seed=1, checkpoint=checkpoint, report=stop_after(best + 1))
@@ -687,7 +687,7 @@ class TestLSTM:
 
 
 class Bomb:
-    """What a pickle could do if checkpoints were read as pickles."""
+    """A pickle that would run code if checkpoints were read as pickles."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Engines for GPUs: what of them can be tested without one, and the rest where there is one."""
+"""Engines for GPUs: tests that need no GPU, and tests that skip without one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ for shape, pixels in [((5, 10, 2, 32, True, 6), 70), ((2, 40, 3, 64, False, 6), 
 
 
 def test_the_fused_kernel_computes_the_cells_of_an_lstm() -> None:
-    """In Triton's interpreter, which has to be asked for before the kernel is imported."""
+    """In the interpreter of Triton, which must be selected before the kernel is imported."""
     pytest.importorskip("triton", reason="Triton is not installed")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run(
@@ -72,7 +72,7 @@ def test_the_fused_kernel_compiles_for_tensor_cores(
 
 @pytest.mark.parametrize("pixels", [0, 1, 63, 64, 65, 300])
 def test_streaming_gives_every_pixel_its_own_answer(pixels: int) -> None:
-    """On the CPU: batches, the last one, and numbers beyond fifteen bits."""
+    """On the CPU: full batches, the last batch, and numbers of more than fifteen bits."""
     net, dn = network(SHAPE), series(SHAPE, pixels)
     dn[:, :, ::3] += 40_000
     every, expected_every = np.empty((2, SHAPE[-1], pixels), np.float32)

@@ -435,7 +435,7 @@ def test_a_product_without_crs_is_refused(tmp_path: Path) -> None:
         (600_000 + 5 + 10 * np.arange(SIZE) ** 1.1, "no even steps"),
         (600_000 - 10 * np.arange(SIZE), "no even steps"),
         (600_000 + 10 * np.arange(SIZE), "not over"),
-        (600_000 + 5 + 5 * np.arange(SIZE), "no even steps|oblong"),
+        (600_000 + 5 + 5 * np.arange(SIZE), "no even steps|non-square"),
         (600_000 + 5 + 10 * np.arange(SIZE + 1), "its y and x"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The layout of an output folder is known to one value."""
+"""The layout of an output folder, which only RunFolder knows."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ SIZE = 6
 
 @st.composite
 def map_pairs(draw):
-    """Two maps with correlated classes, so that agreement is neither full nor absent."""
+    """Two maps with correlated classes, whose agreement is partial."""
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=9))
     a = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, SIZE - 1)))
     b = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, SIZE - 1)))

@@ -1,4 +1,4 @@
-"""Class interiors against rank filters and against looking at every neighbour."""
+"""Class interiors against rank filters and against a loop over all neighbours."""
 
 import numpy as np
 import pytest

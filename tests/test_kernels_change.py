@@ -1,4 +1,4 @@
-"""Change measures against loops over pixels, and against change that was planted."""
+"""Change measures against loops over pixels, and against planted change."""
 
 from itertools import pairwise
 
@@ -119,7 +119,7 @@ def test_detection_equals_a_loop_over_objects(truth, seed):
 
 @st.composite
 def cut_rasters(draw):
-    """Truth and maps of large areas, cuts into blocks, and an order in which the blocks arrive."""
+    """Truth and maps of large areas, divisions into blocks, and an order in which the blocks arrive."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = (draw(st.integers(1, 3)), *draw(st.tuples(st.integers(1, 24), st.integers(1, 24))))
     classes = draw(st.sampled_from([(0, 1, 2), (1, 2), (1, 1, 1, 2)]))

@@ -1,4 +1,4 @@
-"""Clusters of a class: planted structure must be found, and none invented."""
+"""Clusters of a class: they must find planted structure and invent none."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +12,7 @@ from mlc_dask.kernels.clusters import assign_clusters, fit_clusters
 
 
 def blobs(sizes, features=12, spread=0.3, seed=0):
-    """Rows in pixel order, the blobs mixed, and the blob of every row."""
+    """Rows in pixel order with mixed blobs, and the blob of every row."""
     random = np.random.default_rng(seed)
     centres = random.normal(0, 4, (len(sizes), features))
     member = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
@@ -27,7 +27,7 @@ def test_planted_blobs_are_recovered(sizes):
     assert model.sizes.tolist() == list(sizes)
     assert model.silhouette > 0.5 and model.score > 1000
     assert adjusted_rand_score(member, assign_clusters(rows, model)) == 1
-    # Numbered by size: the planted blobs are too.
+    # Clusters are numbered by size, as the planted blobs are.
     assert np.array_equal(assign_clusters(rows, model), member)
     unscaled = model.centroids * model.scale + model.center
     for cluster in range(len(sizes)):

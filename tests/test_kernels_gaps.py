@@ -38,7 +38,7 @@ def test_interpolation_is_numpys(year):
     filled = gaps.fill(dn, usable, days, "interpolate")
     expected = interpolated(dn, usable, days)
     assert filled.dtype == np.uint16 and filled.shape == dn.shape
-    # Half a DN is rounding; the rest is what two orders of float64 arithmetic may differ by at a tie.
+    # Half a DN is rounding; the rest allows for two orders of float64 arithmetic at a tie.
     assert np.abs(filled - expected).max(initial=0) <= 0.5 + 1e-6
     assert np.array_equal(np.where(usable[:, None], filled, 0), np.where(usable[:, None], dn, 0))
     assert ((filled == 0).all(axis=(0, 1)) == ~usable.any(axis=0)).all()
@@ -64,7 +64,7 @@ def test_known_year():
     dn = np.array([9, 100, 9, 9, 201, 9], np.uint16).reshape(6, 1, 1)
     usable = np.array([0, 1, 0, 0, 1, 0], bool)[:, None]
     days = np.array([0, 10, 11, 35, 110, 200], float)
-    # Held, seen, a hundredth and a quarter of the way up, seen, held.
+    # Constant end, observed, a hundredth and a quarter of the way up, observed, constant end.
     assert gaps.fill(dn, usable, days, "interpolate").ravel().tolist() == [100, 100, 101, 125, 201, 201]
     assert gaps.fill(dn, usable, days, "keep").ravel().tolist() == dn.ravel().tolist()
 

@@ -15,7 +15,7 @@ from mlc_dask.kernels.majority import majority, median
 
 
 def vote(window):
-    """Majority of one flattened window; -1 marks what lies past the raster's edge."""
+    """Majority of one flattened window; -1 marks pixels outside the raster."""
     centre = window[window.size // 2]
     votes = [int(v) for v in window if v > 0]
     if centre == 0:
@@ -61,7 +61,7 @@ def test_median_equals_one_sort_per_window(labels, radius):
 @pytest.mark.parametrize(("rule", "brute"), [(majority, vote), (median, middle)])
 @pytest.mark.parametrize("radius", [5, 8])
 def test_large_windows_count_beyond_one_byte(rule, brute, radius):
-    # Radius 8 has 289 pixels a window: a vote kept in one byte would wrap.
+    # Radius 8 gives 289 pixels per window: votes would overflow one byte.
     rng = np.random.default_rng(3)
     labels = rng.choice(np.array([0, 1, 2, 7, 254], np.uint8), (40, 33), p=[0.1, 0.6, 0.1, 0.1, 0.1])
     np.testing.assert_array_equal(rule(labels, radius), by_loop(labels, radius, brute))

@@ -1,4 +1,4 @@
-"""Pairing against exhaustive search: every limit, every weight, one to three years."""
+"""Pairing against exhaustive search, for every limit, every weight, and one to three years."""
 
 import pickle
 import time
@@ -200,22 +200,22 @@ def test_message_for_partial_swaths():
 def test_message_for_a_short_year_names_the_year():
     candidates = [clear(0, 30, 60), clear(0, 30)]
     with pytest.raises(
-        Infeasible, match=r"only 2 of 3 .* too few acquisitions in 2019 \(2 in all, one a day\)"
+        Infeasible, match=r"only 2 of 3 .* too few acquisitions in 2019 \(2 in all, one per day\)"
     ) as caught:
         pair(candidates, PairingRules(size=3), years=[2018, 2019])
     assert caught.value.binding == "too few acquisitions in 2019"
 
 
 def test_one_limit_alone_may_not_be_enough():
-    # The third pair needs a wider spread and a cloudier acquisition at once; nothing else stands in the way.
+    # The third pair needs a wider spread and a cloudier acquisition at once; no other limit matters.
     candidates = [clear(0, 30, 60), [*clear(0, 30), Candidate(80, 9, cloud=0.9, missing=0)]]
-    with pytest.raises(Infeasible, match="no single limit binds, they do together") as caught:
+    with pytest.raises(Infeasible, match="no single limit binds, several do together") as caught:
         pair(candidates, PairingRules(size=3))
     assert caught.value.binding == "several"
 
 
 def test_of_two_limits_that_suffice_the_milder_change_is_named_first():
-    # The last pair is had with 0.44 instead of 0.40 cloud, or with 12 instead of 6 days; then with 0.80, or 7.
+    # The last pair needs 0.44 instead of 0.40 cloud, or 12 instead of 6 days; then 0.80, or 7.
     for cloud, day, binding in ((0.44, 72, "max_cloud"), (0.80, 67, "max_days_apart")):
         other = [*clear(0, 30), Candidate(60, 8, cloud, 0), Candidate(day, 9, 0, 0)]
         with pytest.raises(Infeasible, match=f"{binding}=.* binds") as caught:
@@ -284,12 +284,12 @@ def test_leap_day_pairs_with_the_28th_and_one_of_the_two_serves():
     leap = [Candidate(season_day(2, 28), 0, 0.1, 0), Candidate(season_day(2, 29), 1, 0, 0)]
     common = [Candidate(season_day(2, 28), 0, 0, 0), Candidate(season_day(3, 1), 1, 0, 0)]
     assert pair([leap, common], PairingRules(size=1, max_days_apart=1)).index.tolist() == [[1, 0]]
-    with pytest.raises(Infeasible, match=r"only 1 of 2 .* too few acquisitions in 1 \(1 in all, one a day\)"):
+    with pytest.raises(Infeasible, match=r"only 1 of 2 .* too few acquisitions in 1 \(1 in all, one per day\)"):
         pair([leap, common], PairingRules(size=2, max_days_apart=1))
 
 
 def test_one_acquisition_a_day_and_year():
-    """Two files of one overpass, an hour apart, are no two dates: the clearer one serves, once."""
+    """Two files of one overpass, an hour apart, count as one date: only the clearer file is used."""
     twice = [Candidate(100, 0.0, 0.2, 0), Candidate(100, 0.04, 0.1, 0), Candidate(103, 3.0, 0.3, 0)]
     other = clear(100, 101, 102)
     result = pair([twice, other], PairingRules(size=2))
@@ -333,7 +333,7 @@ def test_limits_too_wide_to_search_are_refused_in_words(monkeypatch):
 
 
 def crowded(k, seed, n=40):
-    """Years with an acquisition every other day, some twice a day, of clouds and orbits that matter."""
+    """Years with an acquisition every other day, some with two per day, whose clouds and orbits matter."""
     rng = np.random.default_rng(seed)
     return [
         [
@@ -348,7 +348,7 @@ def crowded(k, seed, n=40):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_bounds_never_cost_the_best_series(seed, monkeypatch):
-    """Searching the promising pairs first finds the very series that searching all of them finds."""
+    """A search of the promising pairs finds the same series as a search of all pairs."""
     years, rules = crowded(1 + seed % 3, seed), PairingRules(size=5 + seed % 4, gap_weight=(0.05, 1.0)[seed % 2])
     searched = []
     search = pairing_search._search
@@ -375,7 +375,7 @@ def test_bounds_keep_the_minimum_of_all_series(world):
 
 
 def test_six_years_of_two_satellites_without_a_cloud():
-    """What was refused once: 146 acquisitions a year, a hundred thousand pairs."""
+    """146 acquisitions per year give a hundred thousand pairs."""
     rng = np.random.default_rng(0)
     days = [d for d in range(365) if d % 5 in (0, 2)]
     years = [[Candidate(d, d, rng.uniform(0, 0.4), 0, 22 + d % 5) for d in days] for _ in range(6)]

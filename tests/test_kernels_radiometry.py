@@ -1,4 +1,4 @@
-"""The dark end of an acquisition: what tells a wrong offset, and what does not."""
+"""The dark end of an acquisition: which levels reveal a wrong offset, and which do not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cubes import Array
 
 
 def scene(*darkest: float, size: int = 60, seed: int = 0) -> Array:
-    """Bands whose darkest hundredth lies at `darkest`, in ten-thousandths from a zero of 1000, the rest far above."""
+    """Bands whose darkest hundredth is at `darkest`, in ten-thousandths above a zero of 1000; others are far above."""
     random = np.random.default_rng(seed)
     planes = random.integers(1500, 6000, (len(darkest), size, size)) + 1000
     for plane, level in zip(planes, darkest, strict=True):
@@ -70,7 +70,7 @@ def test_every_level_has_one_verdict(level: float, usual: float) -> None:
 
 @pytest.mark.parametrize("missed", [1, 10, 20, 35])
 def test_where_nothing_is_quite_dark_the_dark_group_is_the_measure(missed: int) -> None:
-    """Of 40 acquisitions with true levels of 300 to 500 up to nine tenths carry the offset that they should not."""
+    """Of 40 acquisitions with true levels of 300 to 500, up to nine tenths have an offset that they should not have."""
     levels = np.random.default_rng(missed).uniform(300, 500, 40)
     levels[:missed] += 1000
     base = base_level(levels)
@@ -83,7 +83,7 @@ def test_one_that_was_applied_twice_does_not_accuse_the_others() -> None:
 
 
 def test_where_all_is_bright_nothing_is_called_fine() -> None:
-    """A desert, or a whole catalogue whose offsets were missed: the pixels cannot tell which."""
+    """Pixels cannot distinguish a desert from a catalogue whose offsets were all missed."""
     levels = [1300.0, 1400, 1500, 1350]
     assert {verdict(level, base_level(levels)) for level in levels} == {BRIGHT}
     assert verdict(1400) == BRIGHT and verdict(1000) == MISSED

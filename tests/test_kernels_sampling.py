@@ -1,4 +1,4 @@
-"""Sampling that may not depend on chunks, allocation by its properties, splitmix64 by its published values."""
+"""Sampling, which must not depend on chunks; allocation by properties; SplitMix64 by published values."""
 
 from fractions import Fraction
 from functools import reduce
@@ -127,7 +127,7 @@ def test_priorities_are_keyed_spread_and_unique():
 
 
 def test_priorities_are_pinned():
-    # A published run must be drawn again byte for byte; a change here breaks every recorded sample.
+    # A published run must give the same samples byte for byte; a change here breaks every recorded sample.
     assert priority(0, "annual", np.array([0, 1, 120_560_399])).tolist() == PINNED
 
 
@@ -147,7 +147,7 @@ def test_allocation_properties(classes, size, minimum):
     cap = np.where(priors > 0, counts, floor)
     assert (got >= floor).all() and (got <= cap).all()
     assert got.sum() == min(max(size, floor.sum()), cap.sum())
-    # Classes that neither floor nor cap holds are served by one factor, to within one sample.
+    # Classes limited by neither floor nor cap follow one factor, to within one sample.
     free = [k for k in range(len(got)) if floor[k] < got[k] < cap[k]]
     for k in free:
         for j in free:
@@ -177,7 +177,7 @@ def test_allocation_examples(counts, size, priors, minimum, expected):
 
 @pytest.mark.parametrize(("size", "minimum", "prior"), [(-1, 0, 1.0), (1, -1, 1.0), (1, 0, -1.0), (1, 0, np.nan)])
 def test_allocation_refusals(size, minimum, prior):
-    with pytest.raises(InputError, match=r"give 0 or more|mend the shares"):
+    with pytest.raises(InputError, match=r"give 0 or more|correct the shares"):
         allocate(np.array([3]), size, np.array([prior]), minimum)
 
 
@@ -215,7 +215,7 @@ def test_split_has_both_sides_in_every_nine_blocks_and_other_seeds_differ():
 
 def test_split_refusals():
     y = np.zeros(1, int)
-    with pytest.raises(InputError, match="side as 1 or more"):
+    with pytest.raises(InputError, match="side of 1 or more"):
         spatial_split(y, y, 0, 0.3, 0)
     with pytest.raises(InputError, match=r"1\.5.*between 0 and 1"):
         spatial_split(y, y, 5, 1.5, 0)

@@ -1,4 +1,4 @@
-"""The table of series and layers: names follow from it, and whoever is not in it comes last."""
+"""The table of series and layers: names follow from it, and layers outside the table come last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Legend and crosswalks: the shipped tables against the method's list, and every fault of a user's own CSV told."""
+"""Legend and crosswalks: the shipped tables against the list of the method, and a message for every fault in a CSV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, LandCoverClass, Lege
 TABLES = Path(module.__file__).parent / "crosswalks"
 HEADER = "code,label,class,quota,reason\n"
 
-# method section 10, written down by CLC code.
+# method section 10, by CLC code.
 CORINE = {
     "Artificial": (111, 112, 121, 122, 123), "Mineral": (131,), "Crops": (211, 212, 213, 221, 222, 223),
     "Grass": (231, 321), "Broadleaves": (311,), "Conifers": (312,), "Shrubland": (322, 323), "Sand": (331,),
@@ -144,7 +144,7 @@ def test_own_crosswalk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("code;label;class;quota;reason\n1;a;Water;1;\n", ("no column", "class", "it needs")),
+        ("code;label;class;quota;reason\n1;a;Water;1;\n", ("no column", "class", "the file needs")),
         (HEADER + "1,a,Watter,1,\n", ("code 1", "'Watter'", "Water")),
         (HEADER + "x,a,Water,1,\n", ("code x", "'x' is not an integer", "whole number")),
         (HEADER + "1.5,a,Water,1,\n", ("'1.5'", "whole number")),
@@ -153,7 +153,7 @@ def test_own_crosswalk(tmp_path: Path) -> None:
         (HEADER + "1,a,Water,a quarter,\n", ("code 1", "'a quarter'", "between 0 and 1")),
         (HEADER + "1,a,Water,25,\n", ("code 1", "25", "between 0 and 1")),
         (HEADER + "1,a,Water,nan,\n", ("code 1", "nan", "between 0 and 1")),
-        (HEADER + "1,a,,,\n", ("code 1", "neither a class nor a reason", "say why")),
+        (HEADER + "1,a,,,\n", ("code 1", "neither a class nor a reason", "reason for excluding")),
         (HEADER + "1,a,Water,1,\n1,b,Grass,1,\n", ("code 1", "twice", "keep one row")),
     ],
 )

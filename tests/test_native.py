@@ -1,4 +1,4 @@
-"""Compiled kernels: equal to PyTorch on every instruction set of this machine, and chosen rightly."""
+"""Compiled kernels: equal to PyTorch on every instruction set of this machine, and chosen correctly."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType)
     apart = expected.max(axis=1) - expected[np.arange(500), position]
     share = (position == expected.argmax(axis=1)).mean()
     if engine.name == "native-amx":
-        # Products of 8 bits, and large weights: no farther from float32 than PyTorch's own bfloat16 is.
+        # With products of 8 bits and large weights: no farther from float32 than PyTorch in bfloat16.
         _, rounded = TorchEngine(net.with_recurrence_in(torch.bfloat16)).classify(dn)
         assert off.mean() <= np.abs(rounded - expected.max(axis=1)).mean() and share >= 0.98
     else:
-        # float32 sums in another order: 2e-5 is some hundred times the last bit of a probability.
+        # float32 sums in a different order: 2e-5 is about a hundred times the last bit of a probability.
         assert max(off.max(), apart.max()) <= 2e-5 and share >= 0.999
         np.testing.assert_allclose(every.T, expected, atol=2e-5)
     np.testing.assert_allclose(every.sum(axis=0), 1, atol=1e-5)
@@ -107,7 +107,7 @@ def test_saturated_gates_and_far_values(module: ModuleType) -> None:
     plain = TorchEngine(net).probabilities(dn).max(axis=1)
     with torch.inference_mode():
         exact = net.double()(torch.from_numpy(dn.transpose(2, 0, 1).astype(float))).exp().max(dim=1).values.numpy()
-    # Such a network blows up the last bit: float32 can be no nearer to float64 than PyTorch's own is, about.
+    # Such a network amplifies the last bit: float32 can hardly be nearer to float64 than PyTorch in float32 is.
     assert np.isfinite(found).all() and np.abs(found - exact).mean() <= 3 * np.abs(plain - exact).mean()
 
 
@@ -137,14 +137,14 @@ def test_what_does_not_fit_is_refused(module: ModuleType) -> None:
     shape = SHAPES[2]
     made = NativeEngine(network(shape), shape[0], module)
     for wrong in ((8, 3, 10), (7, 4, 10)):
-        with pytest.raises(ValueError, match="other steps or bands"):
+        with pytest.raises(ValueError, match="must have the steps and bands"):
             made.classify(np.ones(wrong, np.uint16))
     for wrong in ((4, 9), (5, 10)):
         with pytest.raises(ValueError, match="a row per class and a column per pixel"):
             made.classify(np.ones((7, 3, 10), np.uint16), np.empty(wrong, np.float32))
     short = network(shape)
     short.state_norm = torch.nn.LayerNorm(3)
-    with pytest.raises(ValueError, match="a value for every state"):
+    with pytest.raises(ValueError, match="one value per state"):
         NativeEngine(short, 7, module)
 
 
@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused(module: ModuleType) -> None:
 
 
 def grown(seed: int, *, classes: int = 6, **forest: Any) -> tuple[dict[str, Array], int]:
-    """Trees grown on noise, so that they are deep and their votes close; a feature that is 0 or 65535 among them."""
+    """Trees grown on noise, which are deep and vote closely; one of the features is 0 or 65535."""
     random = np.random.default_rng(seed)
     x = random.integers(0, 65_536, (400, 12)).astype(np.float32)
     x[:, 3] = random.choice([0, 65_535], 400)
@@ -192,7 +192,7 @@ def test_any_number_of_pixels_may_vote(pixels: int, module: ModuleType) -> None:
 
 def test_series_of_another_length_are_refused(module: ModuleType) -> None:
     arrays, features = grown(0, n_estimators=1)
-    with pytest.raises(ValueError, match="another number of features"):
+    with pytest.raises(ValueError, match="number of features of the forest"):
         NativeForest(arrays, features, module).classify(np.ones((features + 1, 4), np.uint16))
 
 
@@ -225,9 +225,9 @@ def test_gaps_are_filled_bit_by_bit_as_in_numpy(
 
 def test_flags_of_other_series_are_refused(module: ModuleType) -> None:
     dn, days, at = np.ones((3, 2, 5), np.uint16), np.arange(3.0), np.arange(5)
-    with pytest.raises(ValueError, match="those of the series"):
+    with pytest.raises(ValueError, match="must have the shape of the series"):
         module.fill(dn, np.ones((3, 4), bool), days, False, at, dn.copy())
-    with pytest.raises(ValueError, match="a place for every pixel"):
+    with pytest.raises(ValueError, match="one value per step, band and pixel"):
         module.fill(dn, np.ones((3, 5), bool), days, False, at[:4], dn.copy())
 
 
@@ -297,14 +297,14 @@ def test_where_pytorch_has_tiles_it_runs_in_bfloat16(monkeypatch: pytest.MonkeyP
     assert low.name == "torch-bf16" and 0 < np.abs(probability - expected.max(axis=1)).max() <= 0.05
     assert (position == expected.argmax(axis=1)).mean() >= 0.98
     monkeypatch.setenv("MLC_DASK_NATIVE", "baseline")
-    assert engine_of(net, 4).name == "torch-cpu", "asked for something else"
+    assert engine_of(net, 4).name == "torch-cpu", "the environment asks for other kernels"
 
 
 # The gate
 
 
 class Altered:
-    """The reference, but for some pixels."""
+    """The reference engine, with different answers for some pixels."""
 
     name = "altered"
 
@@ -332,13 +332,13 @@ def test_an_engine_that_errs_is_not_used(reference: TorchEngine, caplog: pytest.
         found = gated.classify(dn)
         assert np.array_equal(found[0], reference.classify(dn)[0]) and gated.name == reference.name
         (line,) = caplog.messages
-        assert line.startswith("altered gives ") and line.endswith(f"; {reference.name} is used")
+        assert line.startswith("altered labels ") and line.endswith(f"; {reference.name} is used")
 
 
 def test_an_engine_is_tried_until_enough_pixels_were(reference: TorchEngine) -> None:
     fast = Altered(reference, 0)
     gated = GatedEngine(fast, reference)
-    assert gated.classify(series(SHAPES[2], 0))[0].size == 0 and fast.calls == 1, "nothing to try it on"
+    assert gated.classify(series(SHAPES[2], 0))[0].size == 0 and fast.calls == 1, "there is no pixel to compare"
     for pixels in (1_000, 50, 50, 50):
         gated.classify(series(SHAPES[2], pixels))
     assert gated.name == "altered" and fast.calls == 1 + 2 * 2 + 2
@@ -380,7 +380,7 @@ def test_an_engine_that_raises_is_not_used(reference: TorchEngine, caplog: pytes
 
 
 def test_a_tie_may_fall_either_way(reference: TorchEngine) -> None:
-    """One label in a thousand may differ where the reference itself is undecided."""
+    """One label in a thousand may differ if the reference itself is undecided."""
     dn = series(SHAPES[2], 1_024)
     scores = np.tile([0.4, 0.3, 0.2, 0.1], (1_024, 1)).astype(np.float32)
     scores[7] = [0.35, 0.345, 0.2, 0.105]

@@ -1,4 +1,4 @@
-"""Training, checkpoints and engines on a second network: nothing in them is the LSTM's."""
+"""Training, checkpoints and engines on a second network: nothing in them is specific to the LSTM."""
 
 from __future__ import annotations
 

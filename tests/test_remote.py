@@ -34,7 +34,7 @@ WARPED = GeoBox((200, 200), Affine(14, 0, 501_003, 0, -14, 4_999_007), "EPSG:326
 COARSE = WHOLE.zoom_out(4)  # read from an overview
 TILE = WHOLE[448:, 448:]  # the last of the file
 WHAT = "S2A_31TFJ, B04"
-NAMED = r"^S2A_31TFJ, B04: .+\(2 attempts\); run again; what is finished is kept$"
+NAMED = r"^S2A_31TFJ, B04: .+\(2 attempts\); run again; finished work is kept$"
 
 NAMES = (f"{number}.tif" for number in count())
 
@@ -249,7 +249,7 @@ def test_mistakes_are_not_retried() -> None:
 def test_the_error_travels_between_processes() -> None:
     error = FetchError(WHAT, ValueError("cut short"))
     copy = pickle.loads(pickle.dumps(error))
-    assert str(copy) == str(error) == f"{WHAT}: cut short; run again; what is finished is kept"
+    assert str(copy) == str(error) == f"{WHAT}: cut short; run again; finished work is kept"
 
 
 @pytest.mark.parametrize(

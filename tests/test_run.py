@@ -1,4 +1,4 @@
-"""Runs: what is done once is reused while it holds, and what no longer holds is done again, alone."""
+"""Runs: a valid result is reused, and only invalid results are computed again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Pipeline:
-    """Three steps of which the last needs the others; counts what is called and told."""
+    """Three steps, the last of which needs the others; records calls and events."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.called, self.told = folder, [], []
@@ -296,7 +296,7 @@ def test_equal_settings_have_one_fingerprint() -> None:
         "filter": {"rule": "majority", "where": "a/b", "size": 11},
     }
     assert fingerprint("step", 1, SETTINGS, []) == fingerprint("step", 1, same, [])
-    # Golden: a release that changes it throws away everybody's results.
+    # Golden: a release that changes this fingerprint invalidates all existing results.
     assert canonical(SETTINGS) == (
         b'{"classifier":{"class":"Forest","trees":200},"count":3,"filter":{"rule":"majority","size":11,"where":"a/b"},'
         b'"names":["a","b"],"per_class":{"1":2,"a":0.5},"share":0.1,"years":[2018,2019]}'

@@ -1,4 +1,4 @@
-"""The stages on cubes in memory: no chunk shows, the edges of the data are exact, what does not fit is told."""
+"""The stages on cubes in memory: independent of chunks, exact at the edges, and clear about invalid input."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def notes_of(samples: xr.Dataset) -> str:
     return "\n".join(samples.attrs["notes"])
 
 
-# Chunks never show
+# Results do not depend on chunks
 
 
 def test_samples_and_maps_do_not_depend_on_chunks() -> None:
@@ -69,10 +69,10 @@ def test_samples_and_maps_do_not_depend_on_chunks() -> None:
     assert check_samples(annual).sizes["sample"] >= 2 * 240 * 0.9
     assert set(np.unique(samples.year)) == {2018, 2019} and set(np.unique(samples.split)) == {0, 1}
     at = (annual.row.values, annual.column.values)
-    assert (annual.label.values == truth[at]).all(), "a sample carries the old map's label"
+    assert (annual.label.values == truth[at]).all(), "a sample has the label of the old map"
     kept = {(r["year"], r["class"]): r["kept"] for r in annual.attrs["clusters"]}
     for year, code, cluster in zip(annual.year.values, annual.label.values, annual.cluster.values, strict=True):
-        assert cluster - 1 in kept[year, DEFAULT_LEGEND.names[code]], "a sample carries its cluster"
+        assert cluster - 1 in kept[year, DEFAULT_LEGEND.names[code]], "a sample has its cluster"
     assert not samples.cluster.any(), "the unchanged area has no clusters"
     for y in (2018, 2019):
         own = annual.isel(sample=annual.year.values == y)
@@ -215,13 +215,13 @@ def test_grids_that_differ() -> None:
 def test_the_model_must_fit_the_cube() -> None:
     cube, _ = landscape(16, 16, block=8)
     model = threshold(cube)
-    with pytest.raises(InputError, match=r"trained on bands .*'B12'\), the cube has .*'B11'\); train on this cube"):
+    with pytest.raises(InputError, match=r"trained on bands .*'B12'\); the cube has .*'B11'\); train on this cube"):
         classify(cube.isel(band=slice(0, -1)), model)
     with pytest.raises(InputError, match=r"trained on bands"):
         classify(cube.isel(band=list(range(len(BANDS)))[::-1]), model)
-    with pytest.raises(InputError, match=r"trained on 6 acquisitions a year, the cube has 5 in 2018; choose as many"):
+    with pytest.raises(InputError, match=r"trained on 6 acquisitions per year, the cube has 5 in 2018; choose 6 for"):
         classify(cube.isel(acquisition=slice(0, 5)), model)
-    with pytest.raises(InputError, match=r"there is no model for 2019; the models are of 2018, multi-year; train one"):
+    with pytest.raises(InputError, match=r"there is no model for 2019, only for 2018, multi-year; train one"):
         classify(cube, {"2018": model, "multi-year": model})
     both = classify(cube, {"2018": model, "2019": threshold(cube, limit=0)})
     assert (both.label.sel(year=2019) == 2).where(both.label.sel(year=2019) > 0, True).all()
@@ -246,7 +246,7 @@ def test_what_is_no_cube(change: Any, message: str) -> None:
 
 
 def by_hand(cube: xr.Dataset, limit: float, least: int) -> dict[str, Array]:
-    """Threshold maps pixel by pixel: the mean over the dates of the first band, gaps filled linearly in time."""
+    """Threshold maps pixel by pixel: the mean over the dates of the first band, with gaps filled linearly in time."""
     dn, usable = cube.reflectance.values, cube.usable.values
     planes = {name: np.zeros((len(dn), *dn.shape[-2:]), np.uint8) for name in ("label", "confidence", "valid_count")}
     for (k, y, x), _ in np.ndenumerate(planes["label"]):
@@ -287,7 +287,7 @@ def test_filter_settings_are_checked() -> None:
     with pytest.raises(InputError, match="filter rule 'mode' is unknown; use majority, median or none"):
         smooth(maps, rule="mode")  # type: ignore[arg-type]
     for size in (0, -3, 4):
-        with pytest.raises(InputError, match=f"filter size {size} is not an odd number of pixels; use 11"):
+        with pytest.raises(InputError, match=f"filter size {size} is not an odd number of pixels; use an odd"):
             smooth(maps, size=size)
     with pytest.raises(InputError, match=r"is float64, not uint8; convert it with"):
         smooth(maps.astype(float))
@@ -333,7 +333,7 @@ def test_nothing_unchanged_cannot_teach() -> None:
     cube, truth = landscape(32, 32)
     product = product_of(truth)
     for stable in (product != product, product == 1):
-        with pytest.raises(InputError, match="the unchanged area holds fewer than two classes"):
+        with pytest.raises(InputError, match="the unchanged area has fewer than two classes"):
             sample_unchanged(cube, product, stable, train=40, validation=20, min_per_class=2, gaps=Gaps(min_valid=1))
 
 
@@ -351,7 +351,7 @@ def test_agreement_by_hand() -> None:
     table = rows_of(evaluation.agreement(map_of(MAPS, YEARS).chunk(x=2), DEFAULT_LEGEND))
     assert table["2018-2019", "Artificial"] == (1 / 2, 1.0, 1 / 2, 2)
     assert table["2018-2019", "Grass"] == (1.0, 2 / 3, 2 / 3, 2)
-    assert table["2018-2019", "overall"] == (3 / 4, 3 / 4, 3 / 5, 4), "no data is no disagreement"
+    assert table["2018-2019", "overall"] == (3 / 4, 3 / 4, 3 / 5, 4), "no data does not count as disagreement"
     assert table["2019-2020", "Artificial"] == (1.0, 2 / 3, 2 / 3, 2)
     assert table["2019-2020", "Grass"] == (1 / 3, 1.0, 1 / 3, 3)
     crops = table["2019-2020", "Crops"]
@@ -365,7 +365,7 @@ def values_of(found: evaluation.Evaluation) -> dict[tuple[str, str], float]:
 
 
 def test_shares_of_pixels_with_runs_are_shares() -> None:
-    """Four runs A→B→A of one pixel are one pixel; a pixel without data in some year counts nowhere."""
+    """Four runs A→B→A of one pixel count as one pixel; a pixel without data in any year is not counted."""
     series = np.array([[1, 2, 1, 2, 1, 2], [1, 2, 1, 0, 1, 1], [1, 1, 1, 1, 1, 1], [1, 2, 2, 1, 1, 1]], np.uint8)
     maps = xr.Dataset({"label": map_of(series.T[:, None, :], list(range(2015, 2021)))})
     values = values_of(evaluation.evaluate({("m", False): maps}, legend=DEFAULT_LEGEND))
@@ -379,13 +379,13 @@ def test_evaluate_by_hand() -> None:
     values = values_of(found)
     assert values["agreement", "2018-2019"] == 3 / 4
     assert values["kappa", "2018-2019"] == pytest.approx((3 / 4 - 1 / 2) / (1 - 1 / 2))
-    assert [values["pixels_by_changes", str(n)] for n in range(3)] == [2, 1, 1], "of the pixels with all their data"
+    assert [values["pixels_by_changes", str(n)] for n in range(3)] == [2, 1, 1], "of the pixels with data in all years"
     assert values["flicker_share", "overall"] == 1 / 4 and values["sustained_share", "overall"] == 0
     assert values["class_share", "2018 Grass"] == 2 / 4 and values["class_share", "2020 Crops"] == 1 / 5
     assert values["entropy", "2018"] == pytest.approx(1), "bits"
     assert values["accuracy", "2018"] == 1 and values["accuracy", "2020"] == 1
     assert ("accuracy", "2019") not in values, "no reference of that year"
-    assert ("change_recall", "overall") not in values, "2018 and 2020 are no successive years"
+    assert ("change_recall", "overall") not in values, "2018 and 2020 are not successive years"
     assert set(found.summary.model) == {"multi-year"} and set(found.summary.filtered) == {True}
     assert list(found.agreement) == ["model", "filtered", "pair", "class", "agreement", "reverse", "iou", "n"]
     wrong = truth.where(truth != 1, np.uint8(3))
@@ -395,7 +395,7 @@ def test_evaluate_by_hand() -> None:
 
 
 def test_an_evaluation_brings_home_counts_alone_whatever_the_blocks() -> None:
-    """Areas of change cross the blocks; no map and no truth is computed as such."""
+    """Areas of change cross the blocks; no whole map or truth is computed."""
     rng = np.random.default_rng(4)
     truth = np.kron(rng.integers(0, 4, (3, 6, 8)), np.ones((1, 5, 5), int))
     labels = np.where(rng.random(truth.shape) < 0.8, truth, rng.integers(0, 4, truth.shape))

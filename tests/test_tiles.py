@@ -147,7 +147,7 @@ def test_every_tile_goes_as_far_as_asked(worlds: Path, tmp_path: Path) -> None:
     ("change", "told"),
     [
         (lambda s: s.isel(band=slice(0, 2)), "differ in bands"),
-        (lambda s: s.isel(acquisition=slice(0, 3)), "differ in acquisitions a year: 6 and 3"),
+        (lambda s: s.isel(acquisition=slice(0, 3)), "differ in acquisitions per year: 6 and 3"),
     ],
 )
 def test_tiles_that_no_one_model_can_learn_from(

@@ -1,4 +1,4 @@
-"""Synthetic worlds: deterministic, in the formats of real data, imperfect where real data is, and hard enough."""
+"""Synthetic worlds: deterministic, in the formats of real data, as imperfect as real data, and hard enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The formats of synthetic worlds: read by others' readers, each gives back the reflectance that was written."""
+"""The formats of synthetic worlds: independent readers get back the reflectance that was written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Decoded = tuple[dict[str, np.ndarray], np.ndarray]
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    """A scene that a swath edge cuts, with clouds."""
+    """A cloudy scene that is cut by a swath edge."""
     found = [s for s in scenes(WORLD, 0) if (s.scl == 0).any() and np.isin(s.scl, (8, 9)).any()]
     return found[0]
 
@@ -367,7 +367,7 @@ def test_orbits_fit_the_platforms() -> None:
     [
         (lambda scene, folder: safe.write(folder, scene, baseline="N0510"), "write it like 05.10"),
         (lambda scene, folder: stac.write(folder, scene, flavour="landsat"), "choose one of earth-search-c1"),
-        (lambda scene, folder: stac.write(folder, scene, flavour="cdse", lie=True), "leave lie out"),
+        (lambda scene, folder: stac.write(folder, scene, flavour="cdse", lie=True), "do not set lie"),
         (lambda scene, folder: stac.write_catalogue(folder, []), "items of one collection"),
         (lambda scene, folder: write_products(folder, WORLD, format="hdf"), "choose one of geotiff"),
     ],

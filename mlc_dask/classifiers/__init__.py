@@ -1,6 +1,7 @@
-"""Classifiers of pixel time series: settings are fitted to a training set and give a model that predicts.
+"""Classifiers of pixel time series: settings are fitted to a training set, which gives a model that predicts.
 
-Adding one is a module with a :class:`~mlc_dask.classifiers.protocol.Classifier`, and one line of :data:`CLASSIFIERS`.
+A new classifier is a module with a :class:`~mlc_dask.classifiers.protocol.Classifier`, and a line of
+:data:`CLASSIFIERS`.
 """
 
 from __future__ import annotations
@@ -28,23 +29,25 @@ __all__ = [
 ]
 
 CLASSIFIERS: Final[dict[str, type[Classifier]]] = {c.name: c for c in (RandomForest, LSTM)}
-"""Classifiers by the name that configurations and saved models give them."""
+"""Classifiers by their names in configurations and saved models."""
 
 
 def save_model(model: Model, folder: str | Path) -> None:
-    """Write `model` into `folder`: ``model.safetensors``, and ``model.json`` for people to read."""
+    """Write `model` into `folder`: ``model.safetensors``, and ``model.json`` for human readers."""
     model.save(Path(folder))
 
 
 def load_model(folder: str | Path) -> Model:
-    """Read the model in `folder`, whatever its kind, without running anything that stands in its file.
+    """Read the model in `folder`, whatever its kind, without executing anything from its file.
 
     Raises
     ------
     InputError
-        If there is none, it is incomplete, or its kind is unknown.
+        If there is no model, or it is incomplete or of an unknown kind.
     """
     kind = archive.read_description(Path(folder)).get("kind")
     if kind not in CLASSIFIERS:
-        raise InputError(f"{folder} holds a model of the unknown kind {kind!r}; known are {', '.join(CLASSIFIERS)}")
+        raise InputError(
+            f"{folder} holds a model of unknown kind {kind!r}; give one of kind {' or '.join(CLASSIFIERS)}"
+        )
     return CLASSIFIERS[kind].model.load(Path(folder))

@@ -1,6 +1,6 @@
 """The one file format of all models: arrays and a JSON description in a safetensors file.
 
-A file is read without running anything that stands in it, and the same model always gives the same bytes.
+Reading a file executes nothing from it, and the same model always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WEIGHTS: Final = "model.safetensors"
 DESCRIPTION: Final = "model.json"
 FORMAT: Final = 1
 
-# A single key: safetensors writes several in the order of a hash table, which differs between processes.
+# A single key: safetensors writes several keys in the order of a hash table, which differs between processes.
 _KEY: Final = "mlc_dask"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -36,9 +36,9 @@ def pack(description: Mapping[str, Any], arrays: Arrays) -> bytes:
 
 
 def write(folder: Path, content: bytes) -> None:
-    """Write ``model.safetensors`` and beside it ``model.json``, its description for people and other programs.
+    """Write ``model.safetensors``, and its description for people and other programs as ``model.json``.
 
-    Only the first is ever read back, so the two cannot disagree about a prediction.
+    Only ``model.safetensors`` is ever read back, so the two files cannot lead to different predictions.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as unfinished:
@@ -54,7 +54,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is no model, or the file was not written by this package, or by a later version of it.
+        If there is no model, or the file was written by another program or a later version of this package.
     """
     path = folder / WEIGHTS
     if not path.is_file():
@@ -78,18 +78,18 @@ def read_arrays(folder: Path) -> dict[str, npt.NDArray[Any]]:
 
 @contextmanager
 def parsing(folder: Path, kind: str) -> Iterator[None]:
-    """Turn what goes wrong while a description or its arrays are taken apart into an :class:`InputError`."""
+    """Turn errors during the parsing of a description or its arrays into an :class:`InputError`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise InputError(
-            f"{folder / WEIGHTS} is no complete {kind} model ({type(error).__name__}: {error}); save it again"
+            f"{folder / WEIGHTS} is not a complete {kind} ({type(error).__name__}: {error}); train and save it again"
         ) from error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write; it takes the place of `path` in one step, or vanishes if the block raises."""
+    """Yield a path for writing; its file replaces `path` in one step, or is deleted if the block raises."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         yield unfinished

@@ -1,4 +1,4 @@
-"""What a model was trained for."""
+"""The legend, bands and dates that a model was trained for."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ GAPS: Final = get_args(GapMethod)
 
 @dataclass(frozen=True)
 class Context:
-    """What a model was trained for: a series of another shape, or another legend, is not its business.
+    """What a model was trained for; the model rejects series of any other shape.
 
     Parameters
     ----------
     legend
-        Classes that the labels are codes of.
+        Classes that the label codes refer to.
     bands
         Band names in the order of the band axis.
     days
-        Mean day within the year of each acquisition position, in the order of the acquisition axis.
+        Mean day of the year of each acquisition position, in the order of the acquisition axis.
     gaps
-        How gaps were filled, which prediction must repeat (method section 3).
+        How gaps were filled in training; prediction must fill them the same way (method section 3).
     min_valid
-        Least number of usable dates of a pixel that gets a label.
+        Least number of usable dates that a pixel needs to get a label.
     """
 
     legend: Legend
@@ -43,8 +43,8 @@ class Context:
     def __post_init__(self) -> None:
         if not self.bands or not self.days:
             raise InputError(
-                f"a classifier needs bands and acquisitions, and got {len(self.bands)} and {len(self.days)}; "
-                f"take them from the cube"
+                f"a classifier needs bands and acquisitions, but got {len(self.bands)} bands and {len(self.days)} "
+                f"acquisitions; take both from the cube"
             )
         if self.gaps not in GAPS:
             raise InputError(f"gaps={self.gaps!r} is unknown; use {' or '.join(map(repr, GAPS))}")
@@ -61,7 +61,7 @@ class Context:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Context:
-        """Rebuild a context from :meth:`to_dict`; raises `KeyError` when a part is missing."""
+        """Rebuild a context from the result of :meth:`to_dict`; a missing part raises `KeyError`."""
         return cls(
             legend=Legend.from_dict(data["legend"]),
             bands=tuple(data["bands"]),
@@ -71,12 +71,12 @@ class Context:
         )
 
     def check_series(self, dn: npt.NDArray[np.uint16]) -> None:
-        """Refuse a `dn` that is not (T, B, P) uint16 with this context's T acquisitions and B bands."""
+        """Raise InputError unless `dn` is (T, B, P) uint16 with the T acquisitions and B bands of this context."""
         expected = (len(self.days), len(self.bands))
         if dn.ndim != 3 or dn.shape[:2] != expected:
             raise InputError(
-                f"the series has shape {dn.shape}, and the model was trained on {expected[0]} acquisitions × "
-                f"{expected[1]} bands; give it (acquisition, band, pixel) of the bands {', '.join(self.bands)}"
+                f"the series has shape {dn.shape}, but the model was trained on {expected[0]} acquisitions × "
+                f"{expected[1]} bands; give a series (acquisition, band, pixel) of the bands {', '.join(self.bands)}"
             )
         if dn.dtype != np.uint16:
-            raise InputError(f"the series is {dn.dtype}, not uint16; give it the cube's digital numbers")
+            raise InputError(f"the series is {dn.dtype}, not uint16; give the digital numbers of the cube")

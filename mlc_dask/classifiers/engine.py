@@ -1,4 +1,4 @@
-"""What every engine does, whatever it runs: a forest's trees or a network's layers."""
+"""The protocol of engines, which run the trees of a forest or the layers of a network."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """Runs one trained classifier. A pixel's answer is the same whatever pixels come with it."""
+    """Runs one trained classifier. The answer for a pixel does not depend on the other pixels of a call."""
 
     @property
     def name(self) -> str:
-        """What it runs on, for people and records."""
+        """Name of the engine, for people and records."""
 
     def classify(self, dn: Series, probabilities: Probabilities | None = None) -> Answer:
-        """Return the best class's position (P,), the first at a tie, and its probability (P,).
+        """Return the position (P,) of the best class, the first one in a tie, and its probability (P,).
 
         Parameters
         ----------
         dn
             Series (T, B, P) uint16.
         probabilities
-            Array (K, P) float32, in C order, that is filled with the probabilities of all K classes.
+            Array (K, P) float32 in C order; if given, it is filled with the probabilities of all K classes.
         """
 
 
 def to_percent(probability: npt.NDArray[np.floating[Any]], *, least: int = 0) -> npt.NDArray[np.uint8]:
-    """Round probabilities to whole per cent (halves to even), uint8 of `least` to 100."""
+    """Round probabilities to integer percentages (halves to even), uint8 from `least` to 100."""
     percent: npt.NDArray[np.uint8] = np.clip(np.rint(100 * probability), least, 100).astype(np.uint8)
     return percent

@@ -1,4 +1,4 @@
-"""What every classifier and every trained model must do, and the values that pass between them."""
+"""The protocols of classifiers and trained models, and the training set that they share."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class TrainingSet:
     labels
         Legend codes (N,) uint8.
     validation
-        True (N,) where a sample is for validation: no model parameter may be fitted on it.
+        (N,) bool, True for validation samples, on which no model parameter may be fitted.
     context
-        What the axes of `dn` and the codes of `labels` mean.
+        Meaning of the axes of `dn` and the codes of `labels`.
 
     Raises
     ------
     InputError
-        If shapes or types disagree, no training sample is there, or a label is not in the legend.
+        If shapes or dtypes do not match, there is no training sample, or a label is not in the legend.
     """
 
     dn: npt.NDArray[np.uint16]
@@ -54,8 +54,8 @@ class TrainingSet:
         samples = self.labels.size
         if self.dn.ndim != 3 or not self.labels.shape == self.validation.shape == self.dn.shape[:1]:
             raise InputError(
-                f"samples of shape {self.dn.shape}, labels {self.labels.shape} and validation "
-                f"{self.validation.shape} do not fit; give (N, T, B), (N,) and (N,)"
+                f"samples of shape {self.dn.shape}, labels of shape {self.labels.shape} and validation of shape "
+                f"{self.validation.shape} do not fit together; give (N, T, B), (N,) and (N,)"
             )
         if self.labels.dtype != np.uint8 or self.validation.dtype != np.bool_:
             raise InputError(
@@ -70,28 +70,28 @@ class TrainingSet:
 
     @cached_property
     def classes(self) -> npt.NDArray[np.uint8]:
-        """Codes (K,) uint8 that stand among the training samples, ascending; a model can answer no others."""
+        """Ascending codes (K,) uint8 of the training samples; a model can answer only these codes."""
         return np.unique(self.labels[~self.validation])
 
     @cached_property
     def digest(self) -> str:
-        """Content of the set in 64 hex digits."""
+        """Digest of the content of the set, 64 hex digits."""
         content = sha256(json.dumps([self.context.to_dict(), self.dn.shape]).encode())
         for array in (self.dn, self.labels, self.validation):
             content.update(np.ascontiguousarray(array).data)
         return content.hexdigest()
 
     def part(self, *, validation: bool) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]:
-        """Return one part as `dn` (n, T, B) and positions (n,) int64 in :attr:`classes`.
+        """Return one part as `dn` (n, T, B) and the positions (n,) int64 of its labels in :attr:`classes`.
 
-        Validation samples of a class that has no training sample are left out: no model could get them right.
+        Validation samples of a class without training samples are left out: no model could classify them correctly.
         """
         chosen = (self.validation == validation) & np.isin(self.labels, self.classes)
         return self.dn[chosen], np.searchsorted(self.classes, self.labels[chosen])
 
 
 class Model(Protocol):
-    """A trained classifier: immutable, cheap to pickle, its token for Dask derived from its content."""
+    """A trained classifier: immutable and cheap to pickle; its Dask token derives from its content."""
 
     @property
     def settings(self) -> Classifier:
@@ -103,19 +103,19 @@ class Model(Protocol):
 
     @property
     def classes(self) -> npt.NDArray[np.uint8]:
-        """Codes (K,) uint8 that it can answer, ascending."""
+        """Ascending codes (K,) uint8 that the model can answer."""
 
     @property
     def history(self) -> History:
-        """One JSON-ready row per training epoch; empty where there are none."""
+        """One JSON-ready row per training epoch; empty for a model without epochs."""
 
     @property
     def engine(self) -> str:
-        """What :meth:`predict` runs on in this process, e.g. ``native-avx2``."""
+        """Name of the engine of :meth:`predict` in this process, e.g. ``native-avx2``."""
 
     @property
     def digest(self) -> str:
-        """Content of the model in 64 hex digits, from which Dask's token comes as well."""
+        """Digest of the content of the model, 64 hex digits; the Dask token derives from it."""
 
     @overload
     def predict(self, dn: Series, probabilities: Literal[False] = False) -> tuple[Codes, Codes]: ...
@@ -126,20 +126,20 @@ class Model(Protocol):
     def predict(
         self, dn: Series, probabilities: bool = False
     ) -> tuple[Codes, Codes] | tuple[Codes, Codes, Probabilities]:
-        """Classify pixels. The answer for a pixel does not depend on which pixels come with it, bit for bit.
+        """Classify pixels. The answer for a pixel does not depend on the other pixels of the call, bit for bit.
 
         Parameters
         ----------
         dn
             Gap-filled series (T, B, P) uint16.
         probabilities
-            Whether the probabilities of all classes are returned, too; code and confidence are the same bytes then.
+            Whether to return the probabilities of all classes as well; codes and confidences are the same either way.
 
         Returns
         -------
-        Codes (P,) uint8, the lowest at a tie; confidences (P,) uint8, the probability of the code in per cent, 1 to
-        100; and, where asked for, probabilities (K, P) float32 in the order of :attr:`classes`, which sum to 1.
-        No class is more probable than the code's, up to a float32 rounding.
+        Codes (P,) uint8, the lowest in a tie; confidences (P,) uint8, the probability of the code in percent, 1 to
+        100; and, on request, probabilities (K, P) float32 in the order of :attr:`classes`, which sum to 1. Up to
+        float32 rounding, no class is more probable than that of the code.
         """
 
     def save(self, folder: Path) -> None:
@@ -147,13 +147,13 @@ class Model(Protocol):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote; raises `InputError` if it is no such model."""
+        """Read a model that :meth:`save` wrote; anything else raises `InputError`."""
 
 
 class Classifier(Protocol):
-    """Settings that can be fitted: a frozen dataclass whose fields are the settings, and the keys of ``[classifier]``.
+    """Settings that can be fitted: a frozen dataclass whose fields are also the keys of ``[classifier]``.
 
-    Where workers have the `resource`, they alone train and classify.
+    If any workers have the `resource`, only these workers train and classify.
     """
 
     name: ClassVar[str]
@@ -163,8 +163,8 @@ class Classifier(Protocol):
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
     ) -> Model:
-        """Train on `data`; the same data, settings and seed give the same model, interrupted or not.
+        """Train on `data`; the same data, settings and seed give the same model, even after an interruption.
 
         `checkpoint` is a file from which an interrupted training continues, and `report` is called with the
-        row of each epoch. A classifier without epochs uses neither.
+        row of each epoch. A classifier without epochs ignores both.
         """

@@ -1,4 +1,4 @@
-"""What all trained models share: settings, context, classes and history beside their arrays, and how they travel."""
+"""The base class of trained models: arrays with settings, context, classes and history, saved and pickled alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Settings = TypeVar("Settings", bound=Classifier)
 
 @dataclass(frozen=True, eq=False)
 class StoredModel(ABC, Generic[Settings]):
-    """A model that is nothing but arrays and a description; see :class:`~mlc_dask.classifiers.protocol.Model`.
+    """A model that consists of arrays and a description; see :class:`~mlc_dask.classifiers.protocol.Model`.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class StoredModel(ABC, Generic[Settings]):
     context, classes, history
         See :class:`~mlc_dask.classifiers.protocol.Model`.
     arrays
-        What was learned.
+        The learned parameters.
     """
 
     settings: Settings
@@ -44,20 +44,20 @@ class StoredModel(ABC, Generic[Settings]):
     @staticmethod
     @abstractmethod
     def parse_settings(values: Mapping[str, Any]) -> Settings:
-        """Build the classifier from the fields that were saved."""
+        """Build the classifier from its saved fields."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raise `ValueError`, `KeyError` or `RuntimeError` if the arrays do not make a model of these settings."""
+        """Raise `ValueError`, `KeyError` or `RuntimeError` if the arrays are not a model of these settings."""
 
     @property
     @abstractmethod
     def _engine(self) -> Engine:
-        """What runs the arrays here; made once per process."""
+        """Engine that runs the arrays; it is created once per process."""
 
     @property
     def engine(self) -> str:
-        """What :meth:`predict` runs on here, e.g. ``native-avx2``."""
+        """Name of the engine of :meth:`predict` in this process, e.g. ``native-avx2``."""
         return self._engine.name
 
     @overload
@@ -77,12 +77,12 @@ class StoredModel(ABC, Generic[Settings]):
         return (codes, percent) if every is None else (codes, percent, every)
 
     def to_bytes(self) -> bytes:
-        """Return the content of the model's file: the same for the same model, in every process."""
+        """Return the bytes of the model's file, which are the same in every process."""
         description = {
             "kind": self.settings.name,
             "context": self.context.to_dict(),
             "classes": self.classes.tolist(),
-            # A classifier is a frozen dataclass, which a Protocol cannot demand.
+            # A classifier is a frozen dataclass, which a Protocol cannot require.
             "settings": asdict(self.settings),  # type: ignore[call-overload]
             "history": list(self.history),
         }
@@ -90,7 +90,7 @@ class StoredModel(ABC, Generic[Settings]):
 
     @cached_property
     def digest(self) -> str:
-        """Content of the model in 64 hex digits."""
+        """Digest of the content of the model, 64 hex digits."""
         return sha256(self.to_bytes()).hexdigest()
 
     def save(self, folder: Path) -> None:
@@ -99,7 +99,7 @@ class StoredModel(ABC, Generic[Settings]):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what :meth:`save` wrote; raises `InputError` if it is no complete model of this kind."""
+        """Read a model that :meth:`save` wrote; an incomplete model or another kind raises `InputError`."""
         description = archive.read_description(folder)
         with archive.parsing(folder, cls.__name__):
             model = cls(
@@ -110,12 +110,12 @@ class StoredModel(ABC, Generic[Settings]):
                 archive.read_arrays(folder),
             )
             if not set(model.classes.tolist()) <= set(model.context.legend.codes):
-                raise ValueError("its classes are not in its legend")
+                raise ValueError("classes outside the legend")
             model.check()
         return model
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be derived again: it would double the bytes on their way to a worker."""
+        """Leave out cached properties, which would double the bytes that travel to a worker."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

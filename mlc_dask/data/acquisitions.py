@@ -1,4 +1,4 @@
-"""Acquisitions: what is known of them, which ones were chosen, and what a source of them must offer."""
+"""Acquisitions, the selection of them that a cube is made of, and the protocol of their sources."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mlc_dask.data.grids import Grid
 
 
 def utc(time: datetime) -> datetime:
-    """Return a time without a zone, in UTC; one that names no zone is taken for UTC."""
+    """Convert `time` to UTC and drop its time zone; a time without a zone is taken as UTC."""
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One raster and how its digital numbers become reflectance: DN * `scale` + `offset`.
+    """One raster, and how its digital numbers become reflectance: DN * `scale` + `offset`.
 
-    `href` is a path below the source's folder, or a URL; `layer` describes the band within a file of several.
+    `href` is a path below the source's folder or a URL; `layer` identifies the band in a file of several bands.
     """
 
     href: str
@@ -35,7 +35,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class Granule:
-    """One product of one tile, a part of an acquisition.
+    """One product of one tile; an acquisition consists of one or more granules.
 
     Parameters
     ----------
@@ -44,17 +44,17 @@ class Granule:
     time
         Sensing time, UTC.
     assets
-        Rasters by band; the mask is among them under its own name.
+        Rasters by band name; the mask is one of them, under its own name.
     platform, orbit, tile, baseline
-        ``S2A``, relative orbit, ``32TPS``, processing baseline ``05.10``; empty or None where unknown.
+        Platform (``S2A``), relative orbit, tile (``32TPS``), processing baseline (``05.10``); empty or None if unknown.
     strip
-        What tells two datastrips of one datatake apart: the datastrip's sensing time, empty where unknown.
+        Sensing time of the datastrip, which distinguishes two datastrips of one datatake; empty if unknown.
     processed
-        When the product was made, in any form that sorts.
+        Processing time, as text that sorts in order of time.
     cloud, missing
-        Shares 0..1 of the whole product that are cloud and without data, as its metadata says; None where unknown.
+        Shares 0..1 of the whole product that are cloudy and without data, from its metadata; None if unknown.
     grid
-        Grid of the finest band, None where the metadata does not tell.
+        Grid of the finest band; None if the metadata does not give it.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Granule:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One overpass and its granules, the one whose pixels count first at the front."""
+    """One overpass and its granules; where granules overlap, the pixels of the earlier one in the list are used."""
 
     id: str
     time: datetime
@@ -82,7 +82,7 @@ class Acquisition:
 
     @property
     def cloud(self) -> float | None:
-        """Cloud share 0..1 as the metadata says, None where it does not."""
+        """Cloud share 0..1 from the metadata; None if unknown."""
         known = [(g.cloud, 1 - (g.missing or 0)) for g in self.granules if g.cloud is not None]
         weight = sum(w for _, w in known)
         return sum(c * w for c, w in known) / weight if weight else None
@@ -90,7 +90,7 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a source has for the years asked for: the grid of the cube and all acquisitions, by time."""
+    """The grid of the cube, and all acquisitions of the requested years in order of time."""
 
     grid: Grid
     acquisitions: tuple[Acquisition, ...]
@@ -98,7 +98,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Weather:
-    """Share of an acquisition that is cloud (over its valid pixels) and that has data at all, both 0..1."""
+    """Cloudy share of an acquisition's valid pixels, and valid share of all its pixels, both 0..1."""
 
     cloud: float
     valid: float
@@ -106,7 +106,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Surveyed:
-    """One acquisition with its weather and, when it was left out, the reason."""
+    """One acquisition with its weather and, if it was rejected, the reason."""
 
     acquisition: Acquisition
     weather: Weather
@@ -115,7 +115,7 @@ class Surveyed:
 
 @dataclass(frozen=True)
 class Selection:
-    """The paired acquisitions: for every year the same number, position j meaning the same season; and all the rest."""
+    """The chosen acquisitions, with the same number and the same seasons in every year, and the rejected ones."""
 
     chosen: Mapping[int, tuple[Surveyed, ...]]
     rejected: Mapping[int, tuple[Surveyed, ...]]
@@ -128,41 +128,41 @@ class Selection:
 
     @property
     def size(self) -> int:
-        """Acquisitions a year."""
+        """Acquisitions per year."""
         return len(next(iter(self.chosen.values())))
 
 
 SELECTION: TypeAdapter[Selection] = TypeAdapter(Selection)
 CATALOGUE: TypeAdapter[Catalogue] = TypeAdapter(Catalogue)
-"""How selections and catalogues become JSON and come back: ``dump_json`` and ``validate_json``."""
+"""Convert selections and catalogues to JSON (``dump_json``) and back (``validate_json``)."""
 
 
 class Source(Protocol):
     """A set of acquisitions.
 
-    Everything is small and picklable: workers get the source itself and read through it.
+    A source is small and picklable: workers receive the source itself and read through it.
     """
 
     @property
     def bands(self) -> Sequence[str]:
-        """Band names, in the cube's order."""
+        """Band names in the order of the cube."""
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Grid and acquisitions of `years`, all years by default; metadata only."""
+        """Grid and acquisitions of `years` (default: all years), from metadata only."""
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Raise :class:`.InputError` when a local file of `acquisition` is missing or unfit; reads headers only."""
+        """Raise :class:`.InputError` if a local file of `acquisition` is missing or invalid; only headers are read."""
 
     def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
-        """Cloud and valid share over `grid`, from the mask."""
+        """Cloudy and valid shares over `grid`, from the mask."""
 
     def read(
         self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice
     ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-        """DN (B, h, w) uint16 in the cube's convention (method section 1) and usable (h, w) of a window of `grid`."""
+        """Read a window: DN (B, h, w) uint16 in the cube's convention (method section 1), and usable (h, w) bool."""
 
     def provenance(self) -> dict[str, Any]:
-        """JSON-ready settings that decide the pixels, for fingerprints and records."""
+        """JSON-ready settings that determine the pixels, for fingerprints and records."""
 
     def files(self) -> list[str]:
-        """Local files whose change must lead to a new cube."""
+        """Local files of the source; a change in any of them must lead to a new cube."""

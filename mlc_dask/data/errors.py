@@ -1,4 +1,4 @@
-"""The exceptions that a command turns into one line: what is wrong, where, and how to go on."""
+"""The exceptions that a command reports in one line: what is wrong, where, and how to fix it."""
 
 import inspect
 import warnings
@@ -7,25 +7,25 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Bad input, told in one line that names the value, its place and the fix.
+    """Bad input, described in one line that names the value, its place and the fix.
 
     The command line prints the line and exits with code 2; a notebook sees an ordinary ``ValueError``.
     """
 
 
 class UnreadableError(InputError):
-    """A file that is no whole image: bad input on this machine, a fault that may pass where it is fetched."""
+    """A truncated or unreadable image: bad input for a local file, retried for a remote one."""
 
 
 class FetchError(RuntimeError):
-    """What could not be fetched, why, and how to go on; it can be pickled, whatever the cause."""
+    """A failed fetch: what failed, why, and how to continue. It can be pickled, whatever the cause."""
 
     def __init__(self, what: str, cause: BaseException | str) -> None:
         super().__init__(what, cause if isinstance(cause, str) else first_cause(cause))
 
     def __str__(self) -> str:
         what, reason = self.args
-        return f"{what}: {reason}; run again; what is finished is kept"
+        return f"{what}: {reason}; run again; finished work is kept"
 
 
 class OutdatedSetting(FutureWarning):
@@ -41,13 +41,13 @@ def warn_outdated(message: str) -> None:
 
 
 def first_cause(error: BaseException) -> str:
-    """Return the first cause: what GDAL met is at the end of the chain."""
+    """Return the text of the first cause; the error of GDAL itself is at the end of the chain."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """End of a message about an unknown name: the nearest known one, else all of them."""
+    """End of a message about an unknown name: the nearest known name, or a list of all known names."""
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"

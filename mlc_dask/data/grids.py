@@ -1,4 +1,4 @@
-"""The pixel grid that everything is put on: CRS, affine transform, height and width."""
+"""The pixel grid of cubes and maps: CRS, affine transform, height and width."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlc_dask.data.errors import InputError, UnreadableError
 from mlc_dask.data.schema import X, Y
 
 _TOLERANCE = 1e-3
-"""Share of a pixel by which two files of one grid may differ (rounding in their headers)."""
+"""Fraction of a pixel by which files on one grid may differ (rounding in their headers)."""
 
 
 @lru_cache(maxsize=256)
@@ -38,17 +38,17 @@ class Grid:
 
     @classmethod
     def of(cls, source: rasterio.io.DatasetReader) -> Grid:
-        """Grid of an open file; refuses rotated, non-square and unreferenced rasters."""
+        """Grid of an open file; rotated rasters, non-square pixels and a missing CRS are refused."""
         if source.crs is None:
             raise UnreadableError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         return cls.at(source.crs.to_wkt(), source.transform, source.shape, source.name)
 
     @classmethod
     def at(cls, crs: str, transform: Affine, shape: tuple[int, int], name: str) -> Grid:
-        """Grid from its parts; refuses rotated and non-square ones, called `name` in the message."""
+        """Grid from its parts; rotated grids and non-square pixels are refused. Messages call the raster `name`."""
         t = transform
         if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) > _TOLERANCE * t.a:
-            raise InputError(f"{name} is rotated or has oblong pixels ({t.a} × {-t.e}); warp it to squares")
+            raise InputError(f"{name} is rotated or has non-square pixels ({t.a} × {-t.e}); warp it to square pixels")
         return cls(_crs(crs).to_wkt(), t.c, t.f, t.a, *map(int, shape))
 
     @classmethod
@@ -78,7 +78,7 @@ class Grid:
 
     @property
     def crs_name(self) -> str:
-        """``EPSG:32632``, or *its own CRS* where it has no code."""
+        """Code of the CRS, such as ``EPSG:32632``, or *its own CRS* for a CRS without a code."""
         authority = _crs(self.crs).to_authority()
         return ":".join(authority) if authority else "its own CRS"
 
@@ -89,20 +89,20 @@ class Grid:
         return f"{size} from ({self.left:g}, {self.top:g}) in {self.crs_name}"
 
     def same_crs(self, other: Grid) -> bool:
-        """Whether both grids are in one CRS."""
+        """Whether both grids have the same CRS."""
         return self.crs == other.crs or bool(_crs(self.crs) == _crs(other.crs))
 
     def refined(self, factor: int) -> Grid:
-        """Return the grid over the same ground whose pixels are `factor` times smaller."""
+        """Return the grid of the same extent with pixels `factor` times smaller."""
         return Grid(self.crs, self.left, self.top, self.pixel / factor, self.height * factor, self.width * factor)
 
     def coarsened(self, most: int) -> Grid:
-        """Return the grid with pixels as many whole times larger as it takes for at most `most` along each side."""
+        """Return the grid with pixels enlarged by the least whole factor that leaves at most `most` per side."""
         factor = max(1, ceil(max(self.shape) / most))
         return self.at_pixel(self.pixel * factor)
 
     def at_pixel(self, pixel: float) -> Grid:
-        """Return the grid from the same corner, over at least the same ground, with pixels of another size."""
+        """Return the grid with the same upper left corner and pixels of size `pixel`, over at least the same extent."""
         height, width = (ceil(n * self.pixel / pixel - _TOLERANCE) for n in self.shape)
         return replace(self, pixel=pixel, height=height, width=width)
 
@@ -117,9 +117,10 @@ class Grid:
         )
 
     def steps_to(self, other: Grid) -> tuple[int, int, int] | None:
-        """Factor, row and column at which this grid's pixels, whole times larger, lie on those of `other`.
+        """How this grid's pixels align with those of `other`: whole factor of size, row offset and column offset.
 
-        None where they do not: another CRS, smaller pixels, a fraction of a pixel apart.
+        Offsets are counted in pixels of `other`. None if the grids do not align: their CRS differs, this grid's
+        pixels are smaller, or the offset is a fraction of a pixel.
         """
         factor = round(self.pixel / other.pixel)
         if factor < 1 or not self.same_crs(other):
@@ -130,7 +131,7 @@ class Grid:
         return None if max(*off, drift) > _TOLERANCE * factor else (factor, round(row), round(column))
 
     def matches(self, other: Grid) -> bool:
-        """Whether both have the same pixels, up to a thousandth of one."""
+        """Whether both grids have the same pixels, within a thousandth of a pixel."""
         return self.shape == other.shape and self.steps_to(other) == (1, 0, 0)
 
     def coords(self) -> dict[str, xr.DataArray]:

@@ -1,4 +1,4 @@
-"""The series of maps that a run makes, and the layers of its result: one row each, for all who make or show them."""
+"""The series of maps that a run makes and the layers of its result: one table for all code that makes or shows maps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FILTERED: Final = "_filtered"
 PER_CENT: Final = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 COUNTS: Final = ("#ffeda0", "#fd8d3c", "#bd0026")
 UNRANKED: Final = 1_000
-"""Rank of a layer that is not in the table: after all that are."""
+"""Rank of a layer that is not in the table; it is shown after the layers of the table."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Annual maps of one origin; its layer, its step and its title follow from `model` and `filtered`.
+    """Annual maps of one model, filtered or not; layer, step and title are named after `model` and `filtered`.
 
-    `model` is the name in the tables of the evaluation, `rank` the place among all layers that are shown (the lowest
-    first), `stored` the variables of its step.
+    `model` is the name in the tables of the evaluation, `rank` the position among all layers that are shown (lowest
+    first), and `stored` lists the variables that the step stores.
     """
 
     model: str
@@ -30,22 +30,22 @@ class Series:
 
     @property
     def key(self) -> tuple[str, bool]:
-        """Model and filtered, as the evaluation knows the series."""
+        """`model` and `filtered`, the key of the series in the evaluation."""
         return self.model, self.filtered
 
     @property
     def name(self) -> str:
-        """Name of the layer of its labels."""
+        """Name of the layer that holds the labels."""
         return layer_name(self.model, self.filtered)
 
     @property
     def step(self) -> str:
-        """Name of the step that makes it."""
+        """Name of the step that makes the series."""
         return self.name.replace("_", "-")
 
     @property
     def title(self) -> str:
-        """Name in words."""
+        """Name of the series in words."""
         return in_words(self.name)
 
 
@@ -53,8 +53,8 @@ class Series:
 class Layer:
     """One layer of the result of a run: `variable` of the result of `step`.
 
-    `values` are codes of the legend, per cent (0 is no data), or counts (0 is a value); quantities have a `unit` and a
-    `ramp` of colours (#rrggbb, at equal distances). Layers with a lower `rank` are shown first.
+    `values` are codes of the legend, percentages (0 is no data) or counts (0 is a value). Percentages and counts have a
+    `unit` and a `ramp` of equally spaced colours (#rrggbb). Layers of lower `rank` are shown first.
     """
 
     name: str
@@ -84,10 +84,10 @@ SERIES: Final = (
     Series("multi_year", False, 3),
     Series("multi_year", True, 1, ("label",)),
 )
-"""Series in the order of their making."""
+"""Series in the order in which they are made."""
 
 RANKED_SERIES: Final = tuple(sorted(SERIES, key=lambda s: s.rank))
-"""Series in the order of their showing."""
+"""Series in the order in which they are shown."""
 
 CHANGES: Final = "changes"
 
@@ -104,15 +104,15 @@ LAYERS: Final = {
         ),
     )
 }  # fmt: skip
-"""Layers of the result by name, in their order there."""
+"""Layers of the result by name, in the order of the result."""
 
 STEPS: Final = tuple(dict.fromkeys(layer.step for layer in LAYERS.values()))
-"""Steps whose results hold the layers."""
+"""Steps whose results contain the layers."""
 
 PLANES_PER_YEAR: Final = sum(len(s.stored) for s in SERIES) + sum(layer.step == CHANGES for layer in LAYERS.values())
-"""Planes of uint8 per year that a run stores as maps."""
+"""Number of uint8 planes that a run stores as maps, per year."""
 
 
 def layer_called(name: str) -> Layer:
-    """Row of a layer; a layer outside the table holds classes and is shown after those in it."""
+    """Row of a layer; a layer outside the table holds classes and is shown after the layers of the table."""
     return LAYERS.get(name) or Layer(name, "", name, in_words(name))

@@ -51,7 +51,7 @@ class Legend:
         for what, values in (("code", [str(c) for c in codes]), ("name", names)):
             twice = sorted({v for v in values if values.count(v) > 1})
             if twice:
-                raise InputError(f"legend {what} {', '.join(twice)} stands twice; make every {what} unique")
+                raise InputError(f"legend {what} {', '.join(twice)} occurs twice; make every {what} unique")
 
     @cached_property
     def codes(self) -> tuple[int, ...]:
@@ -70,36 +70,36 @@ class Legend:
 
     @property
     def size(self) -> int:
-        """One more than the highest code, the length of a table indexed by code, no data included."""
+        """The highest code plus one, which is the length of a table indexed by code, no data included."""
         return max(self.codes) + 1
 
     def code(self, name: str) -> int:
-        """Code of the class called `name`; raises :class:`InputError` with the known names."""
+        """Code of the class called `name`; an unknown name raises :class:`InputError` with the known names."""
         for c in self.classes:
             if c.name.lower() == name.strip().lower():
                 return c.code
         raise InputError(f"class {name!r} is not in the legend; it has {', '.join(self.names.values())}")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, the inverse of :meth:`from_dict`; also what map attributes carry."""
+        """JSON-ready form, the inverse of :meth:`from_dict`; attributes of maps hold it, too."""
         return {str(c.code): {"name": c.name, "colour": c.colour} for c in self.classes}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, str]]) -> Legend:
-        """Rebuild a legend from :meth:`to_dict`."""
+        """Rebuild a legend from the result of :meth:`to_dict`."""
         return cls(tuple(LandCoverClass(int(code), v["name"], v["colour"]) for code, v in data.items()))
 
     @classmethod
     def from_csv(cls, path: str | Path) -> Legend:
         """Read ``code,name,colour`` rows."""
         rows = _rows(path, {"code", "name", "colour"})
-        with _told_of(str(path)):
+        with _prefixed(str(path)):
             return cls(tuple(LandCoverClass(_integer(r["code"]), r["name"].strip(), r["colour"].strip()) for r in rows))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What happens to one product code: its class (0 = excluded), its sampling quota (0..1] and the reason."""
+    """The mapping of one product code: its class (0 = excluded), its sampling quota 0..1 and the reason."""
 
     code: int
     label: str
@@ -110,9 +110,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """Product codes to legend codes (method section 10).
+    """A mapping from product codes to legend codes (method section 10).
 
-    `twin` names the shipped crosswalk of the same product in its other coding, if there is one.
+    `twin` names the shipped crosswalk for the other coding of the same product, if there is one.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Crosswalk:
         return {e.code: e for e in self.entries}
 
     def check(self, counts: Mapping[int, int], where: str) -> None:
-        """Refuse product codes that the crosswalk does not know, listing each with its pixel count."""
+        """Refuse product codes that the crosswalk does not know; the message lists each with its pixel count."""
         unknown = {c: n for c, n in sorted(counts.items()) if c not in self.by_code and c not in self.no_data}
         if unknown:
             listed = ", ".join(f"{c} ({n} px)" for c, n in unknown.items())
@@ -137,10 +137,10 @@ class Crosswalk:
             )
 
     def fitting(self, codes: Iterable[int]) -> Crosswalk:
-        """Return this crosswalk, or its twin where no code of a product is known to this one but some to that."""
-        found = set(codes) - set(self.no_data)
+        """Return the twin if it knows some codes of a product and this crosswalk none; else return this crosswalk."""
+        present = set(codes) - set(self.no_data)
         twin = Crosswalk.named(self.twin, self.legend) if self.twin else self
-        return twin if not found & self.by_code.keys() and found & twin.by_code.keys() else self
+        return twin if not present & self.by_code.keys() and present & twin.by_code.keys() else self
 
     def table(self) -> npt.NDArray[np.uint8]:
         """Lookup (65536,) uint8: product code → class code, 0 where excluded or no data."""
@@ -169,10 +169,10 @@ class Crosswalk:
         """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason."""
         entries: dict[int, Entry] = {}
         for row in _rows(path, {key, "label", "class", "quota", "reason"}):
-            with _told_of(f"{path}: code {row[key]}"):
+            with _prefixed(f"{path}: code {row[key]}"):
                 entry = _entry(_integer(row[key]), row, legend)
                 if entry.code in entries:
-                    raise InputError("stands twice; keep one row")
+                    raise InputError("occurs twice; keep one row")
                 entries[entry.code] = entry
         return cls(Path(path).stem, legend, tuple(entries.values()), no_data, twin)
 
@@ -188,13 +188,13 @@ class Crosswalk:
 def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
     target, text = row["class"].strip(), row["quota"].strip()
     if not target and not row["reason"].strip():
-        raise InputError("has neither a class nor a reason; say why it is excluded")
+        raise InputError("has neither a class nor a reason; give the reason for excluding it")
     try:
         quota = float(text or 1) if target else 0.0
     except ValueError:
         raise InputError(f"quota {text!r} is not a number; give a share between 0 and 1") from None
     if not 0 <= quota <= 1:
-        raise InputError(f"has quota {quota}; quotas are shares between 0 and 1")
+        raise InputError(f"quota {quota} is outside 0..1; give a share between 0 and 1")
     return Entry(code, row["label"], legend.code(target) if target else NO_DATA, quota, row["reason"])
 
 
@@ -206,8 +206,8 @@ _SHIPPED = {
 
 
 @contextmanager
-def _told_of(place: str) -> Iterator[None]:
-    """Put the place before the message of a fault that knows only its value."""
+def _prefixed(place: str) -> Iterator[None]:
+    """Prefix the message of an InputError with `place`."""
     try:
         yield
     except InputError as error:
@@ -222,7 +222,7 @@ def _rows(path: str | Path, columns: set[str]) -> list[dict[str, str]]:
             missing = columns - set(reader.fieldnames or ())
             if missing:
                 raise InputError(
-                    f"{path}: no column {', '.join(sorted(missing))}; it needs {', '.join(sorted(columns))}"
+                    f"{path}: no column {', '.join(sorted(missing))}; the file needs {', '.join(sorted(columns))}"
                 )
             return [{k: v or "" for k, v in row.items()} for row in reader]
     except FileNotFoundError:
@@ -237,7 +237,7 @@ def _integer(text: str) -> int:
     except ValueError:
         raise InputError(f"{text!r} is not an integer code; write one whole number per row") from None
     if not 0 <= code <= 65535:
-        raise InputError(f"code {code} is outside 0..65535; products are read as unsigned 16-bit rasters")
+        raise InputError(f"code {code} is outside 0..65535, the range of product codes; correct it")
     return code
 
 
@@ -248,5 +248,5 @@ _LEGENDS = {"worldcover": Legend.from_csv(_HERE / "worldcover-legend.csv")}
 
 
 def legend_of_crosswalk(name: str) -> Legend:
-    """Legend that a crosswalk leads to where none is given: WorldCover's own, else the paper's."""
+    """Default legend of a crosswalk: WorldCover's own for ``worldcover``, the paper's for all others."""
     return _LEGENDS.get(name, DEFAULT_LEGEND)

@@ -1,4 +1,4 @@
-"""Names of dimensions and variables, and the checks that every stage makes of what it is handed."""
+"""Names of dimensions and variables, and the checks that every stage makes on its inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAMPLE_VARIABLES: Final = ("dn", "usable", "label", "split", "cluster", "source"
 
 
 def check_cube(cube: xr.Dataset) -> xr.Dataset:
-    """Return `cube` or say what it lacks.
+    """Return `cube`, or raise InputError if it is not a valid cube.
 
     A cube holds ``reflectance`` (year, acquisition, band, y, x) uint16 and ``usable`` (year, acquisition, y, x) bool,
     with coordinates ``time`` (year, acquisition) datetime64, ``year``, ``band``, ``y``, ``x``.
@@ -49,7 +49,7 @@ def check_cube(cube: xr.Dataset) -> xr.Dataset:
 
 
 def check_map(labels: xr.DataArray, legend: Legend | None = None) -> xr.DataArray:
-    """Return `labels` (…, y, x) uint8 or say what is wrong with its type or dimensions."""
+    """Return `labels` (…, y, x) uint8, or raise InputError if its dtype or dimensions are wrong."""
     if labels.dtype != "uint8":
         raise InputError(f"map {labels.name!r} is {labels.dtype}, not uint8; convert it with .astype('uint8')")
     if labels.dims[-2:] != (Y, X):
@@ -58,7 +58,7 @@ def check_map(labels: xr.DataArray, legend: Legend | None = None) -> xr.DataArra
 
 
 def check_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, what: str) -> None:
-    """Refuse two rasters whose pixels do not coincide."""
+    """Raise InputError if the pixels of two rasters do not coincide."""
     for dim in (Y, X):
         same = a.sizes[dim] == b.sizes[dim] and bool((abs(a[dim].values - b[dim].values) < 1e-6).all())
         if not same:
@@ -69,22 +69,24 @@ def check_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, 
 
 
 def check_samples(samples: xr.Dataset) -> xr.Dataset:
-    """Return `samples` or say what it lacks (dims: sample, acquisition, band)."""
+    """Return `samples` (dims: sample, acquisition, band), or raise InputError if variables or samples are missing."""
     missing = [v for v in SAMPLE_VARIABLES if v not in samples.variables]
     if missing:
-        raise InputError(f"the samples lack {', '.join(missing)}; make them with select_reliable_samples")
+        raise InputError(f"the samples lack {', '.join(missing)}; create them with select_reliable_samples")
     if samples.sizes[SAMPLE] == 0:
-        raise InputError("there are no samples; enlarge the area, lower min_valid, or check the product's overlap")
+        raise InputError(
+            "there are no samples; enlarge the area, lower min_valid, or check that product and cube overlap"
+        )
     return samples
 
 
 def legend_of(data: xr.Dataset | xr.DataArray) -> Legend:
-    """Legend in the ``legend`` attribute, else the default one."""
+    """Legend in the ``legend`` attribute, or the default legend."""
     stored = data.attrs.get("legend")
     return Legend.from_dict(stored) if stored else DEFAULT_LEGEND
 
 
 def days_of(cube: xr.Dataset, year: int) -> npt.NDArray[np.float64]:
-    """Day in the year (0-based, fractional) of every acquisition of `year`: (T,)."""
+    """Day of the year (0-based, fractional) of every acquisition of `year`: (T,) float64."""
     time = cube.time.sel({YEAR: year}).values
     return np.asarray((time - time.astype("datetime64[Y]")) / np.timedelta64(1, "D"), np.float64)

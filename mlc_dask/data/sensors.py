@@ -1,4 +1,4 @@
-"""Sensors: which band plays which role. Adding one is one line of :data:`SENSORS`."""
+"""Sensors and the spectral roles of their bands. A new sensor is one line of :data:`SENSORS`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Sensor:
-    """Bands with their resolution in metres, and for every spectral role the bands that can play it, best first."""
+    """Bands with their resolution in metres, and the bands that can play each spectral role, best first."""
 
     name: str
     resolution: Mapping[str, int]
@@ -16,13 +16,13 @@ class Sensor:
 
     def positions(self, bands: Sequence[str]) -> dict[str, int]:
         """Position in `bands` of the best band of every role; roles that no band can play are left out."""
-        found = {}
+        positions = {}
         for role, candidates in self.roles.items():
             for band in candidates:
                 if band in bands:
-                    found[role] = list(bands).index(band)
+                    positions[role] = list(bands).index(band)
                     break
-        return found
+        return positions
 
 
 SENTINEL2 = Sensor(

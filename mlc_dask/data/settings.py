@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses that refuse unknown keys and unusable values, from a file or from a notebook."""
+"""Settings: frozen dataclasses that refuse unknown keys and invalid values, from a file or a notebook."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mlc_dask.data.errors import InputError, did_you_mean
 T = TypeVar("T")
 
 GapMethod = Literal["interpolate", "keep"]
-"""Treatment of clouded and missing dates: linear in time with ends held, or observations as they are."""
+"""Treatment of cloudy and missing dates: linear interpolation in time with constant ends, or values as observed."""
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
 
 
 @dataclass_transform(frozen_default=True)
 def settings(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass that validates its fields; a fault is an :class:`InputError` of one line.
+    """Make a frozen dataclass that validates its fields; an invalid value raises a one-line :class:`InputError`.
 
-    A field with a validation alias has that name in configuration files and either name in Python.
+    A field with a validation alias has the alias as its key in configuration files; Python accepts either name.
     """
     made: Any = dataclass(frozen=True, config=STRICT)(cls)
     checked = made.__init__
@@ -42,12 +42,12 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def validated(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
-    """Build `model`, settings or a model of pydantic, from `data`.
+    """Build `model`, a settings class or a pydantic model, from `data`.
 
     Raises
     ------
     InputError
-        With the first fault in one line: `where`, key, value and fix.
+        Names the first fault in one line: `where`, key, value and fix.
     """
     try:
         return TypeAdapter(model).validate_python(data)
@@ -56,12 +56,12 @@ def validated(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
 
 
 def of_kind(kinds: Mapping[str, type[Any]], table: Mapping[str, Any], where: str, default: str | None = None) -> Any:
-    """Build the settings that the key ``kind`` of `table` chooses among `kinds` from its other keys.
+    """Build settings from `table`: its key ``kind`` chooses the class among `kinds`, the other keys are the values.
 
     Raises
     ------
     InputError
-        With the first fault in one line: an unknown kind, or as of :func:`validated`.
+        The kind is unknown, or :func:`validated` finds a fault in the other keys.
     """
     kind = table.get("kind", default)
     if not isinstance(kind, str) or kind not in kinds:
@@ -70,34 +70,34 @@ def of_kind(kinds: Mapping[str, type[Any]], table: Mapping[str, Any], where: str
 
 
 def base_of(kind: type[T], value: T) -> T:
-    """Return the fields of `kind` that `value`, of a class derived from it, holds."""
+    """Return a `kind` with the values of `value`, an instance of a class derived from `kind`."""
     return kind(**{f.name: getattr(value, f.name) for f in dataclasses.fields(kind)})  # type: ignore[arg-type]
 
 
 def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
-    """Fields of settings or of a model, by the key that files give them."""
+    """Fields of a settings class or a model, by their keys in files."""
     fields: dict[str, FieldInfo] = model.__pydantic_fields__
     return {str(field.validation_alias or name): field for name, field in fields.items()}
 
 
 def sections_in(annotation: Any) -> list[type[Any]]:
-    """List the settings and models that a field may hold, seen through a union with None."""
+    """List the settings classes and models that a field may hold, including the members of a union."""
     options = [annotation, *getattr(annotation, "__args__", ())]
     return [o for o in options if isinstance(o, type) and (issubclass(o, BaseModel) or dataclasses.is_dataclass(o))]
 
 
 def explain(error: ValidationError, model: type[Any], where: str, *, own_names: bool = False) -> str:
-    """Say the first fault of `error` in one line; `own_names` gives fields their names in Python."""
+    """Describe the first fault of `error` in one line; with `own_names`, fields are called by their Python names."""
     first = error.errors()[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         return f"{where}: {cause}"
     names = list(model.__pydantic_fields__ if own_names else fields_of(model))
-    place = [_named(part, model, names) if own_names else str(part) for part in first["loc"]]
-    key = ".".join(place)
+    path = [_named(part, model, names) if own_names else str(part) for part in first["loc"]]
+    key = ".".join(path)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = names if len(place) == 1 else _keys(model, place[:-1])
-        return f"{where}: unknown key {key!r}; {did_you_mean(place[-1], known)}"
+        known = names if len(path) == 1 else _keys(model, path[:-1])
+        return f"{where}: unknown key {key!r}; {did_you_mean(path[-1], known)}"
     if first["type"] in ("missing", "missing_argument"):
         return f"{where}: {key!r} is missing; add it (mlc-dask init writes a commented file with every key)"
     message = first["msg"].removeprefix("Value error, ")

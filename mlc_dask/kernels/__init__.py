@@ -1,1 +1,1 @@
-"""The numerics of the method: arrays in, arrays out, with no knowledge of Dask, files or coordinates."""
+"""The numerics of the method: arrays in, arrays out; kernels know nothing of Dask, files or coordinates."""

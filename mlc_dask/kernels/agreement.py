@@ -13,7 +13,7 @@ from mlc_dask.data.legend import NO_DATA
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
-# bincount widens its input eightfold: slices keep that to a few megabytes.
+# bincount widens its input eightfold; slices limit the copy to a few megabytes.
 _SLICE = 1 << 20
 
 
@@ -35,7 +35,7 @@ def confusion(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> 
     Raises
     ------
     InputError
-        The shapes differ, or a code is not below `size`.
+        The shapes differ, or a code is `size` or higher.
     """
     if a.shape != b.shape:
         raise InputError(f"maps of shapes {a.shape} and {b.shape} do not coincide; put both on one grid")
@@ -45,7 +45,7 @@ def confusion(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> 
         one, two = first[start : start + _SLICE], second[start : start + _SLICE]
         highest = int(max(one.max(), two.max()))
         if highest >= size:
-            raise InputError(f"class code {highest} is not in the legend (codes up to {size - 1}); use its own legend")
+            raise InputError(f"class code {highest} is not in the legend (codes to {size - 1}); use the maps' legend")
         table += np.bincount(one * np.intp(size) + two, minlength=size * size)
     matrix = table.reshape(size, size)
     matrix[NO_DATA, :] = 0
@@ -54,17 +54,17 @@ def confusion(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> 
 
 
 def yearly(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8], size: int) -> _Ints:
-    """One :func:`confusion` per year, (k, size, size) int64, of two series of maps (k, …); k may be 0."""
+    """Compare two series of maps (k, …) by one :func:`confusion` per year: (k, size, size) int64; k may be 0."""
     return np.array([confusion(*pair, size) for pair in zip(a, b, strict=True)], np.int64).reshape(-1, size, size)
 
 
 def transitions(maps: npt.NDArray[np.uint8], size: int) -> _Ints:
-    """Pixels by class in the first and second year, (k - 1, size, size) int64, of every pair of successive years."""
+    """Count pixels by class in both years of each pair of successive years: (k - 1, size, size) int64."""
     return yearly(maps[:-1], maps[1:], size)
 
 
 def class_counts(labels: npt.NDArray[np.uint8], size: int) -> _Ints:
-    """Count the pixels (size,) int64 of every class in `labels` (uint8, 0 = no data, not counted)."""
+    """Count the pixels of every class in `labels` (uint8; 0 = no data, not counted): (size,) int64."""
     return confusion(labels, labels, size).diagonal().copy()
 
 
@@ -81,7 +81,7 @@ class PerClass:
     iou
         Pixels that are c in both over pixels that are c in either.
     n
-        int64 pixels that are c in the first.
+        Number of pixels (int64) that are c in the first map.
     """
 
     agreement: _Floats
@@ -107,8 +107,8 @@ def kappa(matrix: _Ints) -> float:
     Returns
     -------
     float
-        1 for equality, 0 for what the class shares alone give; NaN without pixels or when both hold one class only,
-        where equality means nothing (method section 9).
+        1 for equal maps, 0 for the agreement expected by chance from the class shares; NaN without pixels, and if both
+        maps have the same single class, since equality then means nothing (method section 9).
     """
     chance = float((shares(matrix.sum(axis=1)) * shares(matrix.sum(axis=0))).sum())
     return float(_ratio(overall(matrix) - chance, 1 - chance))
@@ -127,20 +127,20 @@ def entropy(counts: npt.NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Accuracy:
-    """Accuracy of a map against a reference; by class code (size,), NaN where undefined.
+    """Accuracy of a map against a reference; values per class code are (size,) and NaN where undefined.
 
     Attributes
     ----------
     precision
-        User's accuracy; NaN for a class that the map never gives.
+        User's accuracy; NaN for a class that does not occur in the map.
     recall
-        Producer's accuracy; NaN for a class that the reference lacks.
+        Producer's accuracy; NaN for a class that does not occur in the reference.
     f1
-        Their harmonic mean; NaN only for a class that neither holds.
+        Harmonic mean of precision and recall; NaN only for a class that occurs in neither.
     overall
-        Share of right pixels.
+        Share of correctly classified pixels.
     macro_f1
-        Mean of `f1` over the classes that the reference or the map holds.
+        Mean of `f1` over the classes that occur in the reference or the map.
     """
 
     precision: _Floats
@@ -160,7 +160,7 @@ def accuracy(matrix: _Ints) -> Accuracy:
 
 
 def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> _Floats:
-    """`part` over `whole`, NaN where `whole` is zero."""
+    """Divide `part` by `whole`; NaN where `whole` is zero."""
     top, bottom = np.asarray(part, np.float64), np.asarray(whole, np.float64)
     ratio = np.full(np.broadcast(top, bottom).shape, np.nan)
     np.divide(top, bottom, out=ratio, where=bottom != 0)

@@ -1,4 +1,7 @@
-"""Change between years: how often, does it last, which areas change (method section 9; paper Fig. 2)."""
+"""Change between years: how often pixels change, whether changes last, and which areas change.
+
+See method section 9 and Fig. 2 of the paper.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _Mask = npt.NDArray[np.bool_]
 _Ints = npt.NDArray[np.int64]
 
 SIZE_EDGES = (1, 9, 25, 64, 121, 256, 1024)
-"""Lower edges in pixels of the size bins, the last one open: squares of 1, 3, 5, 8, 11, 16 and 32 pixels a side."""
+"""Lower edges of the size bins in pixels, the areas of squares with sides of 1, 3, 5, 8, 11, 16 and 32 pixels."""
 
 
 def change_count(maps: _Map) -> _Map:
@@ -41,7 +44,7 @@ def change_count(maps: _Map) -> _Map:
 
 
 def flicker(maps: _Map) -> _Map:
-    """Count the runs A→B→A of every pixel: changes undone the year after, as classification noise is.
+    """Count the runs A→B→A of every pixel: changes that the next year reverses, as classification noise does.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def flicker(maps: _Map) -> _Map:
     Returns
     -------
     numpy.ndarray
-        (h, w) uint8 number of three successive years, all with data, of which only the second differs.
+        (h, w) uint8 number of runs of three successive years, all with data, of which only the second differs.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def flicker(maps: _Map) -> _Map:
 
 
 def sustained(maps: _Map) -> _Map:
-    """Count the runs A→B→B of every pixel: changes that hold the year after; otherwise as :func:`flicker`."""
+    """Count the runs A→B→B of every pixel: changes that persist in the next year; otherwise like :func:`flicker`."""
     return _runs(maps, third_is=1)
 
 
@@ -73,11 +76,11 @@ class ChangeObjects:
     Attributes
     ----------
     labels
-        (k - 1, h, w) int32: 0 = no change, else the object's number 1..n, unique over all pairs of years.
+        (k - 1, h, w) int32: 0 = no change, otherwise the number 1..n of the object, unique over all pairs of years.
     sizes
         (n,) int64 pixels of objects 1..n.
     pair
-        (n,) int64: the object's change lies between years ``pair`` and ``pair + 1``.
+        (n,) int64: the object changes between years ``pair`` and ``pair + 1``.
     """
 
     labels: npt.NDArray[np.int32]
@@ -91,7 +94,7 @@ def change_objects(maps: _Map) -> ChangeObjects:
     Parameters
     ----------
     maps
-        (k, h, w) uint8 class codes, 0 = no data: a truth, or maps.
+        (k, h, w) uint8 class codes, 0 = no data, of a truth or of maps.
 
     Returns
     -------
@@ -100,17 +103,17 @@ def change_objects(maps: _Map) -> ChangeObjects:
     """
     _check(maps, 1)
     labels = np.zeros((len(maps) - 1, *maps.shape[1:]), np.int32)
-    found = [0]
+    counts = [0]
     for i, numbered in enumerate(labels):
         count = ndimage.label(_changed(maps[i], maps[i + 1]), output=numbered)
-        numbered[numbered > 0] += found[-1]
-        found.append(found[-1] + count)
-    sizes = np.bincount(labels[labels > 0], minlength=found[-1] + 1)[1:]
-    return ChangeObjects(labels, sizes, np.repeat(np.arange(len(labels)), np.diff(found)))
+        numbered[numbered > 0] += counts[-1]
+        counts.append(counts[-1] + count)
+    sizes = np.bincount(labels[labels > 0], minlength=counts[-1] + 1)[1:]
+    return ChangeObjects(labels, sizes, np.repeat(np.arange(len(labels)), np.diff(counts)))
 
 
 def size_bins(sizes: npt.NDArray[np.integer], edges: tuple[int, ...] = SIZE_EDGES) -> _Ints:
-    """Bin number (n,) int64 of every object size in pixels, by the lower `edges`; sizes below the first give -1."""
+    """Size bin (n,) int64 of every object, from its size in pixels; -1 for sizes below the first of `edges`."""
     return np.searchsorted(edges, sizes, side="right") - 1
 
 
@@ -124,7 +127,7 @@ def _runs(maps: _Map, third_is: int) -> _Map:
 
 
 def _changed(before: _Map, after: _Map) -> _Mask:
-    """Pixels with data in both years and another class in the second."""
+    """Pixels with data in both years whose class differs."""
     changed: _Mask = (before != after) & (before != NO_DATA) & (after != NO_DATA)
     return changed
 

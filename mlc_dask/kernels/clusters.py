@@ -1,6 +1,6 @@
-"""Clusters within a class: what a thematic product's pixels of one class really look like (method section 5).
+"""Clusters within a class: groups of pixels of one product class that look alike (method section 5).
 
-scikit-learn takes seconds to import: it is imported where clusters are fitted.
+scikit-learn takes seconds to import, so it is imported only when clusters are fitted.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-_FEWEST_ROWS = 50  # below this a class is not split: its clusters would be chance
-_TRIAL_ROWS = 10_000  # rows on which numbers of clusters are compared; eight trials on all rows cost far more
-_SILHOUETTE_ROWS = 2000  # the silhouette costs the square of its rows
+_FEWEST_ROWS = 50  # a class with fewer rows is not split: its clusters would be random
+_TRIAL_ROWS = 10_000  # rows used to compare numbers of clusters; trials on all rows would cost far more
+_SILHOUETTE_ROWS = 2000  # the cost of the silhouette is quadratic in the rows
 _STARTS = 4
 _BATCH = 8192
 
@@ -23,12 +23,12 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class ClassClusters:
-    """Clusters of one class, the largest first, and what is kept of them.
+    """Clusters of one class, the largest first, and which of them are kept.
 
     Attributes
     ----------
     center, scale
-        (F,) float32 median and interquartile range of every feature, before scaling.
+        (F,) float32 median and interquartile range of every unscaled feature.
     centroids
         (t, F) float32 in scaled units.
     sizes
@@ -36,11 +36,11 @@ class ClassClusters:
     kept
         Numbers of the clusters that represent the class; 0 is the dominant one.
     ambiguous
-        Whether the dominant cluster is too small, or too close to the runner-up, to speak for the class.
+        Whether the dominant cluster is too small, or the runner-up too large, for it to represent the class.
     score
         Calinski–Harabasz score of the best number of clusters above one, on at most 10 000 rows; 0 if none was tried.
     silhouette
-        Its mean silhouette on at most 2000 rows, also where that was too low and the class stayed whole.
+        Mean silhouette with that number on at most 2000 rows, even if it was too low to split the class.
     """
 
     center: Floats
@@ -64,9 +64,9 @@ def fit_clusters(
 ) -> ClassClusters:
     """Cluster the pixels of one class and find its dominant cluster (paper section 2.2, method section 5).
 
-    K-means on robustly scaled features; the number of clusters is the one of highest Calinski–Harabasz score, or one
-    if even that has a low silhouette or there are fewer than 50 rows. The result depends on the order of the rows:
-    pass them sorted by pixel id.
+    The clusters are those of K-means on robustly scaled features. The number of clusters with the highest
+    Calinski–Harabasz score is chosen, or one cluster if its silhouette is low or there are fewer than 50 rows. The
+    result depends on the order of the rows: pass them sorted by pixel id.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ def fit_clusters(
     max_clusters
         Largest number of clusters tried.
     min_silhouette
-        Mean silhouette under which the class stays whole.
+        Mean silhouette below which the class is not split.
     dominance
-        A class is ambiguous if its largest cluster's share is under the first number, or if the runner-up exceeds the
-        second number times the largest.
+        A class is ambiguous if the share of its largest cluster is below the first number, or if the runner-up exceeds
+        the second number times the largest.
     min_share
-        Keep every cluster of at least this share besides the dominant one; None keeps the dominant one alone.
+        Keep every cluster of at least this share in addition to the dominant one; None keeps the dominant one only.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def fit_clusters(
     assert features.ndim == 2 and len(features), features.shape
     center, scale = _robust_scale(features)
     scaled = _standardise(features, center, scale)
-    # BLAS and OpenMP sum in an order that depends on the number of threads.
+    # The order in which BLAS and OpenMP sum depends on the number of threads.
     with threadpool_limits(limits=1):
         start, score, silhouette = _best(_evenly(scaled, _TRIAL_ROWS), seed, max_clusters)
         if len(start) == 1 or silhouette < min_silhouette:
@@ -108,9 +108,9 @@ def fit_clusters(
 
 
 def assign_clusters(features: Floats, model: ClassClusters) -> npt.NDArray[np.uint8]:
-    """Give every pixel of a class its nearest centroid (method section 5).
+    """Assign every pixel of a class to its nearest centroid (method section 5).
 
-    A pixel's cluster depends on that pixel alone, never on those it is computed with; ties go to the larger cluster.
+    The cluster of a pixel depends on that pixel only, never on the rest of its batch; ties go to the larger cluster.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def assign_clusters(features: Floats, model: ClassClusters) -> npt.NDArray[np.ui
 
 
 def _nearest(rows: npt.NDArray[np.float64], centroids: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Nearest centroid by one matrix product; near ties, where its rounding could decide, one by one."""
+    """Nearest centroid by one matrix product; near ties, which rounding could decide, are compared one by one."""
     squares = np.einsum("cf,cf->c", centroids, centroids)
     distance = squares - 2 * (rows @ centroids.T)
     best = distance.argmin(axis=1)
@@ -148,7 +148,7 @@ def _nearest(rows: npt.NDArray[np.float64], centroids: npt.NDArray[np.float64]) 
 
 
 def _robust_scale(features: Floats) -> tuple[Floats, Floats]:
-    """Median and interquartile range (F,), 0 and 1 for features without data or spread."""
+    """Median and interquartile range, (F,) each; the median is 0 without data, the range 1 without spread."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
         low, center, high = np.nanpercentile(features, (25, 50, 75), axis=0)
@@ -157,19 +157,19 @@ def _robust_scale(features: Floats) -> tuple[Floats, Floats]:
 
 
 def _standardise(features: Floats, center: Floats, scale: Floats) -> Floats:
-    """Scale robustly; no data becomes the class's median, which pulls no centroid."""
+    """Scale robustly; no data becomes the median of the class, which does not shift centroids."""
     scaled = (features - center) / scale
     scaled[np.isnan(scaled)] = 0
     return np.asarray(scaled, np.float32)
 
 
 def _evenly(rows: Floats, most: int) -> Floats:
-    """Return at most so many rows, evenly spaced: sorted by pixel id, they are spread over the whole area."""
+    """Return at most `most` evenly spaced rows; since rows are sorted by pixel id, they cover the whole area."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)]
 
 
 def _best(rows: Floats, seed: int, max_clusters: int) -> tuple[Floats, float, float]:
-    """Centroids, score and silhouette of the best number of clusters; a single centroid if no number fits."""
+    """Centroids, score and silhouette of the best number of clusters; a single centroid if no number was tried."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import calinski_harabasz_score
@@ -182,14 +182,14 @@ def _best(rows: Floats, seed: int, max_clusters: int) -> tuple[Floats, float, fl
             labels = fitted.fit(rows).labels_
         if len(np.unique(labels)) < clusters:
             break  # fewer distinct rows than clusters
-        found = float(calinski_harabasz_score(rows, labels))
-        if found > score:
-            centroids, score = fitted.cluster_centers_, found
+        trial = float(calinski_harabasz_score(rows, labels))
+        if trial > score:
+            centroids, score = fitted.cluster_centers_, trial
     return centroids, score, _silhouette(_evenly(rows, _SILHOUETTE_ROWS), centroids)
 
 
 def _silhouette(rows: Floats, centroids: Floats) -> float:
-    """Mean silhouette of rows around their nearest centroids; 0 if there is but one cluster."""
+    """Mean silhouette of rows around their nearest centroids; 0 for a single cluster."""
     from sklearn.metrics import silhouette_score
 
     labels = _nearest(rows.astype(np.float64), centroids.astype(np.float64)) if len(centroids) > 1 else np.zeros(0)
@@ -197,7 +197,7 @@ def _silhouette(rows: Floats, centroids: Floats) -> float:
 
 
 def _refine(rows: Floats, start: Floats) -> tuple[npt.NDArray[np.int32], Floats]:
-    """Labels and centroids of K-means on all rows, from centroids found on some."""
+    """Labels and centroids of K-means on all rows, starting from the centroids of a subset."""
     if len(start) == 1:
         return np.zeros(len(rows), np.int32), start
     from sklearn.cluster import KMeans

@@ -35,26 +35,26 @@ def fill(
 ) -> npt.NDArray[np.uint16]:
     """Fill the gaps of one year, pixel by pixel (method section 3).
 
-    ``"interpolate"`` replaces every unusable date by the line in time between its usable neighbours; before the first
-    and after the last usable date their values are held. ``"keep"`` is the paper's choice: whatever was observed stays,
-    clouds too, and only DN 0 is replaced, from the dates on which the pixel has data in all bands.
+    ``"interpolate"`` replaces every unusable date by linear interpolation in time between its usable neighbours; dates
+    before the first usable one, or after the last, take its value. ``"keep"`` is the paper's choice: observations stay
+    as they are, clouds included, and only DN 0 is replaced, from the dates on which the pixel has data in all bands.
 
     Parameters
     ----------
     dn
         (T, B, P) uint16 digital numbers, 0 = no data.
     usable
-        (T, P) bool, already False where there is no data. Not read by ``"keep"``.
+        (T, P) bool, False where there is no data. ``"keep"`` does not read it.
     days
-        (T,) days within the year, strictly increasing.
+        (T,) days of the year, strictly increasing.
     method
         ``"interpolate"`` or ``"keep"``.
     pixels
-        Those that are wanted (Q,), all by default.
+        Positions (Q,) of the pixels to fill; all by default.
 
     Returns
     -------
-    (T, B, Q) uint16, rounded to the nearest DN; a new array. A pixel without any date to fill from is 0 throughout.
+    (T, B, Q) uint16, a new array rounded to the nearest DN. A pixel without any date to fill from is 0 on all dates.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def fill(
 def _fill(
     dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_], days: npt.NDArray[np.float64], method: GapMethod
 ) -> npt.NDArray[np.uint16]:
-    """Fill all pixels; the compiled kernel does the same, bit by bit."""
+    """Fill all pixels; the compiled kernel gives the same result bit by bit."""
     dn = np.ascontiguousarray(dn)
     source = usable if method == "interpolate" else _has_data(dn)
     filled = dn.copy()
@@ -106,14 +106,14 @@ def _has_data(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
 
 
 def _neighbours(source: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
-    """Nearest source step on either side of each step (T, P); beyond the ends the other side's stands in."""
+    """Nearest source steps before and after each step, (T, P) each; at the ends both are the same step."""
     steps = len(source)
     position = np.arange(steps, dtype=np.int16)[:, None]
     before = np.maximum.accumulate(np.where(source, position, np.int16(-1)), axis=0)
     after = np.minimum.accumulate(np.where(source, position, np.int16(steps))[::-1], axis=0)[::-1]
     first, last = before < 0, after >= steps
     before[first], after[last] = after[first], before[last]
-    # Only a pixel without any source still points outside: -1 says so, on both sides.
+    # Only a pixel without any source still points outside the series; it is marked by -1 on both sides.
     empty = ~source.any(axis=0)
     before[:, empty] = after[:, empty] = -1
     return before, after
@@ -128,7 +128,7 @@ def _fill_step(
     days: npt.NDArray[np.float64],
     method: GapMethod,
 ) -> None:
-    """Write the gaps of one acquisition into `out` (B, P), one band at a time so that temporaries stay in cache."""
+    """Fill the gaps of one acquisition in `out` (B, P), one band at a time to keep temporaries in cache."""
     before, after = neighbours
     empty = before < 0
     span = days[after] - days[before]

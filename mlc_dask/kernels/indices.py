@@ -11,16 +11,16 @@ from mlc_dask.data.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 
-_OFFSET = np.float32(1000)  # the DN of zero reflectance; DN = 10000·ρ + 1000 throughout the cube
+_OFFSET = np.float32(1000)  # DN of zero reflectance; DN = 10000·ρ + 1000 throughout the cube
 
 
 def _normalised_difference(first: Floats, second: Floats) -> Floats:
-    # With a slightly negative reflectance over deep shadow the quotient leaves its range and would rule the clustering.
+    # Slightly negative reflectance over deep shadow drives the quotient out of its range; it would dominate clustering.
     return np.clip(_quotient(first - second, first + second), np.float32(-1), np.float32(1))
 
 
 def _evi(nir: Floats, red: Floats, blue: Floats) -> Floats:
-    # The denominator crosses zero over snow and cloud, hence the clipping.
+    # The denominator crosses zero over snow and cloud, so the result is clipped.
     scaled = _quotient(np.float32(2.5) * (nir - red), nir + 6 * red - np.float32(7.5) * blue + 10_000)
     return np.clip(scaled, np.float32(-1), np.float32(2.5))
 
@@ -42,15 +42,15 @@ INDICES = tuple(_FORMULAS)
 
 
 def available(roles: Mapping[str, int]) -> tuple[str, ...]:
-    """Names of the indices that the bands playing `roles` suffice for, in the order of :data:`INDICES`."""
+    """Names of the indices that can be computed from the bands of `roles`, in the order of :data:`INDICES`."""
     return tuple(name for name, (_, needs) in _FORMULAS.items() if all(role in roles for role in needs))
 
 
 def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Floats:
     """Compute every available index of every acquisition (paper section 2.2, method section 4).
 
-    NDVI, NDWI, NDSI and the bounded soil index (swir1 − blue)/(swir1 + blue) lie in [−1, 1], EVI in [−1, 2.5]; values
-    outside, which need a denominator near zero or a negative reflectance, are clipped.
+    NDVI, NDWI, NDSI and the bounded soil index (swir1 − blue)/(swir1 + blue) lie in [−1, 1], EVI in [−1, 2.5]. Values
+    outside, which result from a denominator near zero or a negative reflectance, are clipped.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Fl
 
     Returns
     -------
-    (T, I, P) float32, I = ``len(available(roles))``; NaN where a band of the index has no data or its denominator is 0.
+    (T, I, P) float32, I = ``len(available(roles))``; NaN where a band of the index has no data or the denominator is 0.
 
     Raises
     ------
     InputError
-        If the bands suffice for no index.
+        If no index can be computed from the bands.
     """
     names = available(roles)
     if not names:
@@ -85,8 +85,8 @@ def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Fl
 def _scaled(dn: npt.NDArray[np.uint16]) -> Floats:
     """Reflectance times 10000, NaN for no data.
 
-    The factor cancels in every index, and small whole numbers are exact in float32: a zero denominator is exactly zero,
-    and each index is rounded only once.
+    The factor cancels in every index. Small integers are exact in float32, so a zero denominator is exactly zero, and
+    each index is rounded only once.
     """
     scaled = dn.astype(np.float32)
     scaled[dn == 0] = np.nan

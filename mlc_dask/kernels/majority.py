@@ -20,27 +20,27 @@ def majority(labels: _Map, radius: int = 5) -> _Map:
     Parameters
     ----------
     labels
-        (h, w) uint8 class codes, 0 = no data. On a block of a larger map, with a halo of `radius` pixels.
+        (h, w) uint8 class codes, 0 = no data. A block of a larger map needs a halo of `radius` pixels.
     radius
         The window is 2·radius + 1 pixels wide (5: the paper's 11).
 
     Returns
     -------
     numpy.ndarray
-        (h, w) uint8. No data stays no data and has no vote; past the raster's edge nobody votes. A tie keeps the
-        centre's class if it is among the tied, else takes the lowest code. (method section 8)
+        (h, w) uint8. No data stays no data and has no vote, and nothing outside the raster votes. In a tie the class of
+        the centre wins if it is among the tied classes, otherwise the lowest code (method section 8).
 
     Raises
     ------
     InputError
-        A negative radius, or labels that are not a (h, w) uint8 array with pixels.
+        The radius is negative, or the labels are not a non-empty (h, w) uint8 array.
     """
     _check(labels, radius)
     best = np.zeros(labels.shape, _vote_dtype(radius))
     winner = np.zeros_like(labels)
     for code in _codes(labels):
         here = (labels == code).view(np.uint8)
-        # Doubled votes plus one for the centre's own class: that one decides ties and nothing else.
+        # Votes are doubled and the centre's own class gets one more, which decides ties and nothing else.
         votes = _window_sum(here, radius)
         votes += votes
         votes += here
@@ -52,29 +52,29 @@ def majority(labels: _Map, radius: int = 5) -> _Map:
 
 
 def median(labels: _Map, radius: int = 5) -> _Map:
-    """Median class code in the square window around every pixel, as the paper filters.
+    """Median class code in the square window around every pixel, the filter of the paper.
 
     Parameters
     ----------
     labels
-        (h, w) uint8 class codes, 0 = no data. On a block of a larger map, with a halo of `radius` pixels.
+        (h, w) uint8 class codes, 0 = no data. A block of a larger map needs a halo of `radius` pixels.
     radius
         The window is 2·radius + 1 pixels wide (5: the paper's 11).
 
     Returns
     -------
     numpy.ndarray
-        (h, w) uint8. No data stays no data and does not count; past the raster's edge nothing counts (no padding).
-        Of an even number of codes the lower median, so that the result always is a class that occurs.
+        (h, w) uint8. No data stays no data and does not count, and nothing outside the raster counts (no padding).
+        For an even number of codes the lower median is taken, which is always a class of the window.
 
     Raises
     ------
     InputError
-        A negative radius, or labels that are not a (h, w) uint8 array with pixels.
+        The radius is negative, or the labels are not a non-empty (h, w) uint8 array.
 
     Notes
     -----
-    The median of nominal codes depends on the order of the legend; prefer :func:`majority`. (method section 8)
+    The median of nominal codes depends on the order of the legend; prefer :func:`majority` (method section 8).
     """
     _check(labels, radius)
     valid = _window_sum((labels != NO_DATA).view(np.uint8), radius)
@@ -97,18 +97,18 @@ def _check(labels: _Map, radius: int) -> None:
 
 
 def _codes(labels: _Map) -> Iterator[int]:
-    """Classes that occur, ascending."""
+    """Codes of the classes that occur, ascending."""
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
     yield from (int(code) for code in np.flatnonzero(counts) if code != NO_DATA)
 
 
 def _vote_dtype(radius: int) -> type[np.uint8] | type[np.int32]:
-    """Narrowest type that holds twice the window's pixels plus one."""
+    """Narrowest type that can hold twice the pixels of the window plus one."""
     return np.uint8 if 2 * (2 * radius + 1) ** 2 + 1 <= 255 else np.int32
 
 
 def _window_sum(mask: _Map, radius: int) -> npt.NDArray[np.uint8 | np.int32]:
-    """Exact number of set pixels in every window; past the edge counts zero."""
+    """Exact number of set pixels in every window; pixels outside the raster are not set."""
     depth = cv2.CV_8U if _vote_dtype(radius) is np.uint8 else cv2.CV_32S
     size = (2 * radius + 1, 2 * radius + 1)
     summed = cv2.boxFilter(mask, depth, size, normalize=False, borderType=cv2.BORDER_CONSTANT)

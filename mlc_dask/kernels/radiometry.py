@@ -1,9 +1,9 @@
-"""Whether the digital numbers can be what their metadata says: the dark end of an acquisition (method section 1).
+"""Whether the digital numbers of an acquisition agree with its metadata, judged by dark pixels (method section 1).
 
-Since processing baseline 04.00 reflectance is DN - 1000, in ten-thousandths; catalogues apply this offset for some
-products, and say so wrongly for some. The darkest surfaces of an image (water, shadow, forest in the visible, snow and
-water in the short-wave infrared) reflect next to nothing in some band. An offset that was missed lifts every band by
-0.1, one that was applied twice pushes the dark ones below zero.
+Since processing baseline 04.00 reflectance is DN - 1000, in ten-thousandths. Catalogues apply this offset to some
+products, and their metadata is wrong about it for some. The darkest surfaces of an image (water, shadow, forest in the
+visible, snow and water in the short-wave infrared) reflect next to nothing in some band. An offset that was missed
+raises every band by 0.1; an offset that was applied twice pushes dark bands below zero.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ UNKNOWN, BRIGHT = "too few pixels", "too bright to tell"
 _QUANTILE = 0.005
 _FEWEST = 400
 _MISSED = (850, 1250)
-"""Where the darkest band's low quantile lies when 1000 was not taken away, in DN above zero reflectance."""
+"""Range of the low quantile of the darkest band if 1000 was not subtracted, in DN above zero reflectance."""
 _PILED_UP = -250
-"""Lower than any correct product goes; the noise of a correct one reaches some tens below zero."""
+"""Level below that of any correct product; the noise of a correct product reaches some tens below zero."""
 _STEP = (750, 1500)
-"""Above the dark acquisitions of a place: haze and season make hundreds, an offset a thousand, missed clouds more."""
+"""Step above the dark level of the area: haze and season add hundreds, an offset a thousand, missed clouds more."""
 _DARK_SHARE = 0.1
 
 
 def base_level(levels: Iterable[float]) -> float:
-    """Dark level of a place: a low quantile of its acquisitions', NaN where none tells.
+    """Dark level of an area: a low quantile of the levels of its acquisitions; NaN if no level is known.
 
-    Not their median: where half of the offsets were missed, that lies between right and wrong.
+    The median would not do: if half of the offsets were missed, it lies between right and wrong.
     """
     known = [level for level in levels if level > _PILED_UP]
     return float(np.quantile(known, _DARK_SHARE)) if known else float("nan")
 
 
 def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> float:
-    """Low quantile of the darkest band; NaN where there are too few pixels to tell.
+    """Low quantile of the darkest band; NaN if there are too few usable pixels.
 
     Parameters
     ----------
     dn
-        (B, h, w) uint16, in ten-thousandths of reflectance from any zero.
+        (B, h, w) uint16, in ten-thousandths of reflectance with any zero point.
     usable
-        (h, w) bool: cloud, shadow and no data left out. Shadow matters: it is the mask's to say, not ours.
+        (h, w) bool, False for cloud, shadow and no data. The mask must exclude shadow; it is not detected here.
     """
     if int(usable.sum()) < _FEWEST:
         return float("nan")
@@ -54,15 +54,15 @@ def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> flo
 
 
 def verdict(level: float, base: float = float("nan")) -> str:
-    """Say what a dark level means: FINE, MISSED, TWICE, or BRIGHT or UNKNOWN where it cannot be told.
+    """Judge a dark level: FINE, MISSED or TWICE; BRIGHT or UNKNOWN if the level does not decide.
 
     Parameters
     ----------
     level
         Dark level in ten-thousandths above zero reflectance.
     base
-        Dark level of the place (:func:`base_level`), where there are other acquisitions of it: in an area without dark
-        pixels only the step between them tells.
+        Dark level of the area (:func:`base_level`), if it has other acquisitions: without dark pixels in the area, only
+        the step between acquisitions decides.
     """
     if np.isnan(level):
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Everything that an evaluation counts in a block of maps; the counts of blocks add up (method section 9)."""
+"""All counts that an evaluation needs from a block of maps; the counts of blocks add up (method section 9)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MapTally:
     Attributes
     ----------
     transitions
-        (k - 1, size, size) int64 pixels by class in the first and second year of every pair of successive years.
+        (k - 1, size, size) int64 pixels by class in the first and second year of each pair of successive years.
     classes
         (k, size) int64 pixels by class and year.
     changes
@@ -42,7 +42,7 @@ class MapTally:
 
     @classmethod
     def of(cls, maps: _Map, size: int) -> MapTally:
-        """Count a block (k, h, w) uint8 of maps whose codes are below `size`."""
+        """Count a block of maps (k, h, w) uint8 whose codes are below `size`."""
         seen = (maps != NO_DATA).all(axis=0)
         runs = (change.flicker, change.sustained)
         flickered, sustained = (int(((f(maps) > 0) & seen).sum()) if len(maps) > 2 else 0 for f in runs)
@@ -61,14 +61,14 @@ class MapTally:
 
 @dataclass(frozen=True, eq=False)
 class TruthTally:
-    """Counts of maps beside a truth.
+    """Counts of maps compared with a truth.
 
     Attributes
     ----------
     matrices
-        (k, size, size) int64 pixels by class in the truth and the map, of every year.
+        (k, size, size) int64 pixels of every year by class in the truth and in the map.
     change
-        Areas of change of both; None where the years are not successive.
+        Areas of change in truth and maps; None if the years are not successive.
     """
 
     matrices: _Ints

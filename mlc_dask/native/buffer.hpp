@@ -1,4 +1,4 @@
-// Memory that whole vectors and tiles can be read from and written to.
+// Memory aligned for reading and writing whole vectors and tiles.
 #pragma once
 #include <algorithm>
 #include <memory>
@@ -13,7 +13,7 @@ struct FreeAligned {
 template <class T>
 using Buffer = std::unique_ptr<T[], FreeAligned<T>>;
 
-// All zero.
+// A buffer of `count` zeros.
 template <class T>
 Buffer<T> buffer(size_t count) {
     Buffer<T> made(static_cast<T*>(::operator new[](count * sizeof(T), std::align_val_t{64})));

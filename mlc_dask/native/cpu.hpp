@@ -1,4 +1,4 @@
-// What this processor and its system can do, asked of themselves.
+// Instruction sets that this processor and its operating system support.
 #pragma once
 #include <string>
 #include <vector>
@@ -14,8 +14,8 @@
 namespace mlc {
 
 #if defined(__x86_64__)
-// Matrix tiles in bfloat16 beside float16 vectors: the processor has them, the system saves them, and Linux, which wants
-// to be asked, lets this process use them.
+// Whether matrix tiles in bfloat16 and float16 vectors are usable: the processor has them, the system saves their
+// state, and Linux, which requires a request, permits this process to use them.
 inline bool has_tiles() {
     unsigned a, b, c, d;
     constexpr unsigned NEEDED = 1u << 22 | 1u << 23 | 1u << 24;  // AMX-BF16, AVX512-FP16, AMX-TILE

@@ -1,4 +1,4 @@
-// Both ends of the network, which every engine shares: digital numbers to normalised bands, cell states to classes.
+// Both ends of the network, shared by all engines: digital numbers to normalised bands, and cell states to classes.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -25,8 +25,8 @@ public:
         }
     }
 
-    // Bands of `count` pixels, standardised and normalised over each other: (steps, bands, BLOCK) from (steps, bands,
-    // stride). What lanes past `count` hold means nothing.
+    // Bands of `count` pixels, standardised and layer-normalised: (steps, bands, BLOCK) from (steps, bands, stride).
+    // The content of lanes past `count` is meaningless.
     template <int BLOCK>
     void normalise(const uint16_t* dn, size_t stride, int count, float* to) const {
         for (int t = 0; t < steps_; t++) {
@@ -46,8 +46,8 @@ public:
         }
     }
 
-    // LayerNorm over all cell states (states, BLOCK), the linear head, and the most probable class, the first one at a
-    // tie, or all classes. WIDTH pixels, of which `count` are given their answer.
+    // LayerNorm over all cell states (states, BLOCK), the linear head, and the most probable class, the first one in a
+    // tie; on request also the probabilities of all classes. Works on WIDTH pixels and answers the first `count`.
     template <int BLOCK>
     void answer(const float* states, int count, const Answers& to) const {
         const auto [mu, scale] = norm<BLOCK>(states, states_);
@@ -71,7 +71,7 @@ public:
     }
 
 private:
-    // Probabilities in place of the logits of WIDTH pixels; that of the best class is 1 / total again.
+    // Replaces the logits of WIDTH pixels by probabilities; that of the best class is again 1 / total.
     void exponentiate(Floats best, Floats total, int count, const Answers& to) const {
         for (int c = 0; c < classes_; c++) {
             float* row = to.probabilities + c * to.stride;
@@ -82,7 +82,7 @@ private:
         }
     }
 
-    // LayerNorm over `count` rows of BLOCK: what to take away, and what to multiply by.
+    // LayerNorm over `count` rows of BLOCK: the value to subtract and the factor to multiply by.
     struct Norm {
         Floats mu, scale;
     };

@@ -1,6 +1,6 @@
-// Digital numbers are integers: x ≤ t and x ≤ floor(t) are the same, and a node takes eight bytes. A block of pixels
-// goes down one tree after the other, so that a tree stays in the first cache, and LANES of them at a time, whose loads
-// wait for memory together. A block's series do not fit there: those of the next LANES are asked for in advance.
+// Digital numbers are integers, so x ≤ t and x ≤ floor(t) are the same, and a node takes eight bytes. A block of pixels
+// descends one tree after the other, so a tree stays in the first-level cache. LANES pixels descend at a time, so their
+// loads wait for memory together. The series of a block do not fit into that cache; the next LANES are prefetched.
 #include "forest.hpp"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t BLOCK = 8192;
 
-// Walk down from the nodes `at` until nobody moves: LANES pixels, their series (LANES / SIDE, features, SIDE).
+// Lets LANES pixels descend from the nodes `at` until all are in leaves; their series: (LANES / SIDE, features, SIDE).
 #ifdef __AVX512F__
 constexpr size_t LANES = 64, SIDE = 1, VECTORS = LANES / 16;
 
@@ -70,7 +70,7 @@ bool one_hot(const float* shares, size_t rows, size_t classes) {
 
 }  // namespace
 
-// A block's series (BLOCK / SIDE, features, SIDE), and what its pixels were voted: (BLOCK, classes).
+// The series of a block (BLOCK / SIDE, features, SIDE), and the votes for its pixels (BLOCK, classes).
 struct Forest::Work {
     std::vector<uint16_t> series, counts;
     std::vector<double> sums;
@@ -126,7 +126,7 @@ void Forest::vote(const uint16_t* series, size_t root, size_t count, Work& work)
 }
 
 void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share, float* shares) const {
-    // One more, since vectors gather four bytes where two are wanted.
+    // One element more, since vectors gather four bytes for every two that are needed.
     Work work{std::vector<uint16_t>(BLOCK * features + 1), std::vector<uint16_t>(BLOCK * classes),
               std::vector<double>(BLOCK * classes)};
     for (size_t start = 0; start < pixels; start += BLOCK) {
@@ -139,7 +139,7 @@ void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, doub
         for (const uint32_t root : roots_) vote(work.series.data(), root, count, work);
         for (size_t p = 0; p < count; p++) {
             double* sums = work.sums.data() + p * classes;
-            // Sums of ones are exact, so that counting them gives the same number.
+            // Sums of ones are exact, so counting gives the same number.
             if (pure_) std::copy_n(work.counts.data() + p * classes, classes, sums);
             const double* best = std::max_element(sums, sums + classes);
             position[start + p] = uint8_t(best - sums);

@@ -1,4 +1,4 @@
-// A Random Forest's votes, bit by bit those of the flat arrays of mlc_dask.classifiers.forest.trees (method section 6).
+// Votes of a Random Forest, equal bit by bit to those of mlc_dask.classifiers.forest.votes (method section 6).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace mlc {
 
-// Nodes of all trees one after the other, children counted within their tree; left is -1 at a leaf, whose right is its
-// row of shares (leaves, classes).
+// Nodes of all trees, one tree after the other. Children are numbers within their tree. For a leaf, left is -1 and
+// right is its row of shares (leaves, classes).
 struct Trees {
     size_t trees, features, classes;
     const int64_t* first_node;  // (trees + 1)
@@ -19,14 +19,14 @@ struct Trees {
 class Forest {
 public:
     explicit Forest(const Trees& trees);
-    // Position of the best class (pixels), the first one at a tie, and its mean share over the trees (pixels);
-    // unless null, the mean shares of all classes (classes, pixels).
-    // dn: (features, pixels). Calls from several threads at once are safe.
+    // From dn (features, pixels): position of the best class (pixels), the first one in a tie, and its mean share over
+    // the trees (pixels); unless null, also the mean shares of all classes (classes, pixels). Calls from several
+    // threads at once are safe.
     void classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share, float* shares) const;
 
     const size_t trees, features, classes;
 
-    // Siblings stand beside each other, so that a comparison is the step to the next node; a leaf leads to itself.
+    // Siblings are adjacent, so the result of a comparison is the step to the next node. A leaf leads to itself.
     struct Node {
         uint16_t feature, threshold;
         uint32_t next;
@@ -39,7 +39,7 @@ private:
     void vote(const uint16_t* series, size_t root, size_t count, Work& work) const;
 
     std::vector<Node> nodes_;
-    std::vector<uint32_t> roots_, row_;  // row of shares of every node, or at a pure leaf its class
+    std::vector<uint32_t> roots_, row_;  // row of shares of every node, or the class of a pure leaf
     std::vector<float> shares_;
     bool pure_;
 };

@@ -1,5 +1,5 @@
-// Some pixels at a time are taken out of the year, repaired while they are in the first-level cache, and laid down.
-// Compiled without fused multiplication and addition, which would round otherwise than numpy.
+// A block of pixels is copied from the year, filled while it is in the first-level cache, and written to the output.
+// Compiled without fused multiplication and addition, whose rounding differs from numpy.
 #include "gaps.hpp"
 
 #include <algorithm>
@@ -36,7 +36,7 @@ public:
 private:
     uint16_t& value(size_t step, size_t band, size_t i) { return series_[(step * y_.bands + band) * BLOCK + i]; }
 
-    // Whether a pixel can be left as it is; `source_` says which of its steps others are filled from.
+    // Whether a pixel has no gaps; sets `source_`, the steps from which the other steps are filled.
     bool complete(size_t i, size_t pixel) {
         bool all = true;
         for (size_t t = 0; t < y_.steps; t++) {
@@ -60,7 +60,7 @@ private:
         }
     }
 
-    // From the steps before and after, -1 where there is none: beyond the ends the other side's stands in.
+    // Fills a step from the steps before and after it (-1: none); beyond either end, from the only one of the two.
     void fill_step(size_t i, int t, int before, int after) {
         const bool empty = before < 0 && after < 0;
         if (before < 0) before = after;

@@ -1,4 +1,4 @@
-// Vectors of floats, one lane a pixel, as wide as the instruction set that the module is compiled for.
+// Vectors of floats with one lane per pixel, as wide as the instruction set of the module allows.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -19,7 +19,7 @@ constexpr int WIDTH = 4, VECTORS = 3, UNITS = 1;
 typedef float Floats __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t Ints __attribute__((vector_size(4 * WIDTH)));
 
-inline Floats all(float value) { return value - Floats{}; }  // "+" would turn -0 into 0, at the cost of an instruction
+inline Floats all(float value) { return value - Floats{}; }  // "+" costs an instruction, which turns -0 into 0
 
 inline Floats load(const float* from) {
     Floats value;
@@ -35,11 +35,11 @@ inline Floats floats(Ints value) { return Floats(value); }
 inline Floats least(Floats a, Floats b) { return a < b ? a : b; }
 inline Floats greatest(Floats a, Floats b) { return a > b ? a : b; }
 
-// 2^y to 2 units in the last place, y held within ±LARGEST: products of two results stay finite.
+// 2^y to 2 units in the last place. y is limited to ±LARGEST, so products of two results stay finite.
 constexpr float LARGEST = 60.f;
 inline Floats power_of_two(Floats y) {
     y = least(greatest(y, all(-LARGEST)), all(LARGEST));
-    const Floats magic = all(12582912.f);  // 1.5 * 2^23: adding it rounds to whole numbers, into the lowest bits
+    const Floats magic = all(12582912.f);  // 1.5 * 2^23: adding it rounds to an integer in the lowest bits
     const Floats shifted = y + magic, part = y - (shifted - magic);
     Floats p = all(1.535336188319500e-4f);
     p = p * part + 1.339887440266574e-3f;

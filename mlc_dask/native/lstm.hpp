@@ -16,7 +16,7 @@ struct Shape {
     int states() const { return layers * directions * hidden; }
 };
 
-// A network as PyTorch holds it, row-major float32. Gates stand in the order input, forget, cell, output.
+// A network in PyTorch's layout, row-major float32. The gates are in the order input, forget, cell, output.
 struct Network : Shape {
     const float *mean, *std;               // (bands) of the digital numbers
     const float *norm_gain, *norm_bias;    // (bands) of the LayerNorm before the first layer
@@ -26,8 +26,8 @@ struct Network : Shape {
     const float *head, *head_bias;         // (classes, states), (classes)
 };
 
-// Where answers go: position of the best class (pixels), the first one at a tie, and its probability (pixels); unless
-// null, the probabilities of all classes, (classes, stride).
+// Memory for answers: position of the best class (pixels), the first one in a tie, and its probability (pixels); unless
+// null, the probabilities of all classes (classes, stride).
 struct Answers {
     uint8_t* position;
     float* probability;
@@ -43,13 +43,13 @@ struct Answers {
 struct Engine {
     virtual ~Engine() = default;
     virtual const char* name() const = 0;
-    // dn: (steps, bands, pixels). A pixel's answer does not depend on the pixels beside it.
+    // dn: (steps, bands, pixels). The answer for a pixel does not depend on the other pixels.
     virtual void classify(const uint16_t* dn, size_t pixels, const Answers& to) const = 0;
 };
 
 std::unique_ptr<Engine> simd_engine(const Network& network);
 
-// On matrix tiles: only for processors that have them, and hidden layers of whole tiles.
+// On matrix tiles: only for processors that have them, and for hidden layers that are multiples of a tile.
 std::unique_ptr<Engine> amx_engine(const Network& network);
 inline bool amx_fits(const Shape& shape) { return shape.hidden % 32 == 0; }
 

@@ -1,24 +1,24 @@
 // LSTM inference on matrix tiles (AMX): products in bfloat16, sums in float32, the cells in float16.
 //
-// In the cube pixels stand side by side, and so they stay: gates (units, pixels) = W (units, k) · x (k, pixels), k being
-// the outputs of the step before and the inputs of this one. A tile is 16 rows of 64 bytes,
+// Pixels stay side by side, as in the cube: gates (units, pixels) = W (units, k) · x (k, pixels), where k runs over the
+// outputs of the previous step and the inputs of this step. A tile has 16 rows of 64 bytes:
 //
-//     of weights   16 units × 32 k,
-//     of x         16 pairs of k × 16 pixels, the two of a pair beside each other,
-//     of sums      16 units × 16 pixels, float32,
+//     weights   16 units × 32 k
+//     x         16 pairs of k × 16 pixels, with the two values of a pair side by side
+//     sums      16 units × 16 pixels, float32
 //
-// and the outputs of a step are written as tiles of x, ready for the next step and layer. Four sums are in registers at
-// a time: two gates of 16 units, for 32 pixels. Over all k that takes a load a product, which is what the processor can
-// do. Pass 0 sums the input and the cell gate and leaves σ(i)·tanh(g); pass 1 sums the forget and the output gate and
-// leaves cells and outputs.
+// The outputs of a step are written as tiles of x, ready for the next step and layer. Four sums are in registers at a
+// time: two gates of 16 units, for 32 pixels. Over all k this takes one load per product, which the processor can
+// sustain. Pass 0 sums the input gate and the cell gate and computes σ(i)·tanh(g). Pass 1 sums the forget gate and the
+// output gate and computes cells and outputs.
 //
-// Tiles and vectors are computed by different units of the processor: between the products of one block of sums stands
-// the vector work on the block before it, a few rows at a time (`Pending`). Two streams of 64 pixels take turns at every
-// step, so that no step waits for its own last outputs; and within a stream two groups of 32 share the weights while
-// those are in the first-level cache.
+// Different units of the processor compute tiles and vectors, so the vector work on the previous block of sums is done
+// between the products of the current block, a few rows at a time (`Pending`). Two streams of 64 pixels alternate at
+// every step, so no step waits for its own last outputs. Within a stream, two groups of 32 pixels share the weights
+// while these are in the first-level cache.
 //
-// The first layer's bands need more than eight bits: as bfloat16 x ≈ x' + x'', W ≈ W' + W'', and W'x' + W'x'' + W''x'
-// is summed, as if there were three times as many bands.
+// The bands of the first layer need more than eight bits: in bfloat16, x ≈ x' + x'' and W ≈ W' + W'', and the sum is
+// W'x' + W'x'' + W''x', as if there were three times as many bands.
 #ifdef MLC_EMULATED
 #include "emulated.hpp"
 #else
@@ -34,8 +34,8 @@
 namespace mlc {
 namespace {
 
-constexpr int SIDE = 16, DEPTH = 2 * SIDE;                // units and pixels of a tile; k of a tile
-constexpr int PAIR = 2 * SIDE, GROUPS = 2, STREAMS = 2;   // pixels of a block of sums; see above
+constexpr int SIDE = 16, DEPTH = 2 * SIDE;                // units or pixels of a tile; k of a tile
+constexpr int PAIR = 2 * SIDE, GROUPS = 2, STREAMS = 2;   // pixels of a block of sums; see the head of the file
 constexpr int COLUMNS = 2 * GROUPS, STREAM = GROUPS * PAIR, BLOCK = STREAMS * STREAM;  // tiles and pixels of a stream
 
 typedef _Float16 Halfs __attribute__((vector_size(2 * PAIR)));
@@ -57,9 +57,9 @@ float widened(uint16_t value) {
     return made;
 }
 
-inline Ints rounded(Floats value) { return bits(value) + 0x8000; }  // its upper half is the nearest bfloat16
+inline Ints rounded(Floats value) { return bits(value) + 0x8000; }  // the upper half is the nearest bfloat16
 
-// Rows 2i and 2i + 1 of 16 pixels as row i of a tile of x.
+// Packs rows 2i and 2i + 1 of 16 pixels into row i of a tile of x.
 inline Ints pairs(Floats even, Floats odd) {
     typedef uint32_t Words __attribute__((vector_size(sizeof(Ints))));
     return Ints((Words(rounded(even)) >> 16) | (Words(rounded(odd)) & 0xffff0000u));
@@ -75,7 +75,7 @@ inline Floats widened(Halfs value) {
     return Floats(_mm512_cvtxph_ps(__m256h(_mm512_extracti64x4_epi64(__m512i(value), HALF))));
 }
 
-// 1 / (1 + 2^y), to float16: 2^y is a polynomial of y's fraction, shifted by its whole part.
+// 1 / (1 + 2^y) in float16: 2^y is a polynomial of the fraction of y, scaled by its integer part.
 inline Halfs sigmoid(Halfs y) {
     constexpr int FLOOR = 0x09;
     const Halfs part = Halfs(_mm512_reduce_ph(__m512h(y), FLOOR));
@@ -85,15 +85,15 @@ inline Halfs sigmoid(Halfs y) {
     return Halfs(_mm512_rcp_ph(__m512h(Halfs(_mm512_scalef_ph(__m512h(p), __m512h(y))) + _Float16(1.f))));
 }
 
-// A block of sums that wait for their vector work: of two gates and two tiles of pixels, [gate][tile][unit][pixel].
+// A block of sums that waits for its vector work: two gates and two tiles of pixels, [gate][tile][unit][pixel].
 struct Pending {
     const float* sums;
-    Halfs* gated;      // (units): σ(i)·tanh(g), which pass 0 leaves to pass 1
+    Halfs* gated;      // (units): σ(i)·tanh(g), from pass 0 for pass 1
     Halfs* cells;      // (units, GROUPS)
     uint16_t* out[2];  // rows of the tiles of outputs
 };
 
-// Gates come scaled by -log2 e, the cell gate by twice that: tanh(g) = 2 σ(2g) - 1.
+// Gates are scaled by -log2 e, and the cell gate by twice that: tanh(g) = 2 σ(2g) - 1.
 inline void gate(const Pending& block, int unit) {
     const float* row = block.sums + unit * SIDE;
     const Halfs i = sigmoid(narrowed(row, row + 256)), g = sigmoid(narrowed(row + 512, row + 768));
@@ -115,7 +115,7 @@ inline void put(const Pending& block, int unit, Halfs even, Halfs odd) {
     std::memcpy(block.out[1] + unit * SIDE, &right, sizeof right);
 }
 
-// Vector work on one unit; outputs are written two units at a time.
+// Does the vector work on one unit; outputs are written two units at a time.
 enum { NOTHING = -1, GATES, OUTPUTS };
 template <int PASS>
 inline __attribute__((always_inline)) void work(const Pending& block, int unit, Halfs& even) {
@@ -147,7 +147,7 @@ inline __attribute__((always_inline)) void product(
     _tile_dpbf16ps(3, 5, 7);
 }
 
-// Sums of two gates for 32 pixels, and meanwhile, ROWS units for every k, the vector work on the block before.
+// Sums two gates for 32 pixels, and meanwhile does the vector work on the previous block, ROWS units for every k.
 template <int PASS, int ROWS>
 __attribute__((noinline)) void multiply(const Tile* weights, Operand h, Operand x, float* sums, Pending before) {
     Halfs even{};
@@ -170,7 +170,7 @@ __attribute__((noinline)) void multiply(const Tile* weights, Operand h, Operand 
 
 using Multiply = void (*)(const Tile*, Operand, Operand, float*, Pending);
 
-// For every pass of the block before; ROWS is the least power of two that gets through its units in `depth` steps.
+// One per pass of the previous block; ROWS is the least power of two that finishes its units within `depth` steps.
 const Multiply* multipliers(int depth) {
     static const Multiply table[4][3] = {
         {multiply<NOTHING, 2>, multiply<GATES, 2>, multiply<OUTPUTS, 2>},
@@ -215,8 +215,8 @@ public:
     }
 
 private:
-    // Of 64 pixels: inputs (steps, COLUMNS, bands_), outputs of two layers (steps, COLUMNS, directions, hidden_), and
-    // cells (states, GROUPS).
+    // Memory of 64 pixels: inputs (steps, COLUMNS, bands_), outputs of two layers (steps, COLUMNS, directions,
+    // hidden_), and cells (states, GROUPS).
     struct Stream {
         Buffer<Tile> input, output[2];
         Buffer<Halfs> cells;
@@ -247,7 +247,7 @@ private:
     size_t wide() const { return size_t(n_.directions) * hidden_; }
     int depth(int layer) const { return hidden_ + (layer ? int(wide()) : bands_); }
 
-    // (units / SIDE, pass, k / DEPTH, gate): hidden weights first.
+    // Weights (units / SIDE, pass, k / DEPTH, gate), hidden weights first.
     Buffer<Tile> packed(const Network& n, int layer, int d) const {
         static const int gates[2][2] = {{0, 2}, {1, 3}};
         const int depth = this->depth(layer);
@@ -280,7 +280,7 @@ private:
         }
     }
 
-    // Pixels from `start` on as tiles of x: bands in bfloat16, what that leaves of them, and the bands again.
+    // Packs pixels from `start` on into tiles of x: bands in bfloat16, the remainders of the rounding, bands again.
     void take_in(const uint16_t* dn, size_t pixels, size_t start, Work& w, Stream& stream) const {
         const int count = int(std::min<size_t>(STREAM, pixels - std::min(start, pixels)));
         ends_.normalise<STREAM>(dn + std::min(start, pixels), pixels, count, w.bands.get());
@@ -303,7 +303,7 @@ private:
         return k / n_.bands == 1 ? exact - near : near;
     }
 
-    // One layer in one direction over all steps. Outputs of layer l stand in output[l % 2].
+    // Runs one layer in one direction over all steps. The outputs of layer l are in output[l % 2].
     void run(int layer, int d, Work& w) const {
         const size_t at = size_t(layer) * n_.directions + d, step = COLUMNS * wide();
         for (int i = 0; i < n_.steps; i++)
@@ -317,7 +317,7 @@ private:
             }
     }
 
-    // Tiles of x for the pixels of a stream, `stride` from column to column.
+    // Tiles of x for the pixels of a stream; columns are `stride` tiles apart.
     struct Matrix {
         const Tile* tiles;
         size_t stride;
@@ -344,7 +344,7 @@ private:
                 }
     }
 
-    // The vector work on the last block, which always is one of outputs.
+    // Does the vector work on the last block, which is always a block of outputs.
     static void finish(Work& w) {
         Halfs even{};
         for (int unit = 0; unit < SIDE; unit++) work<OUTPUTS>(w.before, unit, even);

@@ -1,12 +1,13 @@
-// LSTM inference in float32 by vector instructions: lanes are pixels.
+// LSTM inference in float32 by vector instructions, with one lane per pixel.
 //
 // The gates of one hidden unit over VECTORS vectors of pixels are summed in registers over all inputs,
 //
 //     gate[g][pixel] = Σ_k W[g][k] · x[k][pixel] + Σ_k U[g][k] · h[k][pixel],
 //
-// every weight read once and broadcast, every input one load for four gates. The unit's cell is updated while the sums
-// are still in registers, so that gates never see memory. A block of BLOCK pixels goes through all steps of a layer and
-// direction before the next: a step's inputs stay in the first-level cache, while the weights pass by.
+// where every weight is read once and broadcast, and every input is loaded once for four gates. The cell of the unit is
+// updated while the sums are still in registers, so gates are never written to memory. A block of BLOCK pixels passes
+// through all steps of a layer and direction before the next: the inputs of a step stay in the first-level cache, while
+// the weights stream through it.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -19,7 +20,7 @@ namespace {
 
 constexpr int BLOCK = VECTORS * WIDTH;
 
-// Inputs of a step, (rows, BLOCK), and the weights that they meet.
+// Inputs of a step, (count, BLOCK).
 struct Operand {
     const float* rows;
     int count;
@@ -54,7 +55,7 @@ private:
         Buffer<float> input, output[2], cells;
     };
 
-    // (units / UNITS, inputs + hidden, UNITS, 4), scaled so that gates are exponents of two: see `update`.
+    // Weights (units / UNITS, inputs + hidden, UNITS, 4), scaled to make gates exponents of two: see `update`.
     Buffer<float> packed(const Network& n, int layer, int d) const {
         const int inputs = n.inputs(layer), at = layer * n.directions + d, rows = inputs + n.hidden;
         const int units = (n.hidden + UNITS - 1) / UNITS * UNITS;
@@ -71,7 +72,7 @@ private:
         return made;
     }
 
-    // One layer in one direction over all steps. Outputs of layer l stand in output[l % 2].
+    // Runs one layer in one direction over all steps. The outputs of layer l are in output[l % 2].
     void run(int layer, int d, const Work& w) const {
         const int inputs = n_.inputs(layer), wide = n_.directions * n_.hidden;
         const size_t plane = size_t(wide) * BLOCK, in_plane = size_t(inputs) * BLOCK;
@@ -87,7 +88,7 @@ private:
         }
     }
 
-    // Not inlined: in a larger function GCC loads the inputs again for every gate, at the cost of 4 to 8 %.
+    // Not inlined: in a larger function GCC loads the inputs again for every gate, which costs 4 to 8 %.
     __attribute__((noinline)) void step(const float* weights, int rows, Operand x, Operand h, float* cells,
                                         float* out) const {
         for (int u = 0; u < n_.hidden; u += UNITS, weights += size_t(rows) * UNITS * 4) {
@@ -115,8 +116,8 @@ private:
         }
     }
 
-    // With I = 2^i for a gate i that came scaled by -log2 e (the cell gate by twice that): σ(i) = 1 / (1 + I) and
-    // tanh(g) = (1 - G) / (1 + G), so that products of the two need one division.
+    // Let I = 2^i for a gate i that was scaled by -log2 e (the cell gate by twice that). Then σ(i) = 1 / (1 + I) and
+    // tanh(g) = (1 - G) / (1 + G), so a product of both needs only one division.
     static inline void update(Floats i, Floats f, Floats g, Floats o, float* cell, float* out) {
         const Floats I = power_of_two(i), F = power_of_two(f), G = power_of_two(g), O = power_of_two(o);
         const Floats c = load(cell) / (1.f + F) + (1.f - G) / ((1.f + I) * (1.f + G));

@@ -1,4 +1,4 @@
-"""Results of steps as values: what they are called, where they lie, what identifies them, and how they are opened."""
+"""Results of steps as values: their names, folders, fingerprints, and how they are opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlc_dask.storage.durable import NotPublished, canonical, sha256
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of result is opened from, and written into, its folder."""
+    """How one kind of result is opened from its folder and written into it."""
 
     open: Callable[[Path], Any]
     write: Callable[[Any, Path], None]
@@ -22,7 +22,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Input:
-    """An input from outside of a run: `value` is handed over as it is, `fingerprint` stands for its content."""
+    """An input from outside the run: steps get `value` unchanged, and `fingerprint` identifies its content."""
 
     name: str
     fingerprint: str
@@ -33,15 +33,15 @@ class Input:
         return self.value
 
     def reference(self) -> dict[str, Any]:
-        """Form in which records name it."""
+        """JSON-ready form in which records refer to the input."""
         return {"name": self.name, "fingerprint": self.fingerprint}
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """The result of a step, finished or not yet; ``artifact[key]`` stands for that part of its value.
+    """The result of a step, finished or not; ``artifact[key]`` refers to the part `key` of its value.
 
-    `whole` is the fingerprint of the step's result; `how` may be missing where the result is only named.
+    `whole` is the fingerprint of the whole result; `how` may be None if the result is never opened.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Artifact:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the result, or of the part of it."""
+        """Fingerprint of the result, or of its part."""
         return sha256(canonical([self.whole, self.part])) if self.part else self.whole
 
     @property
@@ -65,11 +65,11 @@ class Artifact:
     def __getitem__(self, key: Any) -> Artifact:
         return replace(self, part=(*self.part, key))
 
-    # Without it, `list(artifact)` would ask for parts 0, 1, 2 … for ever.
+    # Otherwise `list(artifact)` would request the parts 0, 1, 2, … without end.
     __iter__ = None
 
     def open(self) -> Any:
-        """Open the result; NotPublished when its step is not finished."""
+        """Open the result; NotPublished if its step is not finished."""
         if not self.finished:
             raise NotPublished(f"{self.name} is not computed yet ({self.folder}); run the pipeline to compute it")
         assert self.how is not None, f"{self.name} was read without the kinds of results"
@@ -79,14 +79,14 @@ class Artifact:
         return value
 
     def reference(self) -> dict[str, Any]:
-        """Form in which records name it."""
+        """JSON-ready form in which records refer to the result."""
         form = {"name": self.name, "fingerprint": self.whole}
         return form | {"part": list(self.part)} if self.part else form
 
 
 @dataclass(frozen=True)
 class Event:
-    """What is told of a step. `state` is reused, planned (in a dry run), started, finished or failed."""
+    """A notification about a step. `state` is reused, planned (in a dry run), started, finished or failed."""
 
     step: str
     state: str
@@ -96,7 +96,7 @@ class Event:
 
 
 class StopRun(Exception):  # noqa: N818  (an order, not an error)
-    """The step that the run should go up to is done; the pipeline's caller catches it."""
+    """The last requested step of the run is done; the caller of the pipeline catches it."""
 
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact.name)
@@ -104,7 +104,7 @@ class StopRun(Exception):  # noqa: N818  (an order, not an error)
 
 
 def opened(value: Any) -> Any:
-    """`value` with every artifact and source in it (and in its lists, tuples and mappings) opened."""
+    """Open every artifact and input in `value`, including those in its lists, tuples and mappings."""
     if isinstance(value, (Artifact, Input)):
         return value.open()
     if isinstance(value, Mapping):
@@ -115,7 +115,7 @@ def opened(value: Any) -> Any:
 
 
 def given(value: Any) -> Iterator[Artifact | Input]:
-    """All artifacts and sources in `value`."""
+    """Iterate over all artifacts and inputs in `value`."""
     if isinstance(value, (Artifact, Input)):
         yield value
     elif isinstance(value, (Mapping, list, tuple)):
@@ -124,7 +124,7 @@ def given(value: Any) -> Iterator[Artifact | Input]:
 
 
 def read_current(folder: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, Artifact]:
-    """Read the published layers of a run by name; NotPublished when there are none. They open with `kinds` only."""
+    """Read the published layers of a run by name; NotPublished if there are none. Opening a layer needs `kinds`."""
     folder = Path(folder)
     layers = RunFolder(folder).layers()
     if not layers:

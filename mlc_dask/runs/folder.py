@@ -1,4 +1,4 @@
-"""The layout of a run's output folder; no other module knows what its parts are called."""
+"""The layout of the output folder of a run; no other module knows the names of its parts."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _CURRENT: Final = "CURRENT.json"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The output of a run: ``artifacts/<step>-<fingerprint>/``, and ``CURRENT.json``, which names the published ones.
+    """The output of a run: ``artifacts/<step>-<fingerprint>/``, and ``CURRENT.json``, which lists published results.
 
     Parameters
     ----------
     path
-        Folder that ``output`` in a configuration names, or that of one tile below it.
+        The ``output`` folder of a configuration, or the folder of one tile below it.
     """
 
     path: Path
 
     @classmethod
     def around(cls, artifact: Path) -> RunFolder | None:
-        """Run to which the folder of an artifact belongs; None for a folder elsewhere."""
+        """Run folder to which the folder of an artifact belongs; None for any other folder."""
         folder = artifact.resolve()
         return cls(folder.parents[1]) if folder.parent.name == ARTIFACTS else None
 
     @property
     def current(self) -> Path:
-        """File that lists the published results; a run has it once it was finished."""
+        """File that lists the published results; it exists after a run was finished."""
         return self.path / _CURRENT
 
     @property
@@ -57,21 +57,21 @@ class RunFolder:
         return found if step is None else [f for f in found if step_of(f) == step]
 
     def tiles(self) -> list[RunFolder]:
-        """Return the runs of tiles in folders of this output, begun or finished, sorted by name."""
+        """Return the run folders of tiles in this output, begun or finished, sorted by name."""
         found = {p.parent for name in (ARTIFACTS, _CURRENT) for p in self.path.glob(f"*/{name}")}
         return [RunFolder(path) for path in sorted(found)]
 
     def relatives(self) -> list[RunFolder]:
-        """Return the runs whose results this one may use: itself, that of all tiles around it, the tiles of both."""
+        """Return the run folders whose results this run may use: its own, the one above it, and the tiles of both."""
         around = RunFolder(self.path.parent)
         return [self, around, *self.tiles(), *around.tiles()]
 
     def publish(self, layers: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace the list of published results, durably and at once."""
+        """Replace the list of published results, durably and atomically."""
         atomic_write(self.current, canonical({"published": now(), "layers": layers}))
 
     def layers(self) -> dict[str, dict[str, Any]]:
-        """Return the published results by the names of their layers; empty when nothing is published."""
+        """Return the published results by layer name; empty if nothing is published."""
         try:
             layers: dict[str, dict[str, Any]] = json.loads(self.current.read_bytes())["layers"]
         except FileNotFoundError:
@@ -80,5 +80,5 @@ class RunFolder:
 
 
 def step_of(artifact: Path) -> str:
-    """Name of the step whose result lies in the folder `artifact`."""
+    """Name of the step whose result is in the folder `artifact`."""
     return artifact.name.rpartition("-")[0]

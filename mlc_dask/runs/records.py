@@ -1,4 +1,4 @@
-"""What was done, from what, and whether it still holds: fingerprints, records of steps, and the tree of a result."""
+"""What was computed, from which inputs, and whether it is still valid: fingerprints, records, the tree of a result."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ Record = dict[str, Any]
 
 
 def fingerprint(step: str, version: int, settings: Any, inputs: Any) -> str:
-    """Identity of a result: sha256 of the canonical JSON of what it is made by and from.
+    """Identity of a result: sha256 of the canonical JSON of its step, version, settings and inputs.
 
-    Settings and inputs are anything that :func:`mlc_dask.storage.durable.plain` understands; what has a
-    ``fingerprint`` counts by it.
+    Settings and inputs are any values that :func:`mlc_dask.storage.durable.plain` accepts; a value with a
+    ``fingerprint`` is represented by it.
     """
     return sha256(canonical({"step": step, "version": version, "settings": settings, "inputs": inputs}))
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that decide what a task means and which bytes it makes."""
+    """Installed versions of the packages that determine what a task means and which bytes it makes."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -53,13 +53,13 @@ def machine() -> dict[str, Any]:
 
 
 def function_name(function: Any) -> str:
-    """Return module and qualified name of a function, seen through ``functools.partial``."""
+    """Return module and qualified name of a function, or of the function inside a ``functools.partial``."""
     inner = function.func if isinstance(function, partial) else function
     return f"{inner.__module__}.{inner.__qualname__}"
 
 
 def digest_files(folder: Path) -> dict[str, Entry]:
-    """Sizes and digests of an artifact's files; a folder with a manifest counts by that file alone."""
+    """Sizes and digests of an artifact's files; if a folder has a manifest, only the manifest is hashed."""
     files: dict[str, Entry] = {}
     for path in sorted(folder.iterdir()):
         if path == folder / RECORD or path == folder / SCRATCH or path.name.startswith("."):
@@ -72,25 +72,25 @@ def digest_files(folder: Path) -> dict[str, Entry]:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Close an artifact: the digests of its files, this machine, and `record`, durably and last; its scratch goes."""
+    """Finish an artifact: write `record`, the machine and all digests of files, durably; then delete the scratch."""
     atomic_write(folder / RECORD, canonical({**record, **machine(), "files": digest_files(folder)}))
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
 
 
 def read_record(folder: Path) -> Record | None:
-    """Record of a finished artifact; None without one, or when it cannot be read."""
+    """Record of a finished artifact; None if it is missing or unreadable."""
     try:
-        found = json.loads((folder / RECORD).read_bytes())
+        record = json.loads((folder / RECORD).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"fingerprint", "files"} <= found.keys() else None
+    return record if isinstance(record, dict) and {"fingerprint", "files"} <= record.keys() else None
 
 
 def why_not(folder: Path, identity: str, *, verify: bool = False) -> str | None:
-    """Say why the artifact in `folder` cannot be reused; None if it can.
+    """Reason why the artifact in `folder` cannot be reused; None if it can.
 
-    Digests of plain files and of manifests are compared; files that a manifest lists by their sizes only, unless with
-    `verify`.
+    Plain files and manifests are compared by their digests. Files that a manifest lists are compared by size, and by
+    digest only with `verify`.
     """
     record = read_record(folder)
     if record is None:
@@ -107,7 +107,7 @@ def why_not(folder: Path, identity: str, *, verify: bool = False) -> str | None:
 
 @dataclass(frozen=True)
 class Origin:
-    """A result with its record and, in turn, those of its inputs; no record for sources and lost results."""
+    """A result with its record and the origins of its inputs; the record is None for sources and lost results."""
 
     name: str
     fingerprint: str
@@ -123,14 +123,14 @@ def explain(run: Path, what: str | Path) -> Origin:
     run
         Folder of the run.
     what
-        A published layer, a step's name (its published or else its newest result), or the beginning of an artifact's
-        folder name or path.
+        A published layer, the name of a step (its published result, or else its newest one), or the beginning of the
+        folder name or path of an artifact.
     """
     home = RunFolder(Path(run))
     folder = _find(home, what)
     record = read_record(folder)
     if record is None:
-        raise InputError(f"{folder} has no record, so it is not finished; run it again to finish it")
+        raise InputError(f"{folder} has no record, so it is not finished; run again to finish it")
     return _origin(home, record["name"], record["fingerprint"])
 
 
@@ -150,8 +150,8 @@ def _find(run: RunFolder, what: str | Path) -> Path:
     current = [f for f in named if f in {run.path / str(v["folder"]) for v in layers.values()}]
     if named:
         return max(current or named, key=lambda f: str((read_record(f) or {}).get("finished")))
-    found = [f for f in finished if f.name.startswith(wanted)]
-    if len(found) != 1:
-        known = ", ".join(f.name for f in found or finished) or "none"
-        raise InputError(f"{len(found)} results of {run.path} match {str(what)!r}; choose one of: {known}")
-    return found[0]
+    matches = [f for f in finished if f.name.startswith(wanted)]
+    if len(matches) != 1:
+        known = ", ".join(f.name for f in matches or finished) or "none"
+        raise InputError(f"{len(matches)} results of {run.path} match {str(what)!r}; choose one of: {known}")
+    return matches[0]

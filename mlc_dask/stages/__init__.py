@@ -1,1 +1,1 @@
-"""The method's sections as functions, xarray in, xarray out: a stage joins a kernel to a verb, and meets no file."""
+"""The sections of the method as functions from xarray to xarray: a stage applies kernels by verbs, without files."""

@@ -1,4 +1,4 @@
-"""Annual training sets: the old map's labels, cleaned by clustering (paper section 2.2; method sections 4 and 5)."""
+"""Annual training sets: labels of the old map, cleaned by clustering (paper section 2.2; method sections 4 and 5)."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _PIXELS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class Series:
-    """How the series of one year is read: days (T,), gap rule, and the band position of every spectral role."""
+    """How to read the series of one year: days (T,), gap rule, and the band position of every spectral role."""
 
     days: npt.NDArray[np.float64]
     gaps: GapMethod
     roles: Mapping[str, int]
 
     def features(self, dn: Array, usable: Array) -> npt.NDArray[np.float32]:
-        """Spectral indices of every date, (P, T * I) float32, of series (T, B, P) with usable dates (T, P)."""
+        """Spectral indices of all dates (P, T * I) float32, from series (T, B, P) and usable dates (T, P)."""
         indices = spectral_indices(fill(dn, usable, self.days, self.gaps), self.roles)
         return np.ascontiguousarray(indices.reshape(-1, indices.shape[-1]).T)
 
@@ -56,10 +56,10 @@ def select_reliable_samples(
     clustering: Clustering = Clustering(),  # noqa: B008 (frozen)
     sensor: Sensor = SENTINEL2,
 ) -> xr.Dataset:
-    """Draw one training set a year from the old map's most reliable pixels.
+    """Draw one training set per year from the most reliable pixels of the old map.
 
-    The old map is eroded by one of its own cells; the spectral indices of every class are clustered; the pixels of the
-    dominant cluster are drawn at random with the old map's priors. The result depends neither on chunks nor on workers.
+    The old map is eroded by one of its own cells, and the spectral indices of every class are clustered. Pixels of the
+    dominant cluster are drawn at random with the old map's priors. The result does not depend on chunks or workers.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def select_reliable_samples(
     product
         Old map M from :func:`mlc_dask.open_product`.
     size, min_per_class
-        Samples a year, and the floor for each class (0 is the paper's).
+        Samples per year, and the least number per class (the paper: 0).
 
     Returns
     -------
-    Samples of all years (see :func:`mlc_dask.stages.drawing.collect`); attributes ``clusters`` (what was kept of every
-    class and year) and ``notes``.
+    Samples of all years (see :func:`mlc_dask.stages.drawing.collect`); attributes ``clusters`` (the clusters of
+    every class and year, and which of them were kept) and ``notes``.
     """
     check_same_grid(check_cube(cube), check_map(product), "cube and product")
     years = [int(y) for y in cube[YEAR].values]
@@ -99,7 +99,7 @@ def select_reliable_samples(
 
 
 def _pools(reliable: Mapping[int, xr.Dataset], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
-    """Candidates of every year, at most `limit` of a class."""
+    """Candidates of every year, at most `limit` per class."""
     pools: dict[int, Pool] = lazy.compute(
         {
             y: sampling.pool(
@@ -114,7 +114,7 @@ def _pools(reliable: Mapping[int, xr.Dataset], quota: xr.DataArray, *, limit: in
 def _without_borders(
     product: xr.DataArray, counts: Array, least: int, legend: Legend
 ) -> tuple[xr.DataArray, list[str]]:
-    """Old map without the pixels within one product cell of a border; a class that would vanish keeps its borders."""
+    """Old map without pixels within one product cell of a border; a class that would vanish keeps its border pixels."""
     grid_pixel = abs(float(product.x[1] - product.x[0]))
     radius = max(1, round(float(product.attrs.get("cell", grid_pixel)) / grid_pixel))
     inside = lazy.map_neighbourhood(
@@ -137,7 +137,7 @@ def _cluster(
     settings: Clustering,
     seed: int,
 ) -> dict[int, Clusters]:
-    """Clusters of every year and class, each decided in one place from a sample sorted by pixel id."""
+    """Clusters of every year and class, each fitted in one task on a sample sorted by pixel id."""
     pools: dict[int, Pool] = lazy.compute(
         {
             y: sampling.pool(
@@ -169,7 +169,7 @@ def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, 
 
 
 def _reliable(cube: xr.Dataset, labels: xr.DataArray, year: int, reading: Series, clusters: Clusters) -> xr.Dataset:
-    """Label and 1 + cluster (y, x) of the pixels that lie in a kept cluster of their class, else 0."""
+    """Label and 1 + cluster number, (y, x) each, of pixels in a kept cluster of their class; 0 for all others."""
     one = cube.sel({YEAR: year}, drop=True)
     return lazy.map_pixels(
         _keep_reliable, one.reflectance, one.usable, labels,
@@ -193,7 +193,7 @@ def _keep_reliable(dn: Array, usable: Array, labels: Array, parameter: tuple[Ser
 
 
 def _report(clusters: Mapping[int, Clusters], legend: Legend) -> list[dict[str, Any]]:
-    """One row a year and class: sizes of its clusters, the kept ones, and whether the choice is ambiguous."""
+    """One row per year and class: sizes of the clusters, the kept clusters, and whether the choice is ambiguous."""
     return [
         {
             "year": y,

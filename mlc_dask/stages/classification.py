@@ -26,10 +26,10 @@ ModelSet = dict[str, Model]
 MULTI_YEAR = "multi-year"
 
 TRAINING_TOPIC = "mlc-training"
-"""Scheduler topic on which the epochs of running trainings are told."""
+"""Scheduler topic on which running trainings report their epochs."""
 
 ENGINE_TOPIC = "mlc-engine"
-"""Scheduler topic on which every block tells the engine that classified it."""
+"""Scheduler topic on which every block reports the engine that classified it."""
 
 _PROBABILITY = "probability"
 _PIXELS_AT_ONCE = 65_536
@@ -44,7 +44,7 @@ def fit(samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: 
 def fit_per_year(
     samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None
 ) -> ModelSet:
-    """Train one model for every year on that year's samples (paper sections 2.3 and 4)."""
+    """Train one model per year on the samples of this year (paper sections 2.3 and 4)."""
     groups = {str(y): [y] for y in np.unique(check_samples(samples).year.values).tolist()}
     return fit_groups(samples, groups, classifier=classifier, seed=seed, scratch=scratch)
 
@@ -52,11 +52,11 @@ def fit_per_year(
 def fit_multi_and_single_year(
     samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None
 ) -> ModelSet:
-    """Train the multi-year model and its baseline, one model a year, side by side on the workers.
+    """Train the multi-year model and its baseline (one model per year) in parallel on the workers.
 
     Returns
     -------
-    Models named ``multi-year`` and by their years.
+    Models by name: ``multi-year``, and the years.
     """
     years = np.unique(check_samples(samples).year.values).tolist()
     groups = {MULTI_YEAR: years, **{str(y): [y] for y in years}}
@@ -71,12 +71,12 @@ def fit_groups(
     seed: int = 0,
     scratch: Path | None = None,
 ) -> ModelSet:
-    """Train one model for every group of years, each as a task of its own.
+    """Train one model per group of years, each in its own task.
 
     Parameters
     ----------
     scratch
-        Folder, reachable by the workers, where an interrupted training finds its last epoch again.
+        Folder, reachable by the workers, from which an interrupted training resumes after its last epoch.
     """
     check_samples(samples)
     tasks = {
@@ -137,15 +137,15 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilit
     model
         One model for all years, or a mapping from year to model.
     probabilities
-        Whether the layer ``probability`` is added.
+        Whether to add the layer ``probability``.
 
     Returns
     -------
-    Lazy Dataset (year, y, x) uint8: ``label`` (0 where fewer than the model's `min_valid` usable dates),
-    ``confidence`` (top probability or vote share in per cent, 0 where no label) and ``valid_count`` (usable dates).
-    With `probabilities` also ``probability`` (year, class, y, x) uint8 in per cent: ``class`` holds the codes that any
-    of the models can answer, and a class that a year's model lacks is 0, as are pixels without a label. A pixel's
-    percentages are rounded one by one, so that their sum may differ from 100.
+    Lazy Dataset (year, y, x) uint8: ``label`` (0 for pixels with fewer usable dates than the model's `min_valid`),
+    ``confidence`` (top probability or vote share in percent; 0 without a label) and ``valid_count`` (usable dates).
+    With `probabilities` also ``probability`` (year, class, y, x) uint8 in percent. ``class`` lists the codes that at
+    least one model can answer. The probability is 0 for classes that the model of the year does not have, and for
+    pixels without a label. Percentages are rounded one by one, so their sum may differ from 100.
     """
     check_cube(cube)
     years = [int(y) for y in cube[YEAR].values]
@@ -161,7 +161,7 @@ def _model_of(model: Model | Mapping[str, Model], year: int) -> Model:
     if not isinstance(model, Mapping):
         return model
     if str(year) not in model:
-        raise InputError(f"there is no model for {year}; the models are of {', '.join(model)}; train one with fit")
+        raise InputError(f"there is no model for {year}, only for {', '.join(model)}; train one with fit")
     return model[str(year)]
 
 
@@ -173,12 +173,12 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
     one, context = cube.sel({YEAR: year}, drop=True), model.context
     bands = tuple(cube[BAND].values.tolist())
     if bands != tuple(context.bands):
-        raise InputError(f"the model was trained on bands {context.bands}, the cube has {bands}; train on this cube")
+        raise InputError(f"the model was trained on bands {context.bands}; the cube has {bands}; train on this cube")
     days = days_of(cube, year)
     if len(days) != len(context.days):
         raise InputError(
-            f"the model was trained on {len(context.days)} acquisitions a year, the cube has {len(days)} in {year}; "
-            f"choose as many for the cube, or train on this cube"
+            f"the model was trained on {len(context.days)} acquisitions per year, the cube has {len(days)} in {year}; "
+            f"choose {len(context.days)} for the cube, or train on this cube"
         )
     planes = [f"{_PROBABILITY}-{code}" for code in codes]
     found = lazy.map_pixels(
@@ -198,11 +198,11 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
 
 
 def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, codes: tuple[int, ...]) -> Array:
-    """Classify a block (T, B, h, w); only one batch is ever gap-filled.
+    """Classify a block (T, B, h, w); only one batch at a time is gap-filled, to limit memory.
 
     Returns
     -------
-    Label, confidence, usable dates and the probabilities of `codes` in per cent (3 + K, h, w) uint8.
+    Label, confidence, usable dates, and probabilities of `codes` in percent: (3 + K, h, w) uint8.
     """
     t, b, height, width = dn.shape
     dn, usable = dn.reshape(t, b, -1), usable.reshape(t, -1)

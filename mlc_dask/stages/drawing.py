@@ -1,4 +1,4 @@
-"""Drawing training pixels from label maps and gathering their series: what both training sets are made with."""
+"""Drawing training pixels from label maps and gathering their series, for both training sets."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from mlc_dask.stages.settings import Gaps
 Array = npt.NDArray[Any]
 
 Keep = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
-"""Which pixels, by their global rows and columns, belong to a split."""
+"""Function from global rows and columns of pixels to a mask of those that belong to a split."""
 
 
 class Split(IntEnum):
-    """What a sample is for, as the samples' ``split`` stores it."""
+    """Purpose of a sample, as stored in ``split``."""
 
     TRAINING = 0
     VALIDATION = 1
 
 
 class SampleSource(IntEnum):
-    """Where a sample comes from, as the samples' ``source`` stores it."""
+    """Origin of a sample, as stored in ``source``."""
 
     ANNUAL = 1
     UNCHANGED = 2
@@ -45,19 +45,19 @@ class SampleSource(IntEnum):
 
 @dataclass(frozen=True)
 class Pool:
-    """What one reduction over a label map brings home: pixels per code (256,), and the candidates of every code."""
+    """The result of one reduction over a label map: pixels per code (256,), and the candidates of every code."""
 
     counts: npt.NDArray[np.int64]
     candidates: Candidates
 
     def combine(self, other: Pool, limit: Array) -> Pool:
-        """Pool of two sets of blocks; associative and commutative."""
+        """Merge the pools of two sets of blocks; associative and commutative."""
         return Pool(self.counts + other.counts, merge(self.candidates, other.candidates, limit))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Chosen pixels of one year and split: codes, global pixel ids and 1 + cluster (0 none), (n,), sorted by id."""
+    """Chosen pixels of one year and split, sorted by id: codes, global ids and 1 + cluster (0 is none), (n,) each."""
 
     year: int
     split: Split
@@ -67,7 +67,7 @@ class Drawn:
 
 
 def eligible(labels: xr.DataArray, cube: xr.Dataset, year: int, gaps: Gaps) -> xr.DataArray:
-    """Labels (y, x) where the year has enough usable dates, else 0."""
+    """Labels (y, x) of pixels with enough usable dates in the year, else 0."""
     usable = cube.usable.sel({YEAR: year}, drop=True)
     return lazy.map_pixels(
         _where_enough, labels, usable, layers=("label",), name=f"eligible-{year}", parameter=gaps.min_valid
@@ -93,8 +93,8 @@ def pool(
 ) -> Delayed:
     """Lazy :class:`Pool` of a label map (y, x): the `limit` lowest-priority pixels of every code.
 
-    `quota` (y, x) uint8 is the percentage of a pixel's product code that may be drawn; `clusters` (y, x) uint8, when
-    given, are 1 + the cluster of every pixel, which its candidate carries along.
+    `quota` (y, x) uint8 is the percentage of pixels that may be drawn from each pixel's product code. `clusters` (y, x)
+    uint8, if given, is 1 + the cluster number of every pixel, which its candidate keeps.
     """
     most = np.full(256, limit, np.int64)
 
@@ -114,13 +114,13 @@ def pool(
 
 
 def _thinned(ids: Array, percent: Array, seed: int) -> Array:
-    """Which pixels their code's quota lets through: a fixed pseudo-random share of them."""
+    """Mask of the pixels that the quota of their code admits, a fixed pseudo-random share of all pixels."""
     share: Array = (priority(seed, "quota", ids) % np.uint64(100)) < percent
     return share
 
 
 def choose(found: Pool, *, size: int, priors: Array, minimum: int, year: int, split: Split) -> Drawn:
-    """Stratified sample of a pool: `size` pixels with the priors (256,) of the old map and a floor per class."""
+    """Stratified sample of a pool: `size` pixels, with the old map's priors (256,) and a least number per class."""
     wanted = allocate(found.counts, size, priors, minimum)
     picked = found.candidates.lowest(wanted)
     order = np.argsort(picked.id, kind="stable")
@@ -128,7 +128,7 @@ def choose(found: Pool, *, size: int, priors: Array, minimum: int, year: int, sp
 
 
 def class_counts(labels: xr.DataArray, name: str) -> npt.NDArray[np.int64]:
-    """Pixels per code (256,) of a label map, 0 for no data."""
+    """Pixels per code (256,) of a label map; no data is not counted."""
 
     def chunk(codes: Array, *, block: lazy.Block) -> npt.NDArray[np.int64]:
         return np.bincount(codes.ravel(), minlength=256)
@@ -151,12 +151,12 @@ def series(cube: xr.Dataset, year: int, ids: Array) -> tuple[xr.DataArray, xr.Da
 def collect(
     cube: xr.Dataset, drawn: Sequence[Drawn], *, source: SampleSource, gaps: Gaps, legend: Legend
 ) -> xr.Dataset:
-    """Gather samples of all years with their series and provenance.
+    """Gather the samples of all years with their series and provenance.
 
     Returns
     -------
     Dataset along ``sample``: ``dn`` (sample, acquisition, band) uint16 as observed, ``usable`` (sample, acquisition)
-    bool, ``label`` uint8, ``split`` uint8 (:class:`Split`), ``cluster`` uint8 (1 + its cluster, 0 none), ``source``
+    bool, ``label`` uint8, ``split`` uint8 (:class:`Split`), ``cluster`` uint8 (1 + cluster, 0 is none), ``source``
     uint8 (:class:`SampleSource`), ``year``, ``row``, ``column``, ``y_position``, ``x_position``; ``days``
     (year_of_days, acquisition) in the attributes as nested lists.
     """
@@ -196,27 +196,28 @@ def collect(
 def pooled(*samples: xr.Dataset, tiles: Sequence[str]) -> xr.Dataset:
     """Join the samples of several tiles into one set.
 
-    Every tile was observed on days of its own, so that gaps are filled before the series meet; ``days`` are means.
+    Every tile was observed on its own days, so gaps are filled before the series are joined; ``days`` are means.
 
     Returns
     -------
-    Samples as of :func:`collect`, besides ``tile`` (sample,) uint16, their position in the attribute ``tiles``.
+    Samples like those of :func:`collect`, with ``tile`` (sample,) uint16, the position of the tile in the attribute
+    ``tiles``.
 
     Raises
     ------
     InputError
-        If the tiles differ in bands, acquisitions a year or legend: no one model can learn from both.
+        If the tiles differ in bands, acquisitions per year or legend, since one model cannot learn from both.
     """
     first, name = samples[0], tiles[0]
     for other, own in zip(samples[1:], tiles[1:], strict=True):
         for what, a, b in (
             ("bands", first.band.values.tolist(), other.band.values.tolist()),
-            ("acquisitions a year", first.sizes["acquisition"], other.sizes["acquisition"]),
+            ("acquisitions per year", first.sizes["acquisition"], other.sizes["acquisition"]),
             ("the legend", first.attrs["legend"], other.attrs["legend"]),
         ):
             if a != b:
                 raise InputError(
-                    f"tiles {name} and {own} differ in {what}: {a} and {b}; choose alike, or map them apart"
+                    f"tiles {name} and {own} differ in {what}: {a} and {b}; make both equal, or map them separately"
                 )
     parts = [
         _filled_set(s).assign(tile=(SAMPLE, np.full(s.sizes[SAMPLE], i, np.uint16))) for i, s in enumerate(samples)
@@ -230,7 +231,7 @@ def pooled(*samples: xr.Dataset, tiles: Sequence[str]) -> xr.Dataset:
 
 
 def _filled_set(samples: xr.Dataset) -> xr.Dataset:
-    """Return samples whose series have no gaps any more."""
+    """Return the samples with all gaps in their series filled."""
     dn, usable, method = samples.dn.values.copy(), samples.usable.values, samples.attrs["gaps"]
     for year, days in samples.attrs["days"].items():
         at = np.flatnonzero(samples.year.values == int(year))
@@ -248,13 +249,13 @@ def filled(dn: Array, usable: Array, days: Array, method: GapMethod) -> npt.NDAr
 
 
 def priors_of(counts: Array) -> npt.NDArray[np.float64]:
-    """Class shares (256,) of the old map."""
+    """Class shares (256,) of the old map, from its pixel counts."""
     shares: npt.NDArray[np.float64] = counts / max(1, counts.sum())
     return shares
 
 
 def shortfalls(found: Mapping[int, Pool], legend: Legend, present: Sequence[int], least: int, where: str) -> list[str]:
-    """Note the classes of the old map that a year has no or hardly any pixels for."""
+    """List the classes of the old map that have fewer than `least` pixels in the pool of a year, as notes."""
     notes = []
     for year, own in found.items():
         for code in present:

@@ -1,4 +1,4 @@
-"""What the maps are judged by (paper section 4, Table 1 and Fig. 2; method section 9)."""
+"""Evaluation of the maps (paper section 4, Table 1 and Fig. 2; method section 9)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALL_PAIRS = "all"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Two tables: agreement by class and pair of years, and everything else in long form."""
+    """Two tables: agreement by class and pair of years, and all other measures in long form."""
 
     agreement: pd.DataFrame
     summary: pd.DataFrame
@@ -42,7 +42,7 @@ def _labels(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
 
 
 def change_count(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
-    """Count the label changes of every pixel (Fig. 2): (y, x) uint8, lazy."""
+    """Count the label changes of every pixel (Fig. 2 of the paper): (y, x) uint8, lazy."""
     labels = _labels(maps).rename({YEAR: ACQUISITION})
     counts = lazy.map_pixels(_change_count_block, labels, layers=("change_count",), name="change-count")
     return counts["change_count"].assign_attrs(long_name="changes of class between successive years")
@@ -53,7 +53,7 @@ def _change_count_block(labels: Array, _: None) -> Array:
 
 
 def transition_matrices(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> dict[str, Array]:
-    """Pixels by class in the first and second year, (codes, codes) int64, of every pair of successive years."""
+    """Count pixels by class in the first and second year, (codes, codes) int64, per pair of successive years."""
     labels, size = _labels(maps), (legend or legend_of(maps)).size
     matrices = lazy.compute(
         lazy.reduce_blocks(partial(_transitions, size=size), operator.add, labels, name="agreement")
@@ -85,7 +85,7 @@ def agreement(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> 
     Returns
     -------
     Table with columns ``pair`` (``2018-2019``, …, ``all``), ``class`` (a name or ``overall``), ``agreement``
-    P(second year is c | first is c), ``reverse`` P(first | second), ``iou`` and ``n`` (pixels of c in the first).
+    P(second year is c | first is c), ``reverse`` P(first | second), ``iou`` and ``n`` (pixels of c in the first year).
     """
     own = legend or legend_of(maps)
     return _agreement_table(transition_matrices(maps, own), own)
@@ -126,7 +126,7 @@ def _agreement_rows(pair: str, matrix: Array, legend: Legend) -> Iterator[dict[s
 def evaluate(
     maps: Mapping[tuple[str, bool], xr.Dataset], *, truth: xr.DataArray | None = None, legend: Legend
 ) -> Evaluation:
-    """Judge several map series at once, in one pass over the blocks: no whole map or truth is ever in one place.
+    """Evaluate several map series in one pass over the blocks; no task ever holds a whole map or truth.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ Row = tuple[str, str, float]
 
 
 def _counted(maps: xr.Dataset, truth: xr.DataArray | None, legend: Legend) -> tuple[Any, Any]:
-    """Lazy :class:`MapTally` of the maps, and lazy :class:`TruthTally` to the truth where both have a year."""
+    """Lazy :class:`MapTally` of the maps, and lazy :class:`TruthTally` for the years that maps and truth share."""
     labels = _labels(maps)
     tally = lazy.reduce_blocks(partial(_tally, size=legend.size), operator.add, labels, name="consistency")
     if truth is None:
@@ -179,7 +179,7 @@ def _shared_years(labels: xr.DataArray, truth: xr.DataArray) -> list[int]:
 
 
 def _consistency(labels: xr.DataArray, matrices: Mapping[str, Array], tally: MapTally, legend: Legend) -> Iterator[Row]:
-    """Measures that need no reference."""
+    """Measures that do not need a reference."""
     for pair, matrix in matrices.items():
         yield "agreement", pair, measures.overall(matrix)
         yield "kappa", pair, measures.kappa(matrix)
@@ -196,9 +196,9 @@ def _consistency(labels: xr.DataArray, matrices: Mapping[str, Array], tally: Map
 
 
 def _against_truth(years: Sequence[int], compared: TruthTally, legend: Legend) -> Iterator[Row]:
-    """Accuracy by year and class, and how much of the true change the maps show, by its size.
+    """Accuracy by year and class, and the share of true change that the maps show, by size of change.
 
-    Changes are judged where the reference has successive years of the maps: a gap would make two changes of one.
+    Changes are judged only if the shared years are successive years of the maps, since a gap would merge two changes.
     """
     for year, matrix in zip(years, compared.matrices, strict=True):
         scores = measures.accuracy(matrix)

@@ -22,15 +22,15 @@ RULES: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {"majority": majority, 
 def smooth(maps: xr.Dataset | xr.DataArray, *, size: int = Filter.size, rule: Rule = Filter.rule) -> Any:
     """Filter the labels of every year with a square window of `size` pixels; other layers pass unchanged.
 
-    `median` is the paper's rule, kept for comparison: a median of class codes depends on the legend's order.
-    No data neither votes nor gets a vote, and the result never depends on the patches.
+    `median` is the rule of the paper, kept for comparison: a median of class codes depends on the order of the legend.
+    No data has no vote and stays no data, and the result does not depend on the patches.
     """
     if rule == "none":
         return maps
     if rule not in RULES:
         raise InputError(f"filter rule {rule!r} is unknown; use {', '.join(RULES)} or none")
     if size < 1 or size % 2 == 0:
-        raise InputError(f"filter size {size} is not an odd number of pixels; use 11 (the paper's) or another odd one")
+        raise InputError(f"filter size {size} is not an odd number of pixels; use an odd number (the paper: 11)")
     if isinstance(maps, xr.Dataset):
         return maps.assign(label=smooth(maps.label, size=size, rule=rule))
     labels, radius = check_map(maps), size // 2

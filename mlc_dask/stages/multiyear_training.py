@@ -23,12 +23,12 @@ Array = npt.NDArray[Any]
 
 
 def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> xr.DataArray:
-    """Where every preliminary map agrees with the old map.
+    """Mark the pixels where every preliminary map agrees with the old map.
 
     Parameters
     ----------
     maps
-        Preliminary maps (year, y, x) uint8, or a Dataset with them as ``label``.
+        Preliminary maps (year, y, x) uint8, or a Dataset with the maps as ``label``.
     product
         Old map (y, x) uint8.
 
@@ -60,10 +60,11 @@ def sample_unchanged(
     Parameters
     ----------
     split
-        ``blocks``: training and validation pixels never share a square of `block` pixels, so that the validation loss
-        does not profit from neighbours; ``random`` is the paper's.
+        ``blocks``: training and validation pixels never share a square with a side of `block` pixels, so neighbouring
+        pixels do not improve the validation loss. ``random`` is the rule of the paper.
     train, validation
-        Samples a year, stratified by the old map's priors with a floor of `min_per_class` (a third for validation).
+        Samples per year, stratified by the priors of the old map, with at least `min_per_class` per class (a third
+        of it for validation).
 
     Returns
     -------
@@ -88,8 +89,8 @@ def sample_unchanged(
     ]
     if len(np.unique(np.concatenate([d.label for d in drawn]))) < 2:
         raise InputError(
-            "the unchanged area holds fewer than two classes, so nothing can be learned from it; check that product "
-            "and cube are of the same place, or enlarge the area"
+            "the unchanged area has fewer than two classes, too few to train a model; check that product and cube "
+            "cover the same area, or enlarge the area"
         )
     samples = sampling.collect(cube, drawn, source=SampleSource.UNCHANGED, gaps=gaps, legend=legend)
     notes = [note for part, (_, floor) in wanted.items() for note in _notes(pools[part], legend, present, floor, part)]
@@ -105,7 +106,7 @@ def _notes(pools: dict[int, Pool], legend: Legend, present: list[int], floor: in
 def _pools(
     labels: Mapping[int, xr.DataArray], quota: xr.DataArray, splits: Mapping[Split, Keep], *, limit: int, seed: int
 ) -> dict[Split, dict[int, Pool]]:
-    """Candidates of every part and year, in one pass over the blocks."""
+    """Candidates of every split and year, in one pass over the blocks."""
     pools: dict[Split, dict[int, Pool]] = lazy.compute(
         {
             part: {
@@ -122,7 +123,7 @@ def _pools(
 
 
 def _belongs(rows: Array, columns: Array, *, part: Split, share: float, seed: int, block: int) -> Array:
-    """Which pixels lie in the squares of `part`."""
+    """Mask of the pixels in the squares of `part`."""
     is_validation: Array = spatial_split(rows, columns, block, share, seed)
     found: Array = is_validation == (part is Split.VALIDATION)
     return found

@@ -1,4 +1,7 @@
-"""Whether the chosen acquisitions carry the offset that their metadata says (method section 1)."""
+"""Whether the digital numbers of the chosen acquisitions have the offset that their metadata states.
+
+See method section 1.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,20 @@ from mlc_dask.kernels import radiometry
 from mlc_dask.storage.once import once
 
 _LOOKED_AT = 1_000
-"""Pixels along each side at most of the grid that is judged."""
+"""Largest number of pixels per side of the grid on which acquisitions are judged."""
 
 
 def check_radiometry(
     source: Source, selection: Selection, catalogue: Catalogue, *, accept: bool = False, scratch: Path | None = None
 ) -> pd.DataFrame:
-    """Judge by its dark pixels whether every chosen acquisition carries the offset that its metadata says.
+    """Judge by dark pixels whether every chosen acquisition has the offset that its metadata states.
 
     Parameters
     ----------
     accept
-        Record what looks wrong instead of refusing it.
+        Record acquisitions that contradict their metadata instead of refusing them.
     scratch
-        Folder, reachable by the workers, where an interrupted check finds what it knew.
+        Folder, reachable by the workers, where an interrupted check finds its earlier results.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def check_radiometry(
     Raises
     ------
     InputError
-        Naming the acquisitions whose offset was missed or applied twice.
+        If offsets were missed or applied twice; the message names the acquisitions.
     """
     coarse = catalogue.grid.coarsened(_LOOKED_AT)
     chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
@@ -55,8 +58,8 @@ def check_radiometry(
     if len(wrong) and not accept:
         listed = ", ".join(f"{r.id} ({r.verdict}, darkest {r.dark:.0f})" for r in wrong.itertuples())
         raise InputError(
-            f"{len(wrong)} of {len(table)} acquisitions contradict their metadata: {listed}; leave them out, correct "
-            "their offset, or, where clouds that the mask missed or bright ground explain it, use --accept-radiometry"
+            f"{len(wrong)} of {len(table)} acquisitions contradict their metadata: {listed}; exclude them, correct "
+            "their offset, or use --accept-radiometry if bright ground or clouds that the mask missed explain it"
         )
     return table
 

@@ -1,6 +1,6 @@
-"""Settings of the stages, which are the tables of the configuration file as well.
+"""Settings of the stages, which are also tables of the configuration file.
 
-Nothing here imports arrays or Dask: a configuration is read, written and explained without them.
+This module imports neither arrays nor Dask, since configurations are read, written and explained without them.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ Rule = Literal["majority", "median", "none"]
 
 @settings
 class Gaps:
-    """Clouded and missing dates (method section 3).
+    """Treatment of cloudy and missing dates (method section 3).
 
     Parameters
     ----------
     method
-        ``interpolate`` (linear in time, ends held) or ``keep`` (observations as they are, clouds included).
+        ``interpolate`` (linear in time, constant at both ends) or ``keep`` (values as observed, clouds included).
     min_valid
         A pixel with fewer usable dates in a year gets no label in that year.
     """
 
     method: Annotated[GapMethod, Field(description="interpolate in time, or keep as observed")] = "interpolate"
-    min_valid: Annotated[int, Field(ge=1, description="usable dates a year below which a pixel gets no label")] = 5
+    min_valid: Annotated[int, Field(ge=1, description="usable dates per year that a pixel needs to get a label")] = 5
 
 
 @settings
 class Clustering:
-    """How labels are cleaned: pixels of a class that decide the centres, clusters tried, what counts as dominant."""
+    """Cleaning of labels: pixels per class for clustering, number of clusters tried, and which clusters are kept."""
 
     pixels: Annotated[
         int,
-        Field(ge=10, validation_alias="cluster_pixels", description="pixels a class that decide the cluster centres"),
+        Field(ge=10, validation_alias="cluster_pixels", description="pixels per class that determine cluster centres"),
     ] = 50_000
-    max_clusters: Annotated[int, Field(ge=1, le=64, description="clusters tried a class")] = 8
-    min_silhouette: Annotated[float, Field(ge=-1, le=1, description="below it a class is one cluster")] = 0.25
+    max_clusters: Annotated[int, Field(ge=1, le=64, description="most clusters tried per class")] = 8
+    min_silhouette: Annotated[float, Field(ge=-1, le=1, description="a class below this is one cluster")] = 0.25
     min_share: Annotated[
-        float | None, Field(gt=0, le=1, description="keep every cluster above this share, not only the largest")
+        float | None, Field(gt=0, le=1, description="keep every cluster of at least this share, not only the largest")
     ] = None
 
 
@@ -50,12 +50,12 @@ class Clustering:
 class AnnualTraining(Clustering):
     """Cleaning of the old map's labels and the annual samples (method section 5)."""
 
-    size: Annotated[int, Field(ge=2, description="samples a year")] = 24_000
-    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
+    size: Annotated[int, Field(ge=2, description="samples per year")] = 24_000
+    min_per_class: Annotated[int, Field(ge=0, description="least samples per class; the paper has 0")] = 500
 
     @property
     def clustering(self) -> Clustering:
-        """The part that cleans labels."""
+        """The settings of the cleaning alone."""
         return base_of(Clustering, self)
 
 
@@ -63,10 +63,10 @@ class AnnualTraining(Clustering):
 class MultiYearTraining:
     """Samples of the unchanged areas (method section 6)."""
 
-    train: Annotated[int, Field(ge=2, description="training samples a year")] = 24_000
-    validation: Annotated[int, Field(ge=0, description="validation samples a year")] = 12_000
-    min_per_class: Annotated[int, Field(ge=0, description="floor for each class; 0 is the paper's")] = 500
-    split: Annotated[SplitRule, Field(description="apart by squares, or at random (the paper)")] = "blocks"
+    train: Annotated[int, Field(ge=2, description="training samples per year")] = 24_000
+    validation: Annotated[int, Field(ge=0, description="validation samples per year")] = 12_000
+    min_per_class: Annotated[int, Field(ge=0, description="least samples per class; the paper has 0")] = 500
+    split: Annotated[SplitRule, Field(description="separate by squares, or at random (the paper)")] = "blocks"
     block: Annotated[int, Field(ge=1, description="edge of a square in pixels")] = 64
 
 
@@ -81,5 +81,5 @@ class Filter:
     @classmethod
     def _odd(cls, size: int) -> int:
         if size % 2 == 0:
-            raise ValueError("the window needs a centre; use an odd number, 11 is the paper's")
+            raise ValueError("the window needs a centre pixel; use an odd number (the paper: 11)")
         return size

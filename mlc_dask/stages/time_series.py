@@ -1,4 +1,4 @@
-"""Paired acquisitions, and the cube (paper sections 2.1 and 3)."""
+"""The choice of paired acquisitions, and the cube (paper sections 2.1 and 3)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from mlc_dask.storage.once import once
 
 
 class Unpaired(InputError):  # noqa: N818 - it names a finding, and is raised as bad input
-    """Fewer pairs are feasible than asked for.
+    """Fewer pairs are feasible than requested.
 
     Attributes
     ----------
     selection
-        Without a choice: of every acquisition its weather and what stands against it.
+        Selection without chosen acquisitions: for each acquisition, its weather and the reason that rules it out.
     """
 
-    # The default lets the exception travel between processes: unpickling passes the message alone.
+    # The default lets the exception travel between processes: unpickling passes the message only.
     def __init__(self, message: str, selection: Selection | None = None) -> None:
         super().__init__(message)
         self.selection = selection
@@ -50,20 +50,20 @@ def choose_acquisitions(
 ) -> Selection:
     """Choose the paired acquisitions of `years` (all years of the source by default).
 
-    Metadata decides first: what is cloudier than `max_tile_cloud` over the whole product is not looked at. Of all
-    others the mask is read over the area, on the workers; the choice itself is exact (method section 2).
+    Products that are cloudier than `max_tile_cloud` according to their metadata are rejected first. For all others the
+    workers read the mask over the area. The choice among them is exact (method section 2).
 
     Parameters
     ----------
     scratch
-        Folder, reachable by the workers, where an interrupted survey finds what it knew.
+        Folder, reachable by the workers, where an interrupted survey finds its earlier results.
 
     Raises
     ------
     InputError
-        When a year has no acquisition.
+        If a year has no acquisition.
     Unpaired
-        When fewer tuples than asked for are feasible: bad input, too, with all that the survey found.
+        If fewer pairs than requested are feasible; also an InputError, with the complete survey.
     """
     catalogue = catalogue or source.catalogue(years)
     found = catalogue.acquisitions
@@ -72,7 +72,7 @@ def choose_acquisitions(
     for year, acquisitions in by_year.items():
         if not acquisitions:
             have = ", ".join(str(y) for y in sorted({a.time.year for a in found})) or "none of these years"
-            raise InputError(f"no acquisition in {year}; the source has {have}; set acquisitions.years")
+            raise InputError(f"no acquisition in {year}; the source has {have}; set acquisitions.years to match")
     hopeful = {y: [a for a in row if (a.cloud or 0) <= max_tile_cloud] for y, row in by_year.items()}
     weather = lazy.compute(
         {
@@ -99,11 +99,11 @@ def _explained(
     hopeful: Mapping[int, Sequence[Acquisition]],
     max_tile_cloud: float,
 ) -> str:
-    """Add to what pairing says the acquisitions that it never saw."""
+    """Message of the pairing, plus the acquisitions that were rejected before it."""
     unseen = [f"{len(row) - len(hopeful[y])} of {len(row)} in {y}" for y, row in found.items() if row != hopeful[y]]
     if not unseen:
         return str(error)
-    return f"{error}; besides, acquisitions.max_tile_cloud = {max_tile_cloud} left out {', '.join(unseen)}: raise it"
+    return f"{error}; also, acquisitions.max_tile_cloud = {max_tile_cloud} excluded {', '.join(unseen)}; raise it"
 
 
 def _unseen(acquisition: Acquisition) -> Surveyed:
@@ -149,7 +149,7 @@ def _without_choice(
 
 
 def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float]:
-    """Cloud and valid share."""
+    """Cloudy and valid shares."""
 
     def looked() -> list[float]:
         weather = source.weather(acquisition, grid)
@@ -164,9 +164,9 @@ def stack(source: Source, selection: Selection, *, grid: Grid, chunk: int) -> xr
     Parameters
     ----------
     grid
-        Grid of the cube, that of the source's catalogue.
+        Grid of the cube, from the catalogue of the source.
     chunk
-        Edge of the blocks in pixels that one task reads, all bands of one acquisition at once.
+        Edge, in pixels, of the blocks that tasks read: one block of all bands of one acquisition per task.
 
     Returns
     -------

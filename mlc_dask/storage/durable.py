@@ -1,4 +1,4 @@
-"""Files that cannot lie: canonical JSON, digests, atomic writes, manifests, and one writer at a time."""
+"""Durable, verifiable files: canonical JSON, digests, atomic writes, and a lock that admits one writer at a time."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ MANIFEST: Final = "MANIFEST.json"
 LOCK: Final = ".mlc-dask.lock"
 
 Entry = list[Any]
-"""Size in bytes and sha256 of a file, as JSON keeps them."""
+"""Size in bytes and sha256 of a file, as JSON stores them."""
 
 
 class NotPublished(InputError):  # noqa: N818  (a state, not a fault)
-    """The result is not there, or not finished."""
+    """The result does not exist or is not finished."""
 
 
 def plain(value: Any) -> Any:
-    """JSON-able form of `value`, in which equal things look equal.
+    """JSON-able form of `value`; equal values have equal forms.
 
-    Models of pydantic, frozen dataclasses (with their class name; fields with ``compare=False`` left out), paths,
-    enums, sets, numpy scalars, and things that carry a ``fingerprint`` are understood. Whole floats become integers,
-    for 1.0 == 1.
+    Besides JSON's own types, it accepts pydantic models, frozen dataclasses (with their class name, without fields of
+    ``compare=False``), paths, enums, sets, numpy scalars, and objects with a ``fingerprint``. Whole floats become
+    integers, since 1.0 == 1.
 
     Raises
     ------
     TypeError
-        For anything else, NaN and infinities: such a value cannot identify a result.
+        For any other type, NaN and infinities: such a value cannot identify a result.
     """
     if hasattr(value, "fingerprint"):
         return {"fingerprint": value.fingerprint}
@@ -74,7 +74,7 @@ def _plain_object(value: Any) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """Canonical JSON of :func:`plain` `value`: keys sorted, no spaces, ASCII."""
+    """Canonical JSON of the :func:`plain` form of `value`: sorted keys, no spaces, ASCII."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -90,25 +90,25 @@ def entry(path: Path) -> Entry:
 
 
 def fault(folder: Path, files: Mapping[str, Entry], *, verify: bool) -> str | None:
-    """Say what is wrong with `files` (relative path → size, sha256) of `folder`: the first bad file, or None.
+    """Describe the first bad file among `files` (relative path → size, sha256) of `folder`; None if all are good.
 
-    Sizes are always compared, contents only with `verify`.
+    Sizes are always compared; digests are compared only with `verify`.
     """
     for name, (size, digest) in files.items():
         path = os.path.join(folder, name)  # noqa: PTH118  (a store has tens of thousands; Path is three times slower)
         try:
-            found = os.stat(path).st_size  # noqa: PTH116
+            actual = os.stat(path).st_size  # noqa: PTH116
         except FileNotFoundError:
             return f"{name} is missing"
-        if found != size:
-            return f"{name} has {found} bytes, not {size}"
+        if actual != size:
+            return f"{name} has {actual} bytes, not {size}"
         if verify and entry(Path(path))[1] != digest:
             return f"{name} changed: its digest differs"
     return None
 
 
 def fsync(path: Path) -> None:
-    """Make a file, or a folder's list of files, survive a power cut."""
+    """Flush a file, or the list of files of a folder, to disk, so it survives a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -117,7 +117,7 @@ def fsync(path: Path) -> None:
 
 
 def atomic_write(path: Path, data: bytes, *, exclusive: bool = False) -> None:
-    """Write a whole file or nothing, durably; with `exclusive`, FileExistsError if somebody was first."""
+    """Write the whole file or nothing, durably; with `exclusive`, an existing file raises FileExistsError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
@@ -135,39 +135,39 @@ def atomic_write(path: Path, data: bytes, *, exclusive: bool = False) -> None:
 
 
 def on_a_disk(path: Path) -> Path:
-    """Return `path`, or raise InputError if it is a URL such as ``s3://bucket/maps``, which Path reads as a folder."""
+    """Return `path`, or raise InputError if it is a URL such as ``s3://bucket/maps``, which Path takes for a folder."""
     scheme = re.match(r"([a-z][a-z0-9+.-]+):/", str(path), re.IGNORECASE)
     if scheme:
         raise InputError(
-            f"{scheme[1]}://{str(path)[scheme.end() :].lstrip('/')} is a URL; results are written to a folder of a "
-            "file system: name one, and copy the results from there"
+            f"{scheme[1]}://{str(path)[scheme.end() :].lstrip('/')} is a URL; results are written to a folder on a "
+            "file system: give such a folder, and copy the results from there"
         )
     return path
 
 
 def now() -> str:
-    """Time of day in UTC, ISO 8601 with milliseconds."""
+    """Return the time in UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def walk(paths: Iterable[Path]) -> list[Path]:
-    """All files among and below `paths`, sorted."""
-    found: list[Path] = []
+    """All files among `paths` and in the folders among them, sorted."""
+    files: list[Path] = []
     for path in paths:
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path")
-        found += [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-    return sorted(set(found))
+        files += [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    return sorted(set(files))
 
 
 def files_fingerprint(paths: Iterable[Path], root: Path) -> str:
-    """Fingerprint of input files: their paths relative to `root`, sizes and modification times; folders are walked."""
+    """Fingerprint of input files (paths relative to `root`, sizes, modification times); folders are walked."""
     states = [(p, p.stat()) for p in walk(paths)]
     return sha256(canonical([[os.path.relpath(p, root), s.st_size, s.st_mtime_ns] for p, s in states]))
 
 
 class OutputLock:
-    """The right to write into a folder, held by one process; the system gives it back if the process dies."""
+    """The right to write into a folder, held by one process; the system releases it if the process dies."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

@@ -1,4 +1,4 @@
-"""What tasks found out, kept in the folder of a step that is not finished yet."""
+"""Intermediate numbers of a step, kept in its folder until the step is finished."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mlc_dask.storage.durable import atomic_write
 
 
 def once(folder: Path | None, name: str, found_out: Callable[[], list[float]]) -> list[float]:
-    """Return the numbers that `found_out` gives for `name`, asked only once however often the step is interrupted.
+    """Return the numbers that `found_out` computes for `name`; they are computed once, even if the step is interrupted.
 
-    Without a `folder`, which must be reachable by the workers, it is asked every time.
+    The workers must be able to reach `folder`; without a folder the numbers are computed at every call.
     """
     if folder is None:
         return found_out()

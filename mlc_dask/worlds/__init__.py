@@ -1,7 +1,7 @@
-"""Synthetic worlds: a landscape with planted truth, written as the formats that users have.
+"""Synthetic worlds: a landscape with planted truth, written in the product formats that users have.
 
-For demonstrations, tests and benchmarks: what the ground is and what truly changes is known, and the images, their
-masks and the old map are as imperfect as real ones.
+Worlds serve demonstrations, tests and benchmarks. Land cover and true changes are known; the images, their masks and
+the old map are as imperfect as real ones.
 """
 
 import lazy_loader

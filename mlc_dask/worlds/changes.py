@@ -1,4 +1,4 @@
-"""True changes of land cover, abrupt between two years, in sizes from a house to a hillside."""
+"""True changes of land cover, which happen abruptly between two years, from the size of a house to a hillside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = (5, 12, 30, 80, 200, 500, 1200)
 
 @dataclass(frozen=True)
 class Event:
-    """One row of :data:`EVENTS`: what becomes what, at which sizes in pixels, in which shape, next to which class."""
+    """One row of :data:`EVENTS`: classes before, kind after, range of sizes in pixels, shape, neighbouring class."""
 
     name: str
     before: tuple[str, ...]
@@ -48,7 +48,7 @@ EVENTS = (
 
 @dataclass(frozen=True)
 class Change:
-    """One true change: `pixels` of class `before` are of `after` from `year` on; `row`, `column` lie within it."""
+    """One true change: `pixels` of class `before` have class `after` from `year` on; `row`, `column` is one of them."""
 
     event: str
     year: int
@@ -60,9 +60,9 @@ class Change:
 
 
 def plant_changes(canvas: Canvas, world: World) -> tuple[Change, ...]:
-    """Plant the changes of all years in `canvas`; a pixel changes once at most, changes of a year do not touch."""
+    """Plant the changes of all years in `canvas`; a pixel changes at most once, and changes do not touch."""
     taken = np.zeros(canvas.segment.shape, bool)
-    found = []
+    changes = []
     for year in range(1, len(world.years)):
         random = world.random("changes", world.years[year])
         for pixels in _sizes(world):
@@ -70,13 +70,13 @@ def plant_changes(canvas: Canvas, world: World) -> tuple[Change, ...]:
             for i in random.permutation(len(events)):
                 change = _plant(canvas, events[i], pixels, (year, world.years[year]), taken, random)
                 if change:
-                    found.append(change)
+                    changes.append(change)
                     break
-    return tuple(found)
+    return tuple(changes)
 
 
 def _sizes(world: World) -> list[int]:
-    """Sizes of one year's changes, largest first: every size has a share of the area that grows as its square root."""
+    """Sizes of one year's changes, largest first; the total area per size grows with its square root."""
     budget = world.changed_share * world.size**2
     sizes = [s for s in SIZES if s <= budget / 3]
     weight = sum(s**0.5 for s in sizes)
@@ -86,7 +86,7 @@ def _sizes(world: World) -> list[int]:
 def _plant(
     canvas: Canvas, event: Event, pixels: int, when: tuple[int, int], taken: Bools, random: np.random.Generator
 ) -> Change | None:
-    """Cut one change into `canvas`, or return None where it has no room; `when` is the year's position and number."""
+    """Cut one change into `canvas`, or return None if there is no room; `when` is the year's position and number."""
     code = CODES[canvas.kinds[when[0] - 1]][canvas.segment]
     before = DEFAULT_LEGEND.code(event.before[int(random.integers(len(event.before)))])
     room = (code == before) & ~taken
@@ -112,7 +112,7 @@ def _plant(
 def _grow(
     room: Bools, start: tuple[int, int], pixels: int, straight: bool, random: np.random.Generator
 ) -> Bools | None:
-    """Return connected `pixels` of `room` around `start`: a turned rectangle where `straight`, else a ragged blob."""
+    """Return connected `pixels` of `room` around `start`: a rotated rectangle if `straight`, else a ragged blob."""
     angle, stretch = random.uniform(0, np.pi), random.uniform(1, 1.6)
     reach = int(2 * pixels**0.5) + 3
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -120,7 +120,7 @@ def _grow(
     far = np.maximum(np.abs(along), np.abs(across)) if straight else np.hypot(along, across)
     far = far + random.uniform(0, 0.05 if straight else 0.15 * pixels**0.5, far.shape)
     mask, seen, edge = np.zeros(room.shape, bool), {start}, [(0.0, start)]
-    # The nearest pixel of the edge is taken next: the object is connected and has exactly its size.
+    # The nearest edge pixel is added next, so the object is connected and has exactly the requested size.
     while edge and pixels:
         _, (row, column) = heapq.heappop(edge)
         mask[row, column] = True

@@ -1,7 +1,7 @@
-"""Kinds of land cover as data: what they are made of and how they turn green.
+"""Kinds of land cover as data: their materials and their seasons.
 
 A kind is one mode of a class: wheat and maize are two kinds of Crops. Its reflectance on a day is a mixture of a dry
-and a green material by its greenness, the sum of one or more double-logistic seasons.
+and a green material. The mixing share is the greenness, a sum of double-logistic seasons.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Kind:
     Attributes
     ----------
     name, land_cover
-        Its own name and that of its class.
+        Name of the kind, and name of its class.
     corine
-        CORINE grid code of a large area of it.
+        CORINE grid code of a large area of this kind.
     dry, green
         Materials at greenness 0 and 1.
     seasons
@@ -62,9 +62,9 @@ class Kind:
     floor
         Greenness outside the seasons.
     mixes
-        Kinds that its parcels hold a share of: what makes classes overlap.
+        Kinds mixed into its parcels, which makes classes overlap.
     snow
-        Share of a snow cover that is seen from above.
+        Share of snow on the ground that is visible from above.
     """
 
     name: str
@@ -119,7 +119,7 @@ NUMBER = {kind.name: i for i, kind in enumerate(KINDS)}
 CODES = np.array([DEFAULT_LEGEND.code(kind.land_cover) for kind in KINDS], np.uint8)
 """Legend code of every kind."""
 ARABLE = ("wheat", "barley", "maize", "beans")
-"""Crops that rotate over the same fields."""
+"""Crops that rotate on the same fields."""
 
 
 def spectrum(material: str) -> Floats:

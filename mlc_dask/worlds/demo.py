@@ -11,8 +11,8 @@ from mlc_dask.storage.durable import atomic_write
 from mlc_dask.worlds import World, write_world
 
 _CONFIG = """\
-# The demonstration: {size} × {size} pixels, {years} years, a planted truth. The method is the paper's; what is smaller
-# than the paper's, so that it takes minutes on two cores, is said beside it.
+# The demonstration: {size} × {size} pixels, {years} years, a planted truth. The method is the paper's. Where a value is
+# smaller than in the paper, to finish in minutes on two cores, a comment gives the value of the paper.
 output = "."
 seed = 0
 
@@ -60,21 +60,21 @@ patch = 256
 
 
 def write_demo(folder: Path, *, size: int, seed: int) -> Path:
-    """Write the world, unless it is there, and the configuration; returns the configuration's path.
+    """Write the world, unless it exists, and the configuration; return the path of the configuration.
 
     Raises
     ------
     InputError
-        When the folder holds the demonstration of another world.
+        If the folder holds the demonstration of another world.
     """
     world = World(size=size, seed=seed)
     settings, mark = folder / "demo.toml", folder / "world.done"
     wanted = {"size": size, "seed": seed, "years": list(world.years)}
     if mark.exists():
-        found = json.loads(mark.read_bytes())
-        if found != wanted:
+        written = json.loads(mark.read_bytes())
+        if written != wanted:
             raise InputError(
-                f"{folder} holds the demo of seed {found['seed']} and {found['size']} pixels; choose another folder"
+                f"{folder} holds the demo of seed {written['seed']} and {written['size']} pixels; choose another folder"
             )
         return settings
     shutil.rmtree(folder / "world", ignore_errors=True)

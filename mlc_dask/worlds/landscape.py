@@ -1,4 +1,4 @@
-"""A valley between mountains: relief, fields, woods, villages, a river and a lake, and what changes between years."""
+"""A valley between mountains: relief, fields, woods, villages, a river and a lake, and its changes between years."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Landscape:
     Attributes
     ----------
     height
-        (size, size) float32 share of the area that lies lower.
+        (size, size) float32, the share of the area that is lower.
     segment, kinds, traits
         See :class:`~mlc_dask.worlds.canvas.Canvas`.
     changes
@@ -39,7 +39,7 @@ class Landscape:
     changes: tuple[Change, ...]
 
     def truth(self, year: int) -> npt.NDArray[np.uint8]:
-        """Legend codes (size, size) in the year at position `year`."""
+        """Legend codes (size, size) uint8 of the year at position `year`."""
         codes: npt.NDArray[np.uint8] = CODES[self.kinds[year]][self.segment]
         return codes
 
@@ -61,7 +61,7 @@ def make_landscape(world: World) -> Landscape:
 
 
 def _off_river(random: np.random.Generator, size: int) -> Floats:
-    """Distance to the river as a share of the side, positive south of it."""
+    """Distance to the river as a share of the side of the area, positive to the south."""
     v, u = (a.astype(np.float32) / size for a in np.mgrid[:size, :size])
     bend, phase = random.uniform(0.03, 0.06), random.uniform(0, 2 * np.pi, 2)
     course = 0.66 + 0.12 * (u - 0.5) + bend * np.sin(5 * u + phase[0]) + bend / 3 * np.sin(17 * u + phase[1])
@@ -70,14 +70,14 @@ def _off_river(random: np.random.Generator, size: int) -> Floats:
 
 
 def _means(parcels: Ints, field: Floats) -> npt.NDArray[np.float64]:
-    """Mean of `field` in the parcels, by ascending number of those that exist."""
+    """Mean of `field` per existing parcel, in ascending order of parcel numbers."""
     count = np.bincount(parcels.ravel())
     total = np.bincount(parcels.ravel(), field.ravel())
     return np.asarray(total[count > 0] / count[count > 0])
 
 
 def _paint_slopes(canvas: Canvas, random: np.random.Generator, height: Floats) -> None:
-    """Paint woods, heath, alps, rock and ice by height, wherever the valley floor will not cover them."""
+    """Paint woods, heath, alps, rock and ice by height; the valley floor is painted over them later."""
     size = len(height)
     parcels = voronoi(random, size, max(8.0, size / 45), warp=max(2.0, size / 120))
     up = _means(parcels, height) + 0.03 * random.standard_normal(len(np.unique(parcels)))
@@ -97,7 +97,7 @@ def _paint_slopes(canvas: Canvas, random: np.random.Generator, height: Floats) -
 
 
 def _paint_floor(canvas: Canvas, random: np.random.Generator, height: Floats) -> None:
-    """Paint fields, orchards and meadows on the valley floor, with a few copses between them."""
+    """Paint fields, orchards and meadows on the valley floor, and a few copses."""
     size = len(height)
     parcels = fields(random, size, block=max(24.0, size / 9), width=max(5.0, size / 60), length=max(10.0, size / 28))
     floor = height + 0.02 * smooth_noise(random, size, size / 10) < _FOOT
@@ -125,7 +125,7 @@ def _paint_waters(canvas: Canvas, random: np.random.Generator, off: Floats) -> N
 
 
 def _paint_villages(canvas: Canvas, random: np.random.Generator, off: Floats) -> None:
-    """Paint a town and two villages on the floor, with gardens between the houses, and the roads that join them."""
+    """Paint a town and two villages on the floor, with gardens between the houses, and the connecting roads."""
     size = len(off)
     u = np.arange(size, dtype=np.float32)[None, :] / size
     plots = fields(random, size, block=max(12.0, size / 18), width=4, length=5)
@@ -145,7 +145,7 @@ def _paint_villages(canvas: Canvas, random: np.random.Generator, off: Floats) ->
 
 
 def _paint_quarries(canvas: Canvas, random: np.random.Generator, height: Floats) -> None:
-    """Paint two quarries where the slopes begin."""
+    """Paint two quarries at the foot of the slopes."""
     size = len(height)
     v, u = np.mgrid[:size, :size].astype(np.float32)
     edge = np.argwhere(np.abs(height - 0.52) < 0.03)
@@ -159,7 +159,7 @@ def _paint_quarries(canvas: Canvas, random: np.random.Generator, height: Floats)
 
 
 def _rotate_crops(canvas: Canvas, random: np.random.Generator) -> None:
-    """Sow another arable crop on most fields every year: the kind changes, the class does not."""
+    """Sow a different arable crop on most fields every year; the kind changes, but the class does not."""
     arable = np.array([NUMBER[name] for name in ARABLE])
     for kinds in canvas.kinds[1:]:
         turn = np.isin(kinds, arable) & (random.uniform(0, 1, kinds.shape) < 0.75)

@@ -1,4 +1,4 @@
-"""Shapes that landscapes and skies are drawn with: smooth noise, Voronoi cells, blocks of fields."""
+"""Patterns for drawing landscapes and skies: smooth noise, Voronoi cells, blocks of fields."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def smooth_noise(random: np.random.Generator, size: int, scale: float, octaves: 
 
 
 def shifted(field: npt.NDArray[Any], down: int, right: int) -> npt.NDArray[Any]:
-    """Shift `field` (size, size) by pixels; what comes in over the border repeats the border."""
+    """Shift `field` (size, size) by pixels; pixels that enter at the border repeat the border."""
     rows, columns = (np.clip(np.arange(n) - by, 0, n - 1) for n, by in zip(field.shape, (down, right), strict=True))
     moved: npt.NDArray[Any] = field[np.ix_(rows, columns)]
     return moved
 
 
 def rank(field: Floats) -> Floats:
-    """Share (0..1) of pixels that lie below each pixel, so that thresholds are shares of the area."""
+    """Share 0..1 of the pixels with lower values than each pixel; thresholds on it are shares of the area."""
     order = np.argsort(field, axis=None, kind="stable")
     ranks = np.empty(field.size, np.float32)
     ranks[order] = np.linspace(0, 1, field.size, dtype=np.float32)
@@ -43,7 +43,7 @@ def rank(field: Floats) -> Floats:
 
 
 def voronoi(random: np.random.Generator, size: int, spacing: float, warp: float = 0.0) -> Ints:
-    """Cell numbers (size, size) of a Voronoi diagram of about `spacing` pixels a cell; `warp` pixels bend its edges."""
+    """Cell numbers (size, size) of a Voronoi diagram: cells about `spacing` pixels wide, edges bent by `warp`."""
     axis = np.arange(-spacing, size + spacing, spacing)
     seeds = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     seeds = seeds + random.uniform(-0.5, 0.5, seeds.shape) * spacing
@@ -56,7 +56,7 @@ def voronoi(random: np.random.Generator, size: int, spacing: float, warp: float 
 
 
 def fields(random: np.random.Generator, size: int, block: float, width: float, length: float) -> Ints:
-    """Parcel numbers (size, size): blocks of `block` pixels, each cut into strips of its own direction.
+    """Parcel numbers (size, size): blocks of `block` pixels, each cut into strips in a direction of its own.
 
     `width` and `length` are the mean sides of a parcel in pixels.
     """
@@ -67,9 +67,9 @@ def fields(random: np.random.Generator, size: int, block: float, width: float, l
     y, x = np.mgrid[:size, :size]
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     strip = np.floor(across / widths).astype(np.int64)
-    # A strip's own parcel length and start come from its number, so that neighbours do not line up.
+    # Parcel length and start of a strip derive from its number, so neighbouring strips do not line up.
     table = random.uniform(0, 1, (2, 997))
-    own = (strip + 31 * blocks) % 997
-    column = np.floor(along / (length * (0.6 + table[0][own])) + table[1][own]).astype(np.int64)
+    number = (strip + 31 * blocks) % 997
+    column = np.floor(along / (length * (0.6 + table[0][number])) + table[1][number]).astype(np.int64)
     key = (blocks.astype(np.int64) << 40) + ((strip + (1 << 19)) << 20) + column + (1 << 19)
     return np.unique(key, return_inverse=True)[1].astype(np.int32).reshape(size, size)

@@ -16,10 +16,10 @@ CELL = 10
 """Edge of a product cell in pixels: 100 m."""
 
 _SMALLEST = 5
-"""Smallest unit in cells, in an area large enough for it; smaller ones are merged into their surroundings."""
+"""Smallest unit in cells, if the area is large enough; smaller units are merged into their surroundings."""
 
 _MIXED = 20
-"""CORINE grid code 20, complex cultivation patterns: what heterogeneous farmland is mapped as."""
+"""CORINE grid code 20, complex cultivation patterns: the class of heterogeneous farmland."""
 
 _MIXED_FOREST = 25
 """CORINE grid code 25, mixed forest."""
@@ -29,22 +29,22 @@ _CORINE = np.array([k.corine for k in KINDS])
 
 
 def corine(world: World, landscape: Landscape) -> npt.NDArray[np.uint8]:
-    """CORINE grid codes (cells, cells) uint8 of the first year; mixed cells carry the mixed classes' codes."""
+    """CORINE grid codes (cells, cells) uint8 of the first year; mixed cells get the codes of mixed classes."""
     shift = round(world.misregistration / 10)
     codes = shifted(_CORINE[landscape.kinds[0]][landscape.segment], shift, -shift)
     cells = -(-world.size // CELL)
     padded = np.pad(codes, (0, cells * CELL - world.size), mode="edge")
     blocks = padded.reshape(cells, CELL, cells, CELL).swapaxes(1, 2).reshape(cells, cells, -1)
     shares = np.stack([(blocks == c).mean(-1) for c in range(45)])
-    found = _generalised(shares.argmax(0))
+    cover = _generalised(shares.argmax(0))
     mixed = shares.max(0) < 0.5
-    found[mixed & (shares[list(_FARMLAND)].sum(0) > 0.7)] = _MIXED
-    found[mixed & (shares[list(_FOREST)].sum(0) > 0.7)] = _MIXED_FOREST
-    return _mislabelled(world, _generalised(found)).astype(np.uint8)
+    cover[mixed & (shares[list(_FARMLAND)].sum(0) > 0.7)] = _MIXED
+    cover[mixed & (shares[list(_FOREST)].sum(0) > 0.7)] = _MIXED_FOREST
+    return _mislabelled(world, _generalised(cover)).astype(np.uint8)
 
 
 def _generalised(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give units below the smallest size the code of their nearest larger neighbour."""
+    """Replace units below the smallest size by the code of the nearest larger unit."""
     smallest, small = min(_SMALLEST, max(1, codes.size // 60)), np.zeros(codes.shape, bool)
     for code in np.unique(codes):
         units, count = ndimage.label(codes == code)
@@ -59,7 +59,7 @@ def _generalised(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _mislabelled(world: World, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Give a share of the area, in patches, the code of another class nearby."""
+    """Give a share of the area, in patches, the code of another class near by."""
     random = world.random("product")
     wrong, target = codes.copy(), world.label_errors * codes.size
     done = np.zeros(codes.shape, bool)

@@ -1,4 +1,4 @@
-"""Scenes: what the sensor records of a world, as arrays, before anybody writes them in some product format."""
+"""Scenes: the sensor's record of a world as arrays, before they are written in a product format."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ LEFT, TOP = 640_000, 5_140_000
 """Upper left corner, on the grid of the 20 m bands."""
 
 FINE = BANDS[:4]
-"""Bands of 10 m; the others have pixels of 20 m."""
+"""Bands with pixels of 10 m; the other bands have pixels of 20 m."""
 
 _STRIP_DELAY = timedelta(seconds=25)
 _STRIP_OVERLAP = 4
-"""Rows of 20 m that two successive datastrips share."""
+"""Number of 20 m rows that two successive datastrips share."""
 
 DN = npt.NDArray[np.uint16]
 Classes = npt.NDArray[np.uint8]
 
 
 def pixel_of(band: str) -> int:
-    """Metres of a pixel of `band`, or of ``SCL``."""
+    """Pixel size of `band`, or of ``SCL``, in metres."""
     return 10 if band in FINE else 20
 
 
@@ -45,7 +45,7 @@ class Scene:
     overpass
         The datatake: its sensing start, relative orbit and platform.
     strip
-        Sensing start of the datastrip, which tells two datastrips of one datatake apart.
+        Sensing start of the datastrip, which distinguishes two datastrips of one datatake.
     dn
         Reflectance * 10000 by band, (rows, columns) uint16 on the band's own grid: at least 1, or 0 for no data.
     scl
@@ -73,7 +73,7 @@ def scenes(world: World, year_position: int, ground: Ground | None = None) -> It
     year_position
         Position in ``world.years``.
     ground
-        The world's ground where it is at hand; made from the settings otherwise.
+        Ground of the world, if it exists already; by default it is made from the settings.
     """
     ground = ground or Ground(world, make_landscape(world))
     for overpass in overpasses(world, year_position):
@@ -81,9 +81,9 @@ def scenes(world: World, year_position: int, ground: Ground | None = None) -> It
 
 
 def split(scene: Scene) -> tuple[Scene, Scene]:
-    """Return the scene as two datastrips of its datatake, north and south, which share a few rows.
+    """Split the scene into two datastrips of its datatake, north and south, which share a few rows.
 
-    The second is sensed some seconds later; each has no data where only the other one looked.
+    The second datastrip is sensed some seconds later. Each has no data where only the other was sensed.
     """
     middle, half = scene.scl.shape[0] // 2, _STRIP_OVERLAP // 2
     north, south = slice(0, middle + half), slice(middle - half, None)
@@ -91,7 +91,7 @@ def split(scene: Scene) -> tuple[Scene, Scene]:
 
 
 def _part(scene: Scene, rows: slice, strip: datetime) -> Scene:
-    """Leave of a scene the 20 m `rows`."""
+    """Keep only the 20 m `rows` of a scene."""
     seen = np.zeros(scene.scl.shape, bool)
     seen[rows] = True
     fine = seen.repeat(2, 0).repeat(2, 1)

@@ -1,4 +1,4 @@
-"""What a synthetic world is made of."""
+"""Settings of a synthetic world."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class World:
     years
         Calendar years, ascending.
     seed
-        Seed of everything drawn.
+        Seed of all random draws.
     acquisitions_per_year
-        Candidates a year. Three quarters of them lie within 4 days of their like in every year at a cloud share of at
-        most 0.40; the others are cloudier, some wholly.
+        Candidates per year. Three quarters of them have a cloud share of at most 0.40 and a counterpart within 4 days
+        in every year; the others are cloudier, some completely cloudy.
     changed_share
-        Share of the area that truly changes its class between two successive years.
+        Share of the area whose class truly changes between two successive years.
     variety
         Scale of the differences between parcels of one class: 0 makes classes separable, 1 makes them overlap.
     phenology_shift
         Standard deviation in days by which the season of a class shifts from year to year.
     drought
-        Share of the summer greenness that the driest year loses.
+        Share of the summer greenness that is lost in the driest year.
     cloud_share
-        Mean cloud share of the clearer three quarters of the acquisitions.
+        Mean cloud share of the three quarters of acquisitions that are clearer.
     scl_false_alarms
-        Share of acquisitions whose SCL takes bright ground for cloud.
+        Share of acquisitions whose SCL mistakes bright ground for cloud.
     noise
         Standard deviation of the sensor's noise in reflectance.
     label_errors
-        Share of the product's polygons that carry a wrong class.
+        Share of the polygons of the product that have a wrong class.
     misregistration
-        Shift of the product against the images, in metres.
+        Shift of the product relative to the images, in metres.
     """
 
     size: int = 512
@@ -64,23 +64,21 @@ class World:
 
     def __post_init__(self) -> None:
         if self.size < 64 or self.size % 2:
-            raise InputError(f"size = {self.size} pixels of 10 m; give an even number of at least 64")
+            raise InputError(f"size = {self.size} pixels of 10 m is invalid; give an even number of at least 64")
         if not self.years or list(self.years) != sorted(set(self.years)):
-            raise InputError(f"years = {self.years}; give at least one year, ascending, each once")
+            raise InputError(f"years = {self.years} is invalid; give at least one year, ascending, each once")
         if self.seed < 0:
             raise InputError(f"seed = {self.seed} is negative; give 0 or more")
         if not 1 <= self.acquisitions_per_year <= 60:
-            raise InputError(
-                f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; choose one inside"
-            )
+            raise InputError(f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; give 1 to 60")
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 0.4:
-                raise InputError(f"{name} = {getattr(self, name)}; give a share between 0 and 0.4")
+                raise InputError(f"{name} = {getattr(self, name)} is out of range; give a share between 0 and 0.4")
         for name in _AMOUNTS:
             if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name} = {getattr(self, name)}; give a finite value of 0 or more")
+                raise InputError(f"{name} = {getattr(self, name)} is out of range; give a finite value of 0 or more")
 
     def random(self, *names: object) -> np.random.Generator:
-        """Return the generator of what `names` describes; no draw depends on how many others were made before."""
+        """Return the generator for the purpose that `names` describe; its draws do not depend on other generators."""
         key = hashlib.blake2b("|".join(map(str, names)).encode(), digest_size=8).digest()
         return np.random.default_rng([self.seed, int.from_bytes(key, "little")])

@@ -1,4 +1,4 @@
-"""What the ground looks like on a day: phenology by parcel, mixed edges, texture, snow, and light on the slopes."""
+"""The look of the ground on a day: phenology per parcel, mixed edges, texture, snow, and light on slopes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _DRY = np.stack([spectrum(k.dry) for k in KINDS])
 _GREEN = np.stack([spectrum(k.green) for k in KINDS])
 _SNOW = spectrum("snow")
 _SNOW_SEEN = np.array([k.snow for k in KINDS], np.float32)
-_MIXED_EDGE = 0.6  # standard deviation in pixels of what a pixel sees of its neighbours
+_MIXED_EDGE = 0.6  # standard deviation, in pixels, of the blur that mixes neighbouring pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Traits:
-    """How every segment differs from its kind: (segment,) each.
+    """How every segment differs from its kind; each array is (segment,).
 
-    `shift` days of its season, `vigour` of its greenness, `tone` of its brightness, and the `share` of another kind in
-    it, drawn by `other` (0..1) from the kinds that it mixes with.
+    `shift` is the delay of its season in days, `vigour` scales its greenness and `tone` its brightness. `share` is the
+    share of another kind in it, and `other` (0..1) selects this kind from the kinds that it mixes with.
     """
 
     shift: Floats
@@ -58,17 +58,17 @@ class Ground:
         self._texture = np.exp(0.05 * smooth_noise(random, world.size, 6, 2))[None]
         slope_y, slope_x = np.gradient(cv2.GaussianBlur(landscape.height, (0, 0), world.size / 60))
         self._slopes = np.stack([slope_y, slope_x]).astype(np.float32) * world.size
-        # Every year has its own weather: how much earlier its season is by kind, and how dry its summer.
+        # Every year has its own weather: the delay of the season of each kind, and the dryness of the summer.
         self._early = world.phenology_shift * random.standard_normal((len(world.years), len(KINDS)))
         self._dryness = world.drought * random.uniform(0, 1, len(world.years))
 
     def reflectance(self, year: int, day: int) -> Floats:
-        """Reflectance (band, size, size) in the year at position `year`, in the order of ``BANDS``."""
+        """Reflectance (band, size, size) on `day` of the year at position `year`, in the order of ``BANDS``."""
         kinds, traits = self._land.kinds[year], self._land.traits[year]
-        own = self._colours(kinds, year, day, traits)
+        main = self._colours(kinds, year, day, traits)
         other = self._colours(self._other_kinds(kinds, traits), year, day, traits)
         share = self._traits.share[traits][:, None]
-        colours = (1 - share) * own + share * other
+        colours = (1 - share) * main + share * other
         ground = np.ascontiguousarray(colours.T[:, self._land.segment])
         snow = self._snow(year, day) * _SNOW_SEEN[kinds][self._land.segment]
         ground += snow[None] * (_SNOW[:, None, None] - ground)
@@ -90,14 +90,14 @@ class Ground:
         return np.array([choices[k][int(d * len(choices[k]))] for k, d in zip(kinds, draw, strict=True)])
 
     def _snow(self, year: int, day: int) -> Floats:
-        """Share of the ground under snow: above a line that falls in winter, earlier or later by year."""
+        """Share of the ground under snow, above a snow line that falls in winter, at a time that differs by year."""
         season = np.cos(2 * np.pi * (day - 25 - self._early[year, 0]) / 365)
         line = 0.72 - 0.5 * season
         covered: Floats = np.clip((self._land.height - line) / 0.06, 0, 1).astype(np.float32)
         return covered
 
     def _light(self, year: int, day: int) -> Floats:
-        """Factor of illumination on slopes; the lower the sun, the stronger."""
+        """Illumination factor on slopes; its contrast grows as the sun gets lower."""
         strength = 0.05 + 0.05 * np.cos(2 * np.pi * (day - 355) / 365)
         azimuth = np.deg2rad(155 + 4 * year)
         toward = -np.cos(azimuth) * self._slopes[0] + np.sin(azimuth) * self._slopes[1]
@@ -106,8 +106,8 @@ class Ground:
 
 
 def greenness(kinds: np.ndarray, days: np.ndarray) -> np.ndarray:
-    """Greenness (n,) 0..1 of kinds (n,) at days (n,) of the year: a floor and double-logistic seasons above it."""
-    found = np.zeros(len(kinds))
+    """Greenness (n,) 0..1 of kinds (n,) on days (n,) of the year: double-logistic seasons above a floor."""
+    green = np.zeros(len(kinds))
     for number in np.unique(kinds):
         at, kind = np.flatnonzero(kinds == number), KINDS[number]
         value = np.full(len(at), kind.floor)
@@ -115,5 +115,5 @@ def greenness(kinds: np.ndarray, days: np.ndarray) -> np.ndarray:
             up = 1 / (1 + np.exp(np.clip(-(days[at] - start) / rise, -50, 50)))
             down = 1 / (1 + np.exp(np.clip((days[at] - end) / fall, -50, 50)))
             value += height * up * down
-        found[at] = value
-    return np.clip(found, 0, 1)
+        green[at] = value
+    return np.clip(green, 0, 1)

@@ -1,4 +1,4 @@
-"""The sky over a world: acquisition dates, clouds and shadows, swath edges, and what the scene classification sees."""
+"""The sky over a world: acquisition dates, clouds and shadows, swath edges, and the scene classification."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mlc_dask.worlds.patterns import Bools, Floats, shifted, smooth_noise
 from mlc_dask.worlds.settings import World
 
 _CLOUD = spectrum("cloud")
-_SEASON = (18, 345)  # first and last day of the year on which anything is acquired
+_SEASON = (18, 345)  # first and last day of the year with acquisitions
 
 NO_DATA, SHADOW, VEGETATION, BARE, WATER, CLOUD_MEDIUM, CLOUD_HIGH, CIRRUS, SNOW = 0, 3, 4, 5, 6, 8, 9, 10, 11
 
 
 @dataclass(frozen=True)
 class Overpass:
-    """One acquisition to be rendered: time, relative orbit, platform, cloud share, and whether a swath edge cuts it."""
+    """One acquisition to render: time, relative orbit, platform, cloud share, and whether a swath edge cuts it."""
 
     time: datetime
     orbit: int
@@ -30,12 +30,12 @@ class Overpass:
 
     @property
     def name(self) -> str:
-        """Folder name."""
+        """Folder name of the acquisition."""
         return f"{self.time:%Y%m%dT%H%M%S}_{self.platform}_R{self.orbit:03d}_T32TPS"
 
 
 def overpasses(world: World, year: int) -> list[Overpass]:
-    """Acquisitions of the year at position `year`: three quarters fair and near the same season every year."""
+    """Acquisitions of the year at position `year`; three quarters are clear and near the same days in every year."""
     number = world.acquisitions_per_year
     common = world.random("calendar")
     base = np.linspace(*_SEASON, number) + common.uniform(-1, 1, number)
@@ -43,18 +43,18 @@ def overpasses(world: World, year: int) -> list[Overpass]:
     orbits = common.choice([22, 65], number)
     random = world.random("calendar", world.years[year])
     step = (_SEASON[1] - _SEASON[0]) / max(1, number - 1)
-    found = []
+    rows = []
     for i in range(number):
         near = min(2.0, 0.3 * step)
         day = round(base[i] + (random.uniform(-near, near) if fair[i] else random.uniform(-0.4, 0.4) * step))
         cloud = np.clip(random.gamma(1.2, world.cloud_share / 1.2), 0, 0.34) if fair[i] else random.uniform(0.45, 1.15)
         moment = datetime(world.years[year], 1, 1, 10, 10 + i % 2 * 10, i % 60) + timedelta(days=day)
-        found.append(Overpass(moment, int(orbits[i]), "S2A" if i % 2 else "S2B", float(cloud), bool(orbits[i] == 65)))
-    return _apart(found)
+        rows.append(Overpass(moment, int(orbits[i]), "S2A" if i % 2 else "S2B", float(cloud), bool(orbits[i] == 65)))
+    return _apart(rows)
 
 
 def _apart(rows: list[Overpass]) -> list[Overpass]:
-    """Leave out what would fall on a day that has an acquisition already."""
+    """Keep only the first acquisition of each day."""
     seen: dict[object, Overpass] = {}
     for row in rows:
         seen.setdefault(row.time.date(), row)
@@ -63,7 +63,7 @@ def _apart(rows: list[Overpass]) -> list[Overpass]:
 
 @dataclass(frozen=True, eq=False)
 class Sky:
-    """Opacity of clouds (0..1) and darkness of shadows (0..1), the part of them that SCL misses, and where data is."""
+    """Opacity of clouds 0..1, darkness of shadows 0..1, the clouds that SCL misses, and the pixels with data."""
 
     opacity: Floats
     shadow: Floats
@@ -93,7 +93,7 @@ class Sky:
         )
 
     def over(self, ground: Floats) -> Floats:
-        """Reflectance (band, size, size) of the ground as seen through this sky."""
+        """Reflectance (band, size, size) of the ground seen through this sky."""
         seen = ground * (1 - self.shadow)[None]
         tops = _CLOUD[:, None, None] * (0.7 + 0.5 * self.opacity)[None]
         clouded: Floats = seen + self.opacity[None] * (tops - seen)
@@ -110,28 +110,28 @@ def _swath(world: World, overpass: Overpass, random: np.random.Generator) -> Boo
 
 
 def scene_classification(world: World, overpass: Overpass, ground: Floats, sky: Sky) -> npt.NDArray[np.uint8]:
-    """SCL (size / 2, size / 2) uint8: what a scene classification makes of an acquisition, with its errors."""
+    """SCL (size / 2, size / 2) uint8: a simulated scene classification of the acquisition, with errors."""
     blue, green, red, nir, swir = (_halved(ground[i]) for i in (0, 1, 2, 3, 8))
     vegetation = (nir - red) / np.maximum(nir + red, 1e-6)
-    found = np.where(vegetation > 0.4, VEGETATION, BARE)
-    found = np.where((nir < green) & (nir < 0.1), WATER, found)
-    found = np.where(((green - swir) / np.maximum(green + swir, 1e-6) > 0.35) & (green > 0.3), SNOW, found)
+    scl = np.where(vegetation > 0.4, VEGETATION, BARE)
+    scl = np.where((nir < green) & (nir < 0.1), WATER, scl)
+    scl = np.where(((green - swir) / np.maximum(green + swir, 1e-6) > 0.35) & (green > 0.3), SNOW, scl)
     opacity, shadow = _halved(sky.opacity), _halved(sky.shadow)
-    found = np.where(shadow > 0.12, SHADOW, found)
-    found = np.where(opacity > 0.02, CIRRUS, found)
-    found = np.where(opacity > 0.12, CLOUD_MEDIUM, found)
-    found = np.where(opacity > 0.5, CLOUD_HIGH, found)
+    scl = np.where(shadow > 0.12, SHADOW, scl)
+    scl = np.where(opacity > 0.02, CIRRUS, scl)
+    scl = np.where(opacity > 0.12, CLOUD_MEDIUM, scl)
+    scl = np.where(opacity > 0.5, CLOUD_HIGH, scl)
     clear = np.where(vegetation > 0.4, VEGETATION, BARE)
-    found = np.where(_halved(sky.missed.astype(np.float32)) > 0.5, clear, found)
+    scl = np.where(_halved(sky.missed.astype(np.float32)) > 0.5, clear, scl)
     random = world.random("scl", overpass.name)
     if random.uniform() < world.scl_false_alarms:
-        found = np.where((blue > 0.17) & (found == BARE), CLOUD_MEDIUM, found)
-    found = np.where(_halved(sky.valid.astype(np.float32)) > 0.999, found, NO_DATA)
-    return found.astype(np.uint8)
+        scl = np.where((blue > 0.17) & (scl == BARE), CLOUD_MEDIUM, scl)
+    scl = np.where(_halved(sky.valid.astype(np.float32)) > 0.999, scl, NO_DATA)
+    return scl.astype(np.uint8)
 
 
 def _halved(field: Floats) -> Floats:
-    """Mean over 2 × 2 pixels: 20 m from 10 m."""
+    """Mean over 2 × 2 pixels, from 10 m to 20 m."""
     size = field.shape[-1] // 2
     halved: Floats = field.reshape(*field.shape[:-2], size, 2, size, 2).mean((-3, -1))
     return halved

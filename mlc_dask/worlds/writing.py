@@ -1,4 +1,4 @@
-"""Writing a world in the formats that users have: acquisitions in a product format, a 100 m product, truth maps."""
+"""Writing a world: acquisitions in a product format, a 100 m land-cover product, and truth maps."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _COLLECTION_1 = "05.10"
 
 
 def write_world(folder: str | Path, world: World) -> None:
-    """Write a world; the same settings write the same bytes.
+    """Write a world; the same settings give the same bytes.
 
-    Below `folder`: ``acquisitions/<time>_<platform>_<orbit>_<tile>/<band>.tif`` and ``SCL.tif`` (uint16 DN of
+    It writes below `folder`: ``acquisitions/<time>_<platform>_<orbit>_<tile>/<band>.tif`` and ``SCL.tif`` (uint16 DN of
     reflectance * 10000, 0 no data), ``product/corine.tif`` (100 m, CORINE grid codes), ``truth/<year>.tif`` (10 m,
     legend codes), ``world.json`` (settings and the list of true changes).
     """
@@ -39,23 +39,23 @@ def write_products(
     baseline: Callable[[Scene], str] = lambda _: _COLLECTION_1,
     **options: object,
 ) -> None:
-    """Write a world as :func:`write_world` does, its acquisitions in a product format.
+    """Write a world like :func:`write_world`, with its acquisitions in a product format.
 
     Parameters
     ----------
     folder
-        Where ``acquisitions/``, ``product/``, ``truth/`` and ``world.json`` are written.
+        Folder for ``acquisitions/``, ``product/``, ``truth/`` and ``world.json``.
     world
         Settings.
     format
-        One of :data:`~mlc_dask.worlds.formats.FORMATS`; of ``stac``, a catalogue is written as well.
+        One of :data:`~mlc_dask.worlds.formats.FORMATS`; for ``stac``, a catalogue is written as well.
     baseline
-        Processing baseline of a scene.
+        Function from a scene to its processing baseline.
     options
-        Passed to the format's ``write``.
+        Passed to the ``write`` of the format.
     """
     if format not in FORMATS:
-        raise InputError(f"format = {format!r}; choose one of {', '.join(FORMATS)}")
+        raise InputError(f"format = {format!r} is unknown; choose one of {', '.join(FORMATS)}")
     folder, landscape = Path(folder), make_landscape(world)
     acquisitions = folder / "acquisitions"
     written = [

@@ -1,4 +1,4 @@
-"""Random Forest of the preliminary maps (paper section 2.3, method section 6)."""
+"""The Random Forest that makes the preliminary maps (paper section 2.3, method section 6)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mlc_dask.data.settings import settings
 class ForestModel(StoredModel["RandomForest"]):
     """A trained forest, as the flat arrays of :mod:`mlc_dask.classifiers.forest.trees`.
 
-    The probability of a class is the mean over the trees of its share in the leaf that the pixel falls into.
+    The probability of a class is its share in the leaf that the pixel reaches, averaged over the trees.
     """
 
     @staticmethod
     def parse_settings(values: Mapping[str, Any]) -> RandomForest:
-        """Build the classifier from the fields that were saved."""
+        """Build the classifier from its saved fields."""
         return RandomForest(**values)
 
     @property
@@ -38,35 +38,35 @@ class ForestModel(StoredModel["RandomForest"]):
         return forest_engine(self.arrays, self._features)
 
     def check(self) -> None:
-        """Raise `ValueError` or `KeyError` if the arrays are no forest of these settings."""
+        """Raise `ValueError` or `KeyError` if the arrays are not a forest of these settings."""
         check_trees(self.arrays, self.settings.trees, self._features, len(self.classes))
 
 
 @settings
 class RandomForest:
-    """Random Forest, its settings as scikit-learn means them (method section 6).
+    """Random Forest; the settings mean the same as in scikit-learn (method section 6).
 
     Parameters
     ----------
     trees
         Number of trees.
     max_depth
-        Greatest depth of a tree, or None: until the leaves are pure.
+        Largest depth of a tree; None grows trees until the leaves are pure.
     min_samples_leaf
         Least number of training samples in a leaf.
     max_features
-        How many of the T·B values are tried at a split: ``"sqrt"``, ``"log2"``, a share of them, or None for all.
+        Number of the T·B values tried at a split: ``"sqrt"``, ``"log2"``, a share of the values, or None for all.
     """
 
     name: ClassVar[str] = "forest"
     model: ClassVar[type[Model]] = ForestModel
     resource: ClassVar[str | None] = None
 
-    trees: Annotated[int, Field(ge=1, description="trees a forest")] = 200
+    trees: Annotated[int, Field(ge=1, description="trees per forest")] = 200
     max_depth: Annotated[int | None, Field(ge=1, description="unlimited by default")] = None
-    min_samples_leaf: Annotated[int, Field(ge=1, description="samples a leaf")] = 1
+    min_samples_leaf: Annotated[int, Field(ge=1, description="least samples per leaf")] = 1
     max_features: Annotated[
-        str | float | None, Field(description="values tried at a split: sqrt, log2, or a share of them; 1.0 is all")
+        str | float | None, Field(description="values tried per split: sqrt, log2, or a share of all; 1.0 is all")
     ] = "sqrt"
 
     @field_validator("max_features")
@@ -74,7 +74,7 @@ class RandomForest:
     def _known(cls, share: str | float | None) -> str | float | None:
         if share in ("sqrt", "log2", None) or (isinstance(share, float) and 0 < share <= 1):
             return share
-        raise ValueError("it is unknown; give 'sqrt', 'log2', or a share in (0, 1]")
+        raise ValueError("unknown; give 'sqrt', 'log2', or a share in (0, 1]")
 
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
@@ -84,13 +84,13 @@ class RandomForest:
         Parameters
         ----------
         data
-            Series (N, T, B) uint16 and labels; the validation part is not looked at.
+            Series (N, T, B) uint16 and labels; the validation part is not used.
         seed
-            Decides the bootstrap samples and the values tried at every split.
+            Seed of the bootstrap samples and of the values tried at every split.
         checkpoint, report
             Not used: a forest has no epochs.
         """
-        # Seconds to import, and only training needs it.
+        # scikit-learn takes seconds to import, and only training needs it.
         from sklearn.ensemble import RandomForestClassifier
 
         dn, labels = data.part(validation=False)
@@ -99,11 +99,11 @@ class RandomForest:
             max_depth=self.max_depth,
             min_samples_leaf=self.min_samples_leaf,
             max_features=self.max_features,
-            # One task of a cluster is one core.
+            # A task of a cluster has one core.
             n_jobs=1,
             random_state=np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed))),
         )
         forest.fit(dn.reshape(len(dn), -1).astype(np.float32), labels)
-        # `labels` are positions in the classes and none is missing, so that column i of every leaf is class i.
+        # `labels` are positions in the classes and none is missing, so column i of every leaf is class i.
         assert np.array_equal(forest.classes_, np.arange(len(data.classes)))
         return ForestModel(self, data.context, data.classes, (), flatten([e.tree_ for e in forest.estimators_]))

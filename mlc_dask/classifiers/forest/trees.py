@@ -1,13 +1,13 @@
-"""Decision trees as flat arrays, and back into scikit-learn's compiled trees.
+"""Decision trees as flat arrays, and their conversion back into scikit-learn's compiled trees.
 
-scikit-learn's own files hold addresses and times, so that equal forests give unequal bytes, and they bind a model to
-one version. The arrays, over the nodes of all trees one after the other:
+scikit-learn's own files contain addresses and times, so equal forests give different bytes, and they bind a model to
+one version. The arrays hold the nodes of all trees, one tree after the other:
 
 - `first_node` (trees + 1,) int64: where each tree begins, and the end of the last
 - `feature` (nodes,) uint16 and `threshold` (nodes,) uint16: go left where feature ≤ threshold. Features are integers,
-  so that scikit-learn's midway thresholds lose nothing when rounded down.
-- `left` (nodes,) int32: left child, counted within the tree; -1 at a leaf
-- `right` (nodes,) int32: right child likewise; at a leaf its row of `shares`
+  so scikit-learn's midway thresholds lose nothing when rounded down.
+- `left` (nodes,) int32: left child, as its number within the tree; -1 for a leaf
+- `right` (nodes,) int32: right child, likewise; for a leaf its row of `shares`
 - `shares` (leaves, K) float32: share of every class in the leaf
 """
 
@@ -46,36 +46,36 @@ def flatten(trees: Sequence[Tree]) -> dict[str, npt.NDArray[Any]]:
 
 
 def check_trees(arrays: Arrays, trees: int, features: int, classes: int) -> None:
-    """Raise `ValueError` unless every path from a root ends in a leaf: compiled trees follow any number they find."""
+    """Raise `ValueError` unless every path from a root ends in a leaf, since compiled trees do not check nodes."""
     for name, kind in _TYPES.items():
         if arrays[name].dtype != kind:
-            raise ValueError(f"{name} is {arrays[name].dtype}")
+            raise ValueError(f"{name} has dtype {arrays[name].dtype}")
     first, left, right, shares = (arrays[n] for n in ("first_node", "left", "right", "shares"))
     nodes = len(left)
     if not (len(first) == trees + 1 and first[0] == 0 and first[-1] == nodes and (np.diff(first) > 0).all()):
-        raise ValueError("its trees are not where they should be")
+        raise ValueError("invalid tree offsets")
     if not (arrays["feature"].shape == arrays["threshold"].shape == left.shape == right.shape == (nodes,)):
-        raise ValueError("its nodes have unequal numbers of fields")
+        raise ValueError("the arrays of nodes differ in length")
     if shares.ndim != 2 or shares.shape[1] != classes:
-        raise ValueError("its leaves have another number of classes")
+        raise ValueError("the shares of the leaves do not match the number of classes")
     leaf = left == -1
-    own = np.arange(nodes) - np.repeat(first[:-1], np.diff(first))
+    number = np.arange(nodes) - np.repeat(first[:-1], np.diff(first))
     end = np.repeat(np.diff(first), np.diff(first))
-    # Children stand behind their parent in what scikit-learn builds, which rules out a path that never ends.
-    inner = (own < left) & (left < end) & (own < right) & (right < end) & (arrays["feature"] < features)
+    # In the trees of scikit-learn, children come after their parent, which rules out an endless path.
+    inner = (number < left) & (left < end) & (number < right) & (right < end) & (arrays["feature"] < features)
     if not np.where(leaf, (right >= 0) & (right < len(shares)), inner).all():
         raise ValueError("a node points outside its tree")
     root = np.repeat(first[:-1], np.diff(first))
     parents = np.bincount(np.concatenate([(root + left)[~leaf], (root + right)[~leaf]]), minlength=nodes)
-    if not (parents == (own > 0)).all():
-        raise ValueError("a node has not one parent")
+    if not (parents == (number > 0)).all():
+        raise ValueError("a node does not have exactly one parent")
     if not np.array_equal(np.sort(right[leaf]), np.arange(len(shares))):
-        raise ValueError("its leaves have not a row of shares each")
+        raise ValueError("leaves and shares do not correspond one to one")
 
 
 def to_compiled(arrays: Arrays, features: int) -> list[tuple[Tree, npt.NDArray[np.int32]]]:
-    """Return for every tree its compiled form, and for every node of it the row of `shares` (leaves only)."""
-    # Seconds to import, and only workers without compiled kernels need it.
+    """Return every tree in compiled form, with the row of `shares` of each node (meaningful for leaves only)."""
+    # scikit-learn takes seconds to import, and only workers without compiled kernels need it.
     from sklearn.tree._tree import NODE_DTYPE, Tree
 
     compiled = []

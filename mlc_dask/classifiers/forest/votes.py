@@ -1,6 +1,6 @@
-"""How the trees of a forest vote: on compiled kernels, or by scikit-learn's own trees. Both give the same bits.
+"""Engines that count the votes of a forest: compiled kernels, or scikit-learn's own trees, with the same bits.
 
-The shares of a pixel are always added up in the order of the trees.
+The shares of a pixel are always added in the order of the trees.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mlc_dask import native
 from mlc_dask.classifiers.engine import Answer, Engine, Probabilities, Series
 from mlc_dask.classifiers.forest.trees import Arrays, to_compiled
 
-# Pixels of one float32 batch, 13 MB at 200 features: a tree stays in the cache while all of them walk down it.
+# Pixels of one float32 batch, 13 MB at 200 features; a tree stays in the cache while the whole batch descends it.
 _BATCH: Final = 16384
 
 
 class SklearnForest:
-    """Votes of scikit-learn's compiled trees: the reference."""
+    """The reference engine, which runs scikit-learn's compiled trees."""
 
     name = "scikit-learn"
 
@@ -35,7 +35,7 @@ class SklearnForest:
         for start in range(0, dn.shape[1], _BATCH):
             batch = slice(start, start + _BATCH)
             x = dn[:, batch].T.astype(np.float32, order="C")
-            # Another order may round to another class.
+            # Another order of addition may round to another class.
             total = np.zeros((len(x), self._shares.shape[1]))
             for tree, row in self._trees:
                 total += self._shares[row[tree.apply(x)]]
@@ -47,7 +47,7 @@ class SklearnForest:
 
 
 class NativeForest:
-    """Votes counted by the compiled kernels of `module`, on the digital numbers as they are."""
+    """The engine on the compiled kernels of `module`, which reads unconverted digital numbers."""
 
     def __init__(self, arrays: Arrays, features: int, module: ModuleType) -> None:
         self.name = native.engine_name(module)
@@ -56,18 +56,18 @@ class NativeForest:
         )
 
     def classify(self, dn: Series, probabilities: Probabilities | None = None) -> Answer:
-        """See :class:`~mlc_dask.classifiers.engine.Engine`; other threads run meanwhile."""
+        """See :class:`~mlc_dask.classifiers.engine.Engine`; it releases the GIL."""
         position, share = np.empty(dn.shape[-1], np.uint8), np.empty(dn.shape[-1])
         self._forest.classify(np.ascontiguousarray(_flat(dn)), position, share, probabilities)
         return position.astype(np.intp), share
 
 
 def _flat(dn: Series) -> Series:
-    """Features (T·B, P) of series (T, B, P)."""
+    """Reshape series (T, B, P) to features (T·B, P)."""
     return dn.reshape(math.prod(dn.shape[:-1]), dn.shape[-1])
 
 
 def forest_engine(arrays: Arrays, features: int) -> Engine:
-    """Return the fastest engine for the trees of :mod:`mlc_dask.classifiers.forest.trees` on this machine."""
+    """Return the fastest engine on this machine for the arrays of :mod:`mlc_dask.classifiers.forest.trees`."""
     module = native.best()
     return SklearnForest(arrays, features) if module is None else NativeForest(arrays, features, module)

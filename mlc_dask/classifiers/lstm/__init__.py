@@ -1,1 +1,1 @@
-"""The recurrent classifier: settings, network, training, and the engines that it runs on."""
+"""The recurrent classifier: settings, network, training, and the engines that run the network."""

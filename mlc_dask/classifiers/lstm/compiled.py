@@ -1,4 +1,4 @@
-"""The network on compiled kernels, and which engine runs it."""
+"""The engine on compiled kernels, and the choice of the engine of a network."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mlc_dask.classifiers.torch_network.gate import GatedEngine
 from mlc_dask.classifiers.torch_network.streamed import StreamedEngine
 
 _FASTER: Final = ("native-amx", "native-avx512", "native-avx2")
-"""Engines that beat PyTorch; plain 128-bit vectors do not (decision 008)."""
+"""Engines that are faster than PyTorch; the kernel with 128-bit vectors is not (decision 008)."""
 
 
 class NativeEngine:
-    """Runs a network on the compiled kernels of `module`, as they are called in :mod:`mlc_dask.native`."""
+    """Runs a network on the compiled kernels of `module`, a module of :mod:`mlc_dask.native`."""
 
     def __init__(self, network: LSTMNetwork, steps: int, module: ModuleType) -> None:
         lstm, state = network.lstm, {n: _values(t) for n, t in network.state_dict().items()}
@@ -46,14 +46,14 @@ class NativeEngine:
         self.name = f"native-{self._network.kernel}"
 
     def classify(self, dn: Series, probabilities: Probabilities | None = None) -> Answer:
-        """See :class:`~mlc_dask.classifiers.engine.Engine`; other threads run meanwhile."""
+        """See :class:`~mlc_dask.classifiers.engine.Engine`; it releases the GIL."""
         position, probability = np.empty(dn.shape[2], np.uint8), np.empty(dn.shape[2], np.float32)
         self._network.classify(np.ascontiguousarray(dn), position, probability, probabilities)
         return position.astype(np.intp), probability
 
 
 def engine_of(network: LSTMNetwork, steps: int) -> Engine:
-    """Return the fastest engine for `network` on this machine, held to plain PyTorch: see :func:`engine_here`."""
+    """Return the fastest engine for `network` on this machine (:func:`engine_here`), checked against plain PyTorch."""
     name = engine_here()
     if name.startswith("cuda-"):
         layers = cuda.in_float16(network, name.removeprefix("cuda-"))
@@ -68,11 +68,11 @@ def engine_of(network: LSTMNetwork, steps: int) -> Engine:
 
 
 def engine_here() -> str:
-    """Return what networks are first tried on in this process.
+    """Return the name of the engine that networks try first in this process.
 
-    The fastest by decision 008: the GPU as ``MLC_DASK_CUDA`` says, matrix tiles by compiled kernels, tiles by PyTorch
-    unless other kernels are asked for, compiled vectors, plain PyTorch. A network that does not fit tiles runs on the
-    vectors of the same kernels.
+    It is the first available one in the order of decision 008: the GPU (``MLC_DASK_CUDA`` chooses its layers), matrix
+    tiles by compiled kernels, matrix tiles by PyTorch unless ``MLC_DASK_NATIVE`` asks for other kernels, compiled
+    vectors, plain PyTorch. A network whose shape does not fit tiles runs on the vectors of the same kernels.
     """
     if device().type == "cuda":
         return "torch-cuda" if cuda.chosen() == "off" else f"cuda-{cuda.chosen()}"
@@ -84,7 +84,7 @@ def engine_here() -> str:
 
 
 def _torch_has_tiles() -> bool:
-    """Whether PyTorch can use matrix tiles here; asked of a function that is no part of its interface."""
+    """Whether PyTorch can use matrix tiles on this machine, according to a private function of PyTorch."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 

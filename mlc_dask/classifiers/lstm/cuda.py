@@ -1,4 +1,4 @@
-"""The network on a GPU: which layers run there, and their float16."""
+"""The network on a GPU: the choice of its recurrent layers, and their conversion to float16."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mlc_dask.classifiers.lstm.network import LSTMNetwork
 from mlc_dask.data.errors import InputError
 
 CHOICES: Final = ("cudnn", "triton", "off")
-"""What ``MLC_DASK_CUDA`` may ask for: cuDNN's layers, our own (:mod:`.fused`), plain PyTorch."""
+"""Values of ``MLC_DASK_CUDA``: the layers of cuDNN, our own (:mod:`.fused`), or plain PyTorch."""
 
 
 def chosen() -> str:
-    """Return the one of :data:`CHOICES` that the environment asks for; cuDNN's layers where it says nothing.
+    """Return the one of :data:`CHOICES` that the environment asks for, by default the layers of cuDNN.
 
     Raises
     ------
     InputError
-        If it asks for something else.
+        If the environment asks for another value, or Triton is not installed.
     """
     asked = os.environ.get("MLC_DASK_CUDA") or CHOICES[0]
     if asked not in CHOICES:
@@ -32,7 +32,7 @@ def chosen() -> str:
 
 
 def in_float16(network: LSTMNetwork, layers: str) -> LSTMNetwork:
-    """Return a copy of `network` whose recurrence is that of cuDNN or, for ``triton``, one kernel a layer."""
+    """Return a float16 copy of `network` with the layers of cuDNN or, for ``triton``, one kernel per layer."""
     made = network.with_recurrence_in(torch.float16)
     if layers == "triton":
         from mlc_dask.classifiers.lstm.fused import FusedLSTM

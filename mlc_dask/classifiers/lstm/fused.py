@@ -1,7 +1,7 @@
-"""The recurrent layers as one Triton kernel a layer, whose gates never leave the chip.
+"""The recurrent layers as one Triton kernel per layer, whose gates never leave the chip.
 
-Triton comes with PyTorch for CUDA. Without a GPU the kernel runs in its interpreter (``TRITON_INTERPRET=1``), which
-shows that it is right.
+Triton comes with PyTorch for CUDA. Without a GPU the kernel runs in the interpreter of Triton
+(``TRITON_INTERPRET=1``), which is enough to test that it is correct.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from mlc_dask.data.errors import InputError
 
 _PIXELS: Final = 64
-"""Pixels of one program."""
+"""Number of pixels per program."""
 
 _UNITS: Final = 32
-"""Hidden units whose four gates are summed at a time, in registers."""
+"""Number of hidden units whose four gates are summed in registers at a time."""
 
 _DEPTH: Final = 32
-"""Inputs that are multiplied at a time; layers are padded to whole ones."""
+"""Number of inputs that are multiplied at a time; layers are padded to a multiple of it."""
 
 
 @triton.jit
@@ -30,8 +30,8 @@ def _sigmoid(x):
     return 1 / (1 + tl.exp(-x))
 
 
-# A program takes some pixels through all steps in one direction. Its weights come by way of the second-level cache,
-# which all programs share; outputs and cells are its own, so that only its threads have to wait for each other.
+# A program takes a group of pixels through all steps in one direction. All programs share the weights through the
+# second-level cache. Each program has its own outputs and cells, so only its own threads have to wait for each other.
 @triton.jit
 def _layer(
     x, weights, out, cells, steps, pixels,
@@ -40,7 +40,7 @@ def _layer(
 ):  # fmt: skip
     """Compute outputs (T, N, directions * hidden) and last cells (N, directions * hidden) of inputs x (T, N, inputs).
 
-    Weights are (directions, 4, hidden, inputs + hidden), gates in PyTorch's order. Cells come as zeros.
+    Weights are (directions, 4, hidden, inputs + hidden), with gates in the order of PyTorch. Cells must be zero.
     """
     wide: tl.constexpr = directions * hidden
     depth: tl.constexpr = inputs + hidden
@@ -80,14 +80,14 @@ def _layer(
 
 
 class FusedLSTM(nn.Module):
-    """Takes the place of an LSTM without biases, batch first, for inference: only its cells are returned.
+    """Replaces a batch-first LSTM without biases for inference; it returns the cells only.
 
     Parameters
     ----------
     lstm
-        Whose weights are taken; hidden sizes are whole multiples of 32.
+        LSTM whose weights are used; its hidden size must be a multiple of 32.
     dtype
-        What is multiplied, float16 or bfloat16; sums and cells are float32.
+        Type of the factors, float16 or bfloat16; sums and cells are float32.
     """
 
     def __init__(self, lstm: nn.LSTM, dtype: torch.dtype) -> None:
@@ -96,7 +96,7 @@ class FusedLSTM(nn.Module):
         assert not lstm.bias
         if self.hidden % _UNITS:
             raise InputError(
-                f"MLC_DASK_CUDA=triton runs hidden sizes that are multiples of {_UNITS}, not {self.hidden}; unset it"
+                f"MLC_DASK_CUDA=triton needs a hidden size that is a multiple of {_UNITS}, not {self.hidden}; unset it"
             )
         state = dict(lstm.named_parameters())
         self.layers = nn.ParameterList(
@@ -115,7 +115,7 @@ class FusedLSTM(nn.Module):
         """Return the cells (layers * directions, N, hidden) float32 after all steps of `x` (N, T, inputs)."""
         pixels, steps, inputs = x.shape
         rows = nn.functional.pad(x.transpose(0, 1), (0, -inputs % _DEPTH)).contiguous()
-        found = []
+        last_cells = []
         for weights in self.layers:
             wide = self.directions * self.hidden
             out = torch.empty((steps, pixels, wide), dtype=x.dtype, device=x.device)
@@ -124,6 +124,6 @@ class FusedLSTM(nn.Module):
                 rows, weights, out, cells, steps, pixels, rows.shape[2], self.hidden, self.directions,
                 _PIXELS, _UNITS, _DEPTH,
             )  # fmt: skip
-            found.append(cells.view(pixels, self.directions, self.hidden).transpose(0, 1))
+            last_cells.append(cells.view(pixels, self.directions, self.hidden).transpose(0, 1))
             rows = out
-        return None, (None, torch.cat(found))
+        return None, (None, torch.cat(last_cells))

@@ -1,4 +1,4 @@
-"""The recurrent network of method section 7 (paper section 4), after `LSTM` of BreizhCrops."""
+"""The recurrent network of method section 7 (paper section 4), modelled on `LSTM` of BreizhCrops."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class LSTMNetwork(nn.Module):
     """Digital numbers (N, T, D) float32 → log-probabilities (N, K).
 
-    Bands are standardised inside the network, by the buffers `mean` and `std` (D,). What is classified is the CELL
-    states of all layers and directions: the paper's source takes neither hidden states nor a mean over time.
+    The network standardises bands itself, by the buffers `mean` and `std` (D,). The head classifies the CELL states of
+    all layers and directions, as the source code of the paper does, not hidden states or a mean over time.
     """
 
     mean: Tensor
@@ -34,7 +34,7 @@ class LSTMNetwork(nn.Module):
             num_layers=layers,
             bias=False,
             batch_first=True,
-            # One layer has no place for dropout between layers, and torch warns if it is given one.
+            # A single layer has no dropout between layers, and PyTorch warns if a dropout is given.
             dropout=dropout if layers > 1 else 0.0,
             bidirectional=bidirectional,
         )
@@ -47,17 +47,17 @@ class LSTMNetwork(nn.Module):
         return self._scores(cells)
 
     def rounded(self, dn: Tensor) -> Tensor:
-        """Return what :meth:`forward` does, the recurrence rounded to bfloat16.
+        """Return the log-probabilities of :meth:`forward` with the recurrence in bfloat16.
 
-        Gradients pass the rounding, so that it is the float32 weights that learn.
+        Gradients pass the rounding, so training updates the float32 weights.
         """
         weights = {name: weight.bfloat16() for name, weight in self.lstm.named_parameters()}
         _, (_, cells) = torch.func.functional_call(self.lstm, weights, (self._bands(dn).bfloat16(),))
         return self._scores(cells)
 
     def _bands(self, dn: Tensor) -> Tensor:
-        found: Tensor = self.input_norm((dn - self.mean) / self.std)
-        return found
+        bands: Tensor = self.input_norm((dn - self.mean) / self.std)
+        return bands
 
     def _scores(self, cells: Tensor) -> Tensor:
         states = cells.to(self.mean.dtype).transpose(0, 1).flatten(1)
@@ -65,18 +65,18 @@ class LSTMNetwork(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the recurrent layers compute in."""
+        """Data type in which the recurrent layers compute."""
         return next(self.lstm.parameters()).dtype
 
     def with_recurrence_in(self, dtype: torch.dtype) -> LSTMNetwork:
-        """Return a copy whose recurrent layers alone compute in `dtype`; normalisations and the head stay float32."""
+        """Return a copy whose recurrent layers compute in `dtype`; normalisations and head stay float32."""
         made = copy.deepcopy(self)
         made.lstm.to(dtype)
         return made
 
     def standardise(self, dn: npt.NDArray[np.uint16]) -> None:
-        """Set `mean` and `std` to those of the bands of `dn` (N, T, D) uint16; a constant band keeps std 1."""
-        # Sums of integers are exact, so that the order of the samples cannot change a bit of the model.
+        """Set `mean` and `std` from the bands of `dn` (N, T, D) uint16; the std of a constant band is 1."""
+        # Sums of integers are exact, so the order of the samples does not change a bit of the model.
         count = dn.shape[0] * dn.shape[1]
         total = dn.sum(axis=(0, 1), dtype=np.uint64)
         squares = np.array([np.square(band, dtype=np.uint64).sum() for band in np.moveaxis(dn, 2, 0)])

@@ -1,6 +1,6 @@
 """The recurrent classifier of the paper (section 4, method section 7).
 
-PyTorch takes seconds to import: it is imported where a network is trained or run, and not where one is spoken of.
+PyTorch takes seconds to import, so it is imported only where a network is trained or run.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class LSTMModel(StoredModel["LSTM"]):
-    """A trained recurrent network, as its state of the best epoch, normalisation included."""
+    """A trained recurrent network: its state after the best epoch, normalisation included."""
 
     @staticmethod
     def parse_settings(values: Mapping[str, Any]) -> LSTM:
-        """Build the classifier from the fields that were saved."""
+        """Build the classifier from its saved fields."""
         return LSTM(**values)
 
     @cached_property
@@ -35,7 +35,7 @@ class LSTMModel(StoredModel["LSTM"]):
 
         from mlc_dask.classifiers.lstm.compiled import engine_of
 
-        # On the meta device the initial weights are never drawn, which leaves the caller's random state alone.
+        # On the meta device no initial weights are drawn, so the random state of the caller does not change.
         with torch.device("meta"):
             network = self.settings.network(len(self.context.bands), len(self.classes))
         state = {name: torch.tensor(array, dtype=torch.float32) for name, array in self.arrays.items()}
@@ -43,25 +43,25 @@ class LSTMModel(StoredModel["LSTM"]):
         return engine_of(network, len(self.context.days))
 
     def check(self) -> None:
-        """Raise `RuntimeError` if the arrays are not those of a network of these settings."""
+        """Raise `RuntimeError` if the arrays are not the state of a network of these settings."""
         assert self._engine
 
 
 @settings
 class LSTM:
-    """LSTM and its training; the defaults are the paper's, or method section 7 where it is silent.
+    """LSTM and its training; defaults are those of the paper or, where it gives none, of method section 7.
 
     Parameters
     ----------
     layers, hidden, bidirectional, dropout
-        Shape of the network; the dropout is that between layers.
+        Shape of the network; dropout applies between layers.
     epochs, batch, learning_rate, weight_decay
-        Adam on the cross-entropy, `batch` samples a step.
+        Training by Adam on the cross-entropy, with `batch` samples per step.
     class_weights
-        Whether every class counts alike in the loss, however many samples it has.
+        Whether every class has the same weight in the loss, however many samples it has.
     precision
-        What is multiplied in training: ``float32``, or ``bfloat16`` on processors and GPUs with matrix units for it.
-        Weights, their updates and the validation loss are float32 in either case.
+        Type of the products in training: ``float32``, or ``bfloat16`` on processors and GPUs with matrix units for it.
+        Weights, weight updates and the validation loss are float32 in either case.
     """
 
     name: ClassVar[str] = "lstm"
@@ -69,20 +69,20 @@ class LSTM:
     resource: ClassVar[str | None] = "GPU"
 
     layers: Annotated[int, Field(ge=1, description="LSTM layers")] = 4
-    hidden: Annotated[int, Field(ge=1, description="cells a layer and direction")] = 128
+    hidden: Annotated[int, Field(ge=1, description="cells per layer and direction")] = 128
     bidirectional: Annotated[bool, Field(description="both directions in time")] = True
     dropout: Annotated[float, Field(ge=0, lt=1, description="between layers")] = 0.5713
     epochs: Annotated[int, Field(ge=1, description="passes over the samples")] = 100
-    batch: Annotated[int, Field(ge=1, description="samples a step")] = 1024
+    batch: Annotated[int, Field(ge=1, description="samples per step")] = 1024
     learning_rate: Annotated[float, Field(gt=0, description="of Adam")] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, description="of Adam")] = 1e-6
-    class_weights: Annotated[bool, Field(description="weigh classes by their inverse share")] = False
+    class_weights: Annotated[bool, Field(description="weight classes by their inverse share")] = False
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="of training; bfloat16 needs a processor with AMX, or a GPU")
     ] = "float32"
 
     def network(self, bands: int, classes: int) -> LSTMNetwork:
-        """Return an untrained network for series of `bands` bands and so many `classes`."""
+        """Return an untrained network for series of `bands` bands and for `classes` classes."""
         from mlc_dask.classifiers.lstm.network import LSTMNetwork
 
         return LSTMNetwork(
@@ -104,17 +104,17 @@ class LSTM:
         data
             Series (N, T, B) uint16 and labels; the validation part chooses the epoch.
         seed
-            Decides initial weights, order of the samples and dropout.
+            Seed of initial weights, sample order and dropout.
         checkpoint
-            File written after every epoch, from which an interrupted training continues to the very same weights.
-            It is left there; one of other data, settings or seed is ignored and replaced.
+            File written after every epoch, from which an interrupted training continues to exactly the same weights.
+            The file is kept; a checkpoint of other data, settings or seed is ignored and replaced.
         report
-            Called after every epoch with its history row, and besides `epochs` (their number) and `seconds`.
+            Called after every epoch with its history row, plus `epochs` (number of epochs) and `seconds`.
 
         Raises
         ------
         InputError
-            If the loss is no longer finite.
+            If the loss is not finite.
         """
         from mlc_dask.classifiers.torch_network.training import train
 

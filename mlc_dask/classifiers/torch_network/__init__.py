@@ -1,1 +1,1 @@
-"""What every PyTorch network shares: training, checkpoints, engines, and the gate of the fast ones."""
+"""Code shared by all PyTorch networks: training, checkpoints, engines, and the gate of fast engines."""

@@ -18,7 +18,7 @@ from mlc_dask.classifiers.torch_network.protocol import Network
 
 @dataclass
 class Progress:
-    """Everything that the next epoch depends on, apart from data and settings: what a checkpoint holds."""
+    """The content of a checkpoint: everything that the next epoch depends on, except data and settings."""
 
     network: Network
     optimizer: torch.optim.Adam
@@ -27,7 +27,7 @@ class Progress:
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def save(self, path: Path, key: str) -> None:
-        """Replace the checkpoint at `path` in one step, so that an interruption leaves a whole one."""
+        """Replace the checkpoint at `path` in one step, so an interruption leaves a complete checkpoint."""
         path.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "key": key,
@@ -41,7 +41,7 @@ class Progress:
             torch.save(state, unfinished)
 
     def restore(self, path: Path, key: str) -> None:
-        """Take up the checkpoint at `path`; one of other data or settings, or none that can be read, is ignored."""
+        """Restore the checkpoint at `path`; an unreadable one, or one of other data or settings, is ignored."""
         try:
             state = torch.load(path, map_location=device(), weights_only=True)
         except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):

@@ -1,4 +1,4 @@
-"""How a network is run over many pixels: fixed batches, so that no answer depends on how the pixels were cut."""
+"""The PyTorch engine, which runs pixels in fixed batches: answers do not depend on how pixels were divided."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from mlc_dask.classifiers.engine import Answer, Probabilities, Series
 from mlc_dask.classifiers.torch_network.protocol import Network
 
-# Part of the result: kernels are chosen by the shape of a batch, and another kernel may differ in the last bit.
+# The batch size affects the result: its shape selects the kernel, and kernels may differ in the last bit.
 BATCH: Final = 256
 
 
 def device() -> torch.device:
-    """Return the CUDA device where there is one, else the CPU."""
+    """Return the CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Run torch on one thread: sums split over threads round differently, and Dask runs one task a core already."""
+    """Run PyTorch on one thread: sums split over threads round differently, and Dask runs one task per core anyway."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -36,7 +36,7 @@ def single_thread() -> Iterator[None]:
 class TorchEngine:
     """Runs a network of log-probabilities (batch, T, B) float32 → (batch, K) in plain PyTorch.
 
-    A float32 network is the reference; one that computes in bfloat16 is an engine of its own.
+    A float32 network gives the reference engine, a bfloat16 network a separate engine.
     """
 
     def __init__(self, network: Network) -> None:
@@ -58,14 +58,14 @@ class TorchEngine:
 
     def probabilities(self, dn: Series) -> Probabilities:
         """Return the probabilities of all classes, (P, K)."""
-        found: list[Probabilities] = [scores.exp().cpu().numpy() for _, scores in self._batches(dn)]
-        return np.concatenate(found)
+        batches: list[Probabilities] = [scores.exp().cpu().numpy() for _, scores in self._batches(dn)]
+        return np.concatenate(batches)
 
     def _batches(self, dn: Series) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Scores (n, K) of so many pixels at a time; only they are float32. The last batch is filled up with zeros."""
+        """Yield scores (n, K) per batch, so only one batch at a time is float32. Zeros fill up the last batch."""
         pixels = dn.shape[2]
         batch = np.empty((BATCH, *dn.shape[:2]), np.float32)
-        # cuDNN would round what it multiplies to TF32's eleven bits.
+        # By default cuDNN rounds the factors to the eleven bits of TF32.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         with single_thread(), torch.inference_mode(), exact:
             for start in range(0, pixels, BATCH):

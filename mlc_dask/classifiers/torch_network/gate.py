@@ -1,4 +1,4 @@
-"""The gate that every engine of a network but the reference has to pass."""
+"""The gate that every fast engine of a network has to pass."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from mlc_dask.classifiers.engine import Answer, Engine, Probabilities, Series
 from mlc_dask.classifiers.torch_network.engine import TorchEngine
 
 _SAMPLE: Final = 1024
-"""Pixels that both engines classify before the fast one is trusted."""
+"""Number of pixels that both engines classify before the fast one is trusted."""
 
 _EQUAL: Final = 0.999
-"""Least share of equal labels among them."""
+"""Least share of equal labels among the sample."""
 
 _NEAR: Final = 0.02
-"""Most by which the reference may prefer its own class where the labels differ."""
+"""Largest difference of probability by which the reference may prefer its own class where labels differ."""
 
 _SURE: Final = 0.1
-"""Most by which the probabilities of one class may differ."""
+"""Largest difference between the two probabilities of one class."""
 
 _log = logging.getLogger(__name__)
 
 
 class GatedEngine:
-    """A fast engine, held to the reference on the first pixels that it is given; where it fails, the reference.
+    """A fast engine that is checked against the reference on its first pixels, and replaced by it on failure.
 
-    Of every block so many pixels, evenly taken, are compared until :data:`_SAMPLE` were: a share of :data:`_EQUAL` of
-    these must get equal labels, and where labels differ the two classes' probabilities must be as near as
-    :data:`_NEAR`. An engine fails, too, whose probabilities are others, or that raises.
+    Evenly spaced pixels of every block are compared, until :data:`_SAMPLE` pixels were. At least a share of
+    :data:`_EQUAL` of them must get equal labels. Where labels differ, the probabilities of the two classes may differ
+    by :data:`_NEAR` at most. An engine also fails if the probabilities of a class differ by more than :data:`_SURE`,
+    or if it raises an exception.
     """
 
     def __init__(self, fast: Engine, reference: TorchEngine) -> None:
@@ -42,7 +43,7 @@ class GatedEngine:
 
     @property
     def name(self) -> str:
-        """That of the engine in use."""
+        """Name of the engine in use."""
         return (self._reference if self._failed else self._fast).name
 
     def classify(self, dn: Series, probabilities: Probabilities | None = None) -> Answer:
@@ -57,21 +58,21 @@ class GatedEngine:
         expected = self._reference.probabilities(sample)
         every = np.empty(expected.shape[::-1], np.float32)
         try:
-            found, probability = self._fast.classify(sample, every)
-        except Exception as error:  # whatever a driver or a device says
+            position, probability = self._fast.classify(sample, every)
+        except Exception as error:  # drivers and devices raise exceptions of any type
             _log.warning("%s fails (%s); %s is used", self._fast.name, error, self._reference.name)
             return True
-        pixels, best = np.arange(len(found)), expected.argmax(axis=1)
-        own = expected[pixels, np.minimum(found, expected.shape[1] - 1)]
-        apart = expected[pixels, best] - own
-        off = np.maximum(np.abs(probability - own), np.abs(every.T - expected).max(axis=1))
-        self._compared += len(found)
-        self._different += int((found != best).sum())
+        pixels, best = np.arange(len(position)), expected.argmax(axis=1)
+        given = expected[pixels, np.minimum(position, expected.shape[1] - 1)]
+        apart = expected[pixels, best] - given
+        off = np.maximum(np.abs(probability - given), np.abs(every.T - expected).max(axis=1))
+        self._compared += len(position)
+        self._different += int((position != best).sum())
         if self._different <= (1 - _EQUAL) * _SAMPLE and (apart <= _NEAR).all() and (off <= _SURE).all():
             return False
         _log.warning(
-            "%s gives %d of %d pixels other labels than %s, classes up to %.3f less probable, and probabilities up to "
-            "%.3f apart; %s is used",
+            "%s labels %d of %d pixels differently from %s, its classes are up to %.3f less probable, and its "
+            "probabilities differ by up to %.3f; %s is used",
             self._fast.name, self._different, self._compared, self._reference.name, apart.max(), off.max(),
             self._reference.name,
         )  # fmt: skip

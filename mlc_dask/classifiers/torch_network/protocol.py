@@ -1,4 +1,4 @@
-"""What a PyTorch network and its settings must have to be trained, resumed and run."""
+"""The protocols of a PyTorch network and its settings, as training, resumption and engines need them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor, nn
 
 
 class Network(Protocol):
-    """A ``torch.nn.Module`` of series (N, T, B) float32 → log-probabilities (N, K) float32.
+    """A ``torch.nn.Module`` that maps series (N, T, B) float32 to log-probabilities (N, K) float32.
 
-    It standardises the digital numbers itself, so that its state is all that a model has to keep.
+    It standardises the digital numbers itself, so its state is all that a model has to store.
     """
 
     @property
     def dtype(self) -> torch.dtype:
-        """What most of it computes in; float32 makes its engine the reference."""
+        """Data type of most of the computation; float32 makes the engine of the network the reference."""
 
     def __call__(self, dn: Tensor) -> Tensor:
         """Return log-probabilities (N, K) of digital numbers (N, T, B)."""
 
     def rounded(self, dn: Tensor) -> Tensor:
-        """Return the same with products in bfloat16, for training at that precision; gradients pass the rounding."""
+        """Return the log-probabilities with products in bfloat16, for training; gradients pass the rounding."""
 
     def standardise(self, dn: npt.NDArray[np.uint16]) -> None:
-        """Set mean and standard deviation of the bands to those of `dn` (N, T, B)."""
+        """Set mean and standard deviation of the bands from `dn` (N, T, B)."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """See ``torch.nn.Module``, as for the methods below."""
+        """See ``torch.nn.Module``; the same holds for the methods below."""
 
     def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...  # noqa: D102
@@ -41,7 +41,7 @@ class Network(Protocol):
 
 
 class NetworkSettings(Protocol):
-    """Settings of a classifier that is a network: a frozen dataclass, of which training needs these."""
+    """Settings of a classifier that is a network: a frozen dataclass with the fields that training needs."""
 
     @property
     def name(self) -> str:

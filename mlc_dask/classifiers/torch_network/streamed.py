@@ -1,4 +1,4 @@
-"""A network on a GPU: large fixed batches, the next one staged and copied while this one computes."""
+"""A network on a GPU, in large fixed batches: the next batch is staged and copied while one is computed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mlc_dask.classifiers.engine import Answer, Probabilities, Series
 from mlc_dask.classifiers.torch_network.protocol import Network
 
 BATCH: Final = 16_384
-"""Pixels at a time: 170 MB of a layer's outputs, and hundreds of blocks for the multiprocessors to share."""
+"""Pixels per batch: 170 MB of outputs per layer, and hundreds of blocks to occupy the multiprocessors."""
 
 
 class StreamedEngine:
-    """Runs a network on a device of its own memory; see :class:`~mlc_dask.classifiers.engine.Engine`."""
+    """Runs a network on a device with its own memory; see :class:`~mlc_dask.classifiers.engine.Engine`."""
 
     def __init__(self, network: Network, *, name: str, on: torch.device, batch: int = BATCH) -> None:
         self.name, self._device, self._batch = name, on, batch
@@ -47,9 +47,10 @@ class StreamedEngine:
         return position, probability
 
     def _staging(self, dn: Series, parts: list[slice]) -> Iterator[Tensor]:
-        """Batches (n, T, B) float32 on the device, the last one filled up with zeros.
+        """Yield batches (n, T, B) float32 on the device; zeros fill up the last batch.
 
-        Two buffers on either side take turns: when one is written again, its pixels have had their answer.
+        Host and device have two buffers each, which take turns. A buffer is written again only after its pixels were
+        classified.
         """
         gpu = self._device.type == "cuda"
         shape = (2, *dn.shape[:2], self._batch)
@@ -57,7 +58,7 @@ class StreamedEngine:
         there = torch.empty(shape, dtype=torch.int16, device=self._device)
         copies = torch.cuda.Stream(self._device) if gpu else None
         if copies:
-            # Its memory may have been another thread's a moment ago, whose kernels still wait in the common stream.
+            # The memory may just have been released by another thread whose kernels still wait in the common stream.
             copies.wait_stream(torch.cuda.current_stream(self._device))
             there.record_stream(copies)
         for turn, part in enumerate(parts):
@@ -69,5 +70,5 @@ class StreamedEngine:
                 target.copy_(source, non_blocking=True)
             if copies:
                 torch.cuda.current_stream(self._device).wait_stream(copies)
-            # Sixteen bits without a sign, which PyTorch has no arithmetic for.
+            # The values are unsigned 16-bit integers, for which PyTorch has no arithmetic.
             yield (target.to(torch.int32) & 0xFFFF).to(torch.float32).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Training of a network: exact repetition, exact resumption (method section 7)."""
+"""Training of a network, which is exactly repeatable and resumable (method section 7)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mlc_dask.classifiers.torch_network.engine import device, single_thread
 from mlc_dask.classifiers.torch_network.protocol import Network, NetworkSettings
 from mlc_dask.data.errors import InputError
 
-# Torch's random state belongs to the process: two trainings in threads of one worker would draw from each other's.
+# The random state of PyTorch belongs to the process: trainings in two threads of a worker would share it.
 _RANDOM_STATE: Final = threading.Lock()
 
 Part = tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]
@@ -35,14 +35,14 @@ def train(
 ) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     """Train a network and return its state after the best epoch, with one history row per epoch.
 
-    The best epoch has the lowest validation loss, or training loss where no sample is for validation; the row's
-    `selected_by` says which. Everything random in an epoch comes from (seed, epoch), so that a training resumed
-    from `checkpoint` after any epoch ends in the very same weights.
+    The best epoch has the lowest validation loss, or the lowest training loss if there are no validation samples;
+    `selected_by` in the row names the loss. All randomness of an epoch derives from (seed, epoch), so a training that
+    resumes from `checkpoint` after any epoch ends with exactly the same weights.
 
     Raises
     ------
     InputError
-        If the loss is no longer finite.
+        If the loss is not finite.
     """
     training, validation = data.part(validation=False), data.part(validation=True)
     dropped = int(data.validation.sum()) - len(validation[1])
@@ -66,7 +66,7 @@ def train(
             if checkpoint is not None:
                 progress.save(checkpoint, key)
             if report is not None:
-                # Seconds are told but not kept: the same training must give the same bytes.
+                # Seconds are reported but not stored, since the same training must give the same bytes.
                 report({**row, "epochs": settings.epochs, "seconds": time.monotonic() - began})
     return progress.best, progress.history
 
@@ -140,7 +140,7 @@ def _batch(part: Part, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
 
 
 def _weights(settings: NetworkSettings, labels: npt.NDArray[np.int64]) -> Tensor | None:
-    """Weigh every class alike in all, by weights (K,) of mean 1 over the samples; None where they are off."""
+    """Weights (K,) that give every class the same total weight, with mean 1 over the samples; None if off."""
     if not settings.class_weights:
         return None
     counts = np.bincount(labels)
@@ -152,8 +152,8 @@ def _weight(criterion: nn.NLLLoss, labels: Tensor) -> float:
 
 
 def _key(settings: NetworkSettings, data: TrainingSet, seed: int) -> str:
-    """Return a digest of all that decides the weights; another version of torch may round differently."""
-    # Settings are a dataclass, which a Protocol cannot demand.
+    """Return a digest of everything that determines the weights; versions of PyTorch may round differently."""
+    # Settings are a dataclass, which a Protocol cannot require.
     fields = asdict(settings)  # type: ignore[call-overload]
     content = (settings.name, fields, data.digest, seed, torch.__version__, device().type)
     return sha256(repr(content).encode()).hexdigest()
@@ -161,7 +161,7 @@ def _key(settings: NetworkSettings, data: TrainingSet, seed: int) -> str:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[Any]:
-    """Hold torch's random state, seeded for the initial weights; yields a function that seeds it for an epoch."""
+    """Hold the random state of PyTorch, seeded for the initial weights; yield a function that seeds it per epoch."""
 
     def reseed(epoch: int) -> None:
         torch.manual_seed(int.from_bytes(blake2b(f"{seed}|{epoch}".encode(), digest_size=8).digest()))

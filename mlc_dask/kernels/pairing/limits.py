@@ -1,4 +1,4 @@
-"""How many pairs are feasible at most, and which limit stands in the way (method section 2)."""
+"""The largest feasible number of pairs, and the limit that prevents more (method section 2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlc_dask.kernels.pairing.rules import Candidate, PairingRules
 
 @dataclass(frozen=True)
 class Relaxation:
-    """One limit eased alone: the mildest value that allows the most pairs it can, up to those asked for."""
+    """One limit relaxed alone: the mildest value that allows as many pairs as it can, up to the requested number."""
 
     setting: str
     current: float
@@ -21,7 +21,7 @@ class Relaxation:
 
     @property
     def step(self) -> float:
-        """Relative change from the current value, by which unlike limits are compared."""
+        """Relative change from the current value, which makes different limits comparable."""
         unit = 1.0 if self.setting == "max_days_apart" else 0.01
         return abs(self.value - self.current) / max(self.current, unit)
 
@@ -32,20 +32,20 @@ class Relaxation:
 
 
 class Infeasible(InputError):  # noqa: N818 - it names a finding, and is raised as bad input
-    """Fewer pairs are feasible than asked for.
+    """Fewer pairs are feasible than requested.
 
     Attributes
     ----------
     requested, largest
-        Pairs asked for, and the most that the limits allow.
+        Number of pairs requested, and the largest number that the limits allow.
     binding
-        ``max_days_apart``, ``max_cloud``, ``min_valid_area``, ``too few acquisitions in YEAR`` (fewer than asked for,
-        whatever the limits), or ``several`` when no limit eased alone allows one pair more.
+        ``max_days_apart``, ``max_cloud``, ``min_valid_area``, ``too few acquisitions in YEAR`` (fewer than
+        requested, whatever the limits), or ``several`` if no limit relaxed alone allows one more pair.
     relaxations
-        What each limit eased alone would allow; limits that would allow nothing more are left out.
+        What each limit relaxed alone would allow; limits that would allow no more pairs are left out.
     """
 
-    # The defaults let the exception travel between processes: unpickling passes the message alone.
+    # The defaults let the exception travel between processes: unpickling passes the message only.
     def __init__(
         self,
         message: str,
@@ -70,13 +70,13 @@ def longest(candidates: Sequence[Sequence[Candidate]], rules: PairingRules) -> i
     candidates
         Acquisitions of every year.
     rules
-        Only the limits count here, neither `size` nor the weights.
+        Only the limits matter here, not `size` or the weights.
 
     Notes
     -----
-    Two pairs merged into their earlier acquisitions year by year still keep a limit on differences of days, so one
-    feasible pair is the earliest in every year at once. Taking it again and again, with its days, gives the longest
-    series.
+    If two pairs keep a limit on differences of days, so does the pair of the earlier acquisition of each year. Hence
+    one feasible pair is the earliest in every year at once. Choosing it repeatedly, and each time discarding its days
+    and all earlier ones, gives the longest series.
     """
     days = [sorted({c.day for c in year if not rules.refuses(c)}) for year in candidates]
     position, pairs = [0] * len(days), 0
@@ -92,14 +92,14 @@ def longest(candidates: Sequence[Sequence[Candidate]], rules: PairingRules) -> i
 
 
 def require_feasible(candidates: Sequence[Sequence[Candidate]], rules: PairingRules, years: Sequence[object]) -> None:
-    """Raise :class:`Infeasible` when `rules` allow fewer than ``rules.size`` pairs.
+    """Raise :class:`Infeasible` if `rules` allow fewer than ``rules.size`` pairs.
 
     Parameters
     ----------
     candidates
         Acquisitions of every year.
     rules
-        The limits and the number of pairs asked for.
+        The limits and the requested number of pairs.
     years
         A name for every year, for the message.
     """
@@ -110,10 +110,10 @@ def require_feasible(candidates: Sequence[Sequence[Candidate]], rules: PairingRu
     count, shortest = min((len({c.day for c in year}), i) for i, year in enumerate(candidates))
     if count < rules.size:
         binding = f"too few acquisitions in {years[shortest]}"
-        why, fixes = f"{binding} ({count} in all, one a day)", [f"add acquisitions to {years[shortest]}"]
+        why, fixes = f"{binding} ({count} in all, one per day)", [f"add acquisitions to {years[shortest]}"]
     elif not eased:
         binding, fixes = "several", ["relax max_days_apart, max_cloud and min_valid_area together"]
-        why = "no single limit binds, they do together"
+        why = "no single limit binds, several do together"
     else:
         binding = eased[0].setting
         why, fixes = _single(eased, rules)
@@ -124,7 +124,7 @@ def require_feasible(candidates: Sequence[Sequence[Candidate]], rules: PairingRu
 
 
 def _single(eased: tuple[Relaxation, ...], rules: PairingRules) -> tuple[str, list[str]]:
-    """Cause and fixes when the first of `eased` is the binding limit."""
+    """Cause and fixes if the first of `eased` is the binding limit."""
     first = eased[0]
     unit = " days" if first.setting == "max_days_apart" else ""
     enough = first.allows >= rules.size
@@ -136,13 +136,13 @@ def _single(eased: tuple[Relaxation, ...], rules: PairingRules) -> tuple[str, li
 def _relaxations(
     candidates: Sequence[Sequence[Candidate]], rules: PairingRules, largest: int
 ) -> tuple[Relaxation, ...]:
-    """Limits that help when eased alone, the one that helps most and changes least first."""
+    """Limits that help when relaxed alone; the limit that helps most with the least change comes first."""
     mildest_first: dict[str, list[float]] = {
         "max_days_apart": list(range(rules.max_days_apart + 1, 365)),
         "max_cloud": [p / 100 for p in range(101) if p / 100 > rules.max_cloud],
         "min_valid_area": [p / 100 for p in range(100, -1, -1) if p / 100 < rules.min_valid_area],
     }
-    found = []
+    helpful = []
     for setting, values in mildest_first.items():
 
         def allowed(value: float, setting: str = setting) -> int:
@@ -151,8 +151,8 @@ def _relaxations(
         reachable = min(rules.size, allowed(values[-1])) if values else largest
         if reachable > largest:
             value = values[bisect_left(values, reachable, key=allowed)]
-            found.append(Relaxation(setting, getattr(rules, setting), value, allowed(value)))
-    return tuple(sorted(found, key=lambda r: (-min(r.allows, rules.size), r.step)))
+            helpful.append(Relaxation(setting, getattr(rules, setting), value, allowed(value)))
+    return tuple(sorted(helpful, key=lambda r: (-min(r.allows, rules.size), r.step)))
 
 
 def _either(fixes: Sequence[str]) -> str:

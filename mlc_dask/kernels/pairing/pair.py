@@ -1,9 +1,10 @@
 """Paired acquisitions: the same seasons in every year (method section 2; paper section 3).
 
-The cost of a series adds up, over its pairs, the weighted mean cloud, mean missing area, spread and further orbits,
-and, over its gaps, ``gap_weight * max(0, gap / even - 1)²``. A gap lies between the mean season days of successive
-pairs; `even` is the season over q + 1 (at least one day). The season runs from the first to the last candidate of any
-year, and its two ends count as gaps: without them the cheapest series could crowd into a few weeks.
+The cost of a series is the sum, over its pairs, of the weighted mean cloud, mean missing area, spread and number of
+additional orbits, plus the sum of ``gap_weight * max(0, gap / even - 1)²`` over its gaps. A gap is the time between
+the mean season days of successive pairs; `even` is the length of the season divided by q + 1 (at least one day). The
+season runs from the first to the last candidate of any year, and its two ends count as gaps: without them the cheapest
+series could crowd into a few weeks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mlc_dask.kernels.pairing.limits import require_feasible
 from mlc_dask.kernels.pairing.rules import ALONE, CHOSEN, OUTSCORED, PAIRABLE, Candidate, PairingRules
 from mlc_dask.kernels.pairing.search import Spacing, cheapest_series
 
-# A few hundred bytes each.
+# Each combination takes a few hundred bytes.
 _MOST_COMBINATIONS = 1_000_000
 
 _Ints = npt.NDArray[np.int64]
@@ -35,14 +36,14 @@ class Pairing:
     Attributes
     ----------
     index
-        (q, k) int64: position of the acquisition within ``candidates[year]`` as handed in, ascending in time.
+        (q, k) int64: position of the acquisition within ``candidates[year]`` as passed, in order of time.
     spreads
         (q,) int64 season days between the earliest and the latest year of every pair.
     cost
-        The minimum reached, as the module describes it.
+        The minimum of the cost that the module describes.
     reasons
-        Per year and candidate: ``chosen``, or why not (``cloud over limit``, ``too little valid area``,
-        ``no partner within max_days_apart``, ``outscored``).
+        Per year and candidate: ``chosen``, or the reason for rejection: ``cloud over limit``, ``too little valid
+        area``, ``no partner within max_days_apart`` or ``outscored``.
     """
 
     index: _Ints
@@ -54,7 +55,7 @@ class Pairing:
 def pair(
     candidates: Sequence[Sequence[Candidate]], rules: PairingRules, *, years: Sequence[object] | None = None
 ) -> Pairing:
-    """Choose ``rules.size`` pairs (one acquisition of each year) at the least cost, exactly (method section 2).
+    """Choose the ``rules.size`` pairs (one acquisition of each year) of exactly the least cost (method section 2).
 
     Parameters
     ----------
@@ -63,19 +64,19 @@ def pair(
     rules
         Limits and weights.
     years
-        Names of the years for messages; 1, 2, … when left out.
+        Names of the years for messages; 1, 2, … by default.
 
     Returns
     -------
     Pairing
-        Every pair is of a later season day than the one before, in every year.
+        In every year, each pair has a later season day than the pair before it.
 
     Raises
     ------
     Infeasible
-        The limits allow fewer pairs; it tells how many and which limit binds. None is relaxed here.
+        The limits allow fewer pairs; the error names how many, and which limit binds. Limits are never relaxed here.
     InputError
-        No years, contradicting times, or limits so wide that the search would not end.
+        There are no years, times contradict each other, or the limits are too wide for the search to end.
     """
     years = tuple(years) if years is not None else tuple(range(1, len(candidates) + 1))
     _check(candidates, years)
@@ -94,25 +95,25 @@ def pair(
 
 
 def hindrances(candidates: Sequence[Sequence[Candidate]], rules: PairingRules) -> tuple[tuple[str, ...], ...]:
-    """Say of every acquisition what stands against it, where fewer pairs are feasible than asked for.
+    """Say for every acquisition which limit rules it out, when fewer pairs are feasible than requested.
 
     Parameters
     ----------
     candidates
         Acquisitions of every year, in any order.
     rules
-        Only the limits count here, neither `size` nor the weights.
+        Only the limits matter here, not `size` or the weights.
 
     Returns
     -------
     Per year and candidate: ``cloud over limit``, ``too little valid area``, ``no partner within max_days_apart``, or
-    ``can be paired`` where none of them holds.
+    ``can be paired`` if no limit rules it out.
     """
     days = [np.unique([c.day for c in year if not rules.refuses(c)]) for year in candidates]
 
     def has_partners(day: int) -> bool:
         windows = range(day - rules.max_days_apart, day + 1)
-        return any(all(_any_within(own, first, first + rules.max_days_apart) for own in days) for first in windows)
+        return any(all(_any_within(year, first, first + rules.max_days_apart) for year in days) for first in windows)
 
     return tuple(
         tuple(rules.refuses(c) or (PAIRABLE if has_partners(c.day) else ALONE) for c in year) for year in candidates
@@ -132,26 +133,24 @@ def _check(candidates: Sequence[Sequence[Candidate]], years: Sequence[object]) -
         ordered = sorted(year, key=lambda c: c.order)
         for a, b in pairwise(ordered):
             if a.order == b.order:
-                raise InputError(f"two acquisitions of {name} share the time {a.order}; mosaic or drop one of them")
+                raise InputError(f"two acquisitions of {name} share the time {a.order}; mosaic them or drop one")
             if a.day > b.day:
-                raise InputError(
-                    f"in {name} season day {b.day} comes after day {a.day}; sort out the acquisition times"
-                )
+                raise InputError(f"in {name} season day {b.day} comes after day {a.day}; correct the acquisition times")
 
 
 def _usable(year: Sequence[Candidate], rules: PairingRules) -> _Ints:
-    """Positions within `year` of the acquisitions that keep the limits, in time order."""
+    """Positions within `year` of the acquisitions within the limits, in order of time."""
     kept = [i for i, c in enumerate(year) if not rules.refuses(c)]
     return np.array(sorted(kept, key=lambda i: year[i].order), dtype=np.int64)
 
 
 def _combinations(years: Sequence[Sequence[Candidate]], rules: PairingRules) -> _Ints:
-    """(n, k) positions of all pairs within `max_days_apart`, sorted by the first year, then the second, …."""
+    """(n, k) positions of all pairs within `max_days_apart`, sorted by the first year, then the second, and so on."""
     days = [np.array([c.day for c in year]) for year in years]
-    found = np.arange(days[0].size)[:, None]
+    combined = np.arange(days[0].size)[:, None]
     low = high = days[0]
     for day in days[1:]:
-        # In time order, what is near enough is one run.
+        # In order of time, the acquisitions that are near enough are one run.
         begin = np.searchsorted(day, high - rules.max_days_apart, side="left")
         number = np.searchsorted(day, low + rules.max_days_apart, side="right") - begin
         if number.sum() > _MOST_COMBINATIONS:
@@ -159,11 +158,11 @@ def _combinations(years: Sequence[Sequence[Candidate]], rules: PairingRules) -> 
                 f"max_days_apart={rules.max_days_apart} leaves more than {_MOST_COMBINATIONS:,} combinations of "
                 f"acquisitions, too many to compare; lower max_days_apart or max_cloud, or map fewer years"
             )
-        row = np.repeat(np.arange(len(found)), number)
+        row = np.repeat(np.arange(len(combined)), number)
         column = np.arange(len(row)) - np.repeat(np.cumsum(number) - number - begin, number)
-        found = np.column_stack([found[row], column])
+        combined = np.column_stack([combined[row], column])
         low, high = np.minimum(low[row], day[column]), np.maximum(high[row], day[column])
-    return found
+    return combined
 
 
 def _costs(combined: _Ints, years: Sequence[Sequence[Candidate]], rules: PairingRules) -> tuple[_Ints, _Floats, _Ints]:
@@ -187,7 +186,7 @@ def _costs(combined: _Ints, years: Sequence[Sequence[Candidate]], rules: Pairing
 
 
 def _reasons(year: Sequence[Candidate], rules: PairingRules, partnered: _Ints, chosen: _Ints) -> tuple[str, ...]:
-    """Per candidate of one year what became of it; `partnered` and `chosen` are positions within `year`."""
+    """Outcome of every candidate of one year; `partnered` and `chosen` are positions within `year`."""
     has_partner, is_chosen = set(partnered.tolist()), set(chosen.tolist())
     return tuple(
         rules.refuses(c) or (CHOSEN if i in is_chosen else OUTSCORED if i in has_partner else ALONE)

@@ -1,4 +1,4 @@
-"""Acquisitions to pair and the rules they are paired by (method section 2; paper section 3)."""
+"""Candidates for pairing, and the rules of pairing (method section 2; paper section 3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlc_dask.data.settings import settings
 _MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FIRST_DAY = (0, *accumulate(_MONTHS))
 _LAST_DAY = 364
-# Shares come out of divisions and of `1 - x`: a limit must not turn on the last bit.
+# Shares result from divisions and from `1 - x`: the last bit must not decide about a limit.
 _ROUNDING = 1e-9
 
 CHOSEN = "chosen"
@@ -27,7 +27,7 @@ HOPELESS = "cloud over limit in the metadata"
 
 
 def season_day(month: int, day: int) -> int:
-    """Day of a leap-free year, 0..364, on which a calendar date falls in every year alike.
+    """Day 0..364 of a calendar date in a year of 365 days; the same date has the same day in every year.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ def season_day(month: int, day: int) -> int:
     Raises
     ------
     InputError
-        No such date exists.
+        The date does not exist.
 
     Notes
     -----
-    Month and day, not day of the year: after 28 February the latter differs by one in leap years (method section 2).
+    The day of the year would not do: after 28 February it differs by one in leap years (method section 2).
     """
     leap_day = (month, day) == (2, 29)
     if not leap_day and not (1 <= month <= 12 and 1 <= day <= _MONTHS[month - 1]):
@@ -58,13 +58,13 @@ class Candidate:
     day
         Season day 0..364, see :func:`season_day`.
     order
-        Timestamp in any unit; it must differ between the acquisitions of a year and never contradict `day`.
+        Timestamp in any unit; it must differ between the acquisitions of one year and never contradict `day`.
     cloud
-        Cloudy share 0..1 of the valid pixels over the area of interest (1 where no pixel is valid).
+        Cloudy share 0..1 of the valid pixels in the area of interest (1 if no pixel is valid).
     missing
         Share 0..1 of the area of interest without data.
     orbit
-        Relative orbit, None where unknown.
+        Relative orbit; None if unknown.
     """
 
     day: int
@@ -75,7 +75,7 @@ class Candidate:
 
     def __post_init__(self) -> None:
         if not 0 <= self.day <= _LAST_DAY:
-            raise InputError(f"acquisition at season day {self.day} is outside 0..364; compute it with season_day")
+            raise InputError(f"season day {self.day} of an acquisition is outside 0..364; compute it with season_day")
         for name, share in (("cloud", self.cloud), ("missing", self.missing)):
             if not 0 <= share <= 1:
                 raise InputError(f"{name} = {share} at season day {self.day} is not a share; give 0..1, not percent")
@@ -83,41 +83,41 @@ class Candidate:
 
 @settings
 class PairingRules:
-    """Limits, which are never relaxed silently, and the weights of what is minimised within them.
+    """Limits, which are never relaxed silently, and the weights of the cost that is minimised within the limits.
 
     Parameters
     ----------
     size
-        Acquisitions a year, the number of pairs to choose (q; the paper's 20).
+        Acquisitions per year, which is the number of pairs to choose (q; the paper's 20).
     max_days_apart
         Largest spread between the years of one pair, in season days (δ; the paper's 6).
     max_cloud
         Largest cloudy share of an acquisition (the paper's 0.40).
     min_valid_area
-        Smallest share of the area of interest with data; a partial swath below it is not used.
+        Smallest share of the area of interest with data; partial swaths with less are not used.
     cloud_weight, missing_weight
         Cost of a pair per unit of its mean cloudy and missing share.
     spread_weight
-        Cost per day of spread: 0.02 makes five days as dear as ten percent of cloud.
+        Cost per day of spread: at 0.02, five days cost as much as ten percent of cloud.
     orbit_weight
-        Cost per further relative orbit within a pair (another viewing angle and shadow).
+        Cost per additional relative orbit within a pair (its viewing angle and shadows differ).
     gap_weight
-        Cost of a gap between successive pairs twice as long as an even spacing; it grows with the square of the
-        excess, and gaps up to the even spacing are free.
+        Cost of a gap between successive pairs that is twice as long as even spacing. The cost grows with the square of
+        the excess; gaps up to even spacing are free.
     """
 
-    size: Annotated[int, Field(ge=1, validation_alias="per_year", description="acquisitions a year")] = 20
+    size: Annotated[int, Field(ge=1, validation_alias="per_year", description="acquisitions per year")] = 20
     max_days_apart: Annotated[int, Field(ge=0, le=364, description="δ, days between the years of a pair")] = 6
     max_cloud: Annotated[float, Field(ge=0, le=1, description="highest cloud share of the valid pixels")] = 0.4
     min_valid_area: Annotated[float, Field(ge=0, le=1, description="lowest share of the area with data")] = 0.2
     cloud_weight: Annotated[float, Field(ge=0, description="cost of a pair's mean cloud share")] = 1.0
     missing_weight: Annotated[float, Field(ge=0, description="cost of a pair's mean missing share")] = 1.0
     spread_weight: Annotated[float, Field(ge=0, description="cost per day between the years of a pair")] = 0.02
-    orbit_weight: Annotated[float, Field(ge=0, description="cost per further relative orbit in a pair")] = 0.05
+    orbit_weight: Annotated[float, Field(ge=0, description="cost per additional relative orbit in a pair")] = 0.05
     gap_weight: Annotated[float, Field(ge=0, description="cost of long gaps between successive pairs")] = 0.05
 
     def refuses(self, candidate: Candidate) -> str:
-        """Why `candidate` may not be used whatever its partners, or an empty string."""
+        """Reason why `candidate` cannot be used, whatever its partners; an empty string if it can."""
         if candidate.missing > 1 - self.min_valid_area + _ROUNDING:
             return PARTIAL
         if candidate.cloud > self.max_cloud + _ROUNDING:

@@ -1,9 +1,9 @@
-"""The cheapest series of pairs, exactly, without comparing all pairs with one another (method section 2).
+"""Exact search for the cheapest series of pairs, without comparing all pairs with each other (method section 2).
 
-The search is quadratic in the pairs, of which there may be hundreds of thousands, and hardly any can belong to the
-cheapest series. So every pair is first given a bound: what the cheapest series through it would cost if only the sum of
-its days counted. The most promising pairs are searched; once no other pair's bound is below the cost found, that is the
-minimum over all pairs.
+The search is quadratic in the number of pairs. There may be hundreds of thousands of pairs, but very few can belong to
+the cheapest series. So the search first computes a bound for every pair: the cost of the cheapest series through the
+pair if only the sum of its days mattered. It then searches the most promising pairs. Once no other pair has a bound
+below the cost found, this cost is the minimum over all pairs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from mlc_dask.data.errors import InputError
 
 _FIRST = 2_000
-"""Pairs that are searched first, in a fraction of a second; the number is doubled while it is not enough."""
+"""Number of pairs that are searched first, in a fraction of a second; it is doubled until it is enough."""
 
 _MOST = 40_000
-"""Pairs whose search takes a minute or two."""
+"""Largest number of pairs that are searched, which takes a minute or two."""
 
-# Bound and cost add up the same numbers in another order.
+# Bound and cost are sums of the same numbers in different orders.
 _ROUNDING = 1e-9
 
 _Ints = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ _Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spacing:
-    """The part of a series' cost that its gaps make, as :mod:`mlc_dask.kernels.pairing.pair` describes it."""
+    """The cost of the gaps of a series, as :mod:`mlc_dask.kernels.pairing.pair` describes it."""
 
     first: int
     last: int
@@ -38,29 +38,29 @@ class Spacing:
     weight: float
 
     def gap(self, days: _Floats) -> _Floats:
-        """Cost of gaps of so many days."""
+        """Cost of gaps of the given lengths in days."""
         cost: _Floats = self.weight * np.maximum(days / self.even - 1, 0) ** 2
         return cost
 
 
 def cheapest_series(days: _Ints, cost: _Floats, spacing: Spacing, size: int) -> tuple[_Ints, float]:
-    """Choose `size` pairs, each later than the one before in every year, at the least cost.
+    """Choose the cheapest `size` pairs, each of which is later than the pair before it in every year.
 
     Parameters
     ----------
     days
-        (n, k) season days of the pairs in every year, sorted by the first year, then the second, ….
+        (n, k) season days of the pairs in every year, sorted by the first year, then the second, and so on.
     cost
         (n,) cost of every pair by itself.
 
     Returns
     -------
-    Rows (size,) of the pairs in time order, and what they cost with their gaps. Ties: the earliest rows win.
+    Rows (size,) of the pairs in order of time, and their cost including gaps. In a tie the earliest rows win.
 
     Raises
     ------
     InputError
-        When too many pairs could belong to the cheapest series.
+        If too many pairs could belong to the cheapest series.
     """
     bound = _bounds(days, cost, spacing, size)
     promising = np.argsort(bound, kind="stable")
@@ -70,7 +70,7 @@ def cheapest_series(days: _Ints, cost: _Floats, spacing: Spacing, size: int) -> 
         series, total = _search(days[rows], cost[rows], spacing, size)
         needed = int(np.count_nonzero(bound <= total + _ROUNDING * (1 + abs(total))))
         if needed <= number:
-            assert np.isfinite(total), "there is no series, which the caller had to know"
+            assert np.isfinite(total), "there is no series; the caller must check feasibility"
             return rows[series], total
         number = min(2 * number, needed)
         if number > _MOST:
@@ -81,7 +81,7 @@ def cheapest_series(days: _Ints, cost: _Floats, spacing: Spacing, size: int) -> 
 
 
 def _search(days: _Ints, cost: _Floats, spacing: Spacing, size: int) -> tuple[_Ints, float]:
-    """Rows of the cheapest series, and its cost; infinite where there is none."""
+    """Rows of the cheapest series, and its cost, which is infinite if there is no series."""
     middle = days.mean(axis=1)
     total, parent = _least(days, cost, middle, spacing.gap(middle - spacing.first), spacing, size)
     ended = total[:, -1] + spacing.gap(spacing.last - middle)
@@ -92,10 +92,11 @@ def _search(days: _Ints, cost: _Floats, spacing: Spacing, size: int) -> tuple[_I
 
 
 def _bounds(days: _Ints, cost: _Floats, spacing: Spacing, size: int) -> _Floats:
-    """Least cost (n,) that a series through each pair can have.
+    """Lower bound (n,) of the cost of a series through each pair.
 
-    Later in each of k years means at least k days more in their sum. With that alone for an order, only the cheapest
-    pair of every sum counts, and the sums are few: a problem of one year, looked at from both ends of the season.
+    A pair that is later in each of k years has a sum of days that is larger by at least k. If only this order mattered,
+    only the cheapest pair of every sum would count. There are few sums, so the bound solves a problem of one year, once
+    from each end of the season.
     """
     years = days.shape[1]
     sums, which = np.unique(days.sum(axis=1), return_inverse=True)
@@ -115,9 +116,9 @@ def _least(
 ) -> tuple[_Floats, _Ints]:
     """Least cost (n, size) of a series of j + 1 pairs that ends in each pair, and the pair before it (-1: none).
 
-    `start` (n,) is what the gap before a first pair costs; `apart` is by how many days each pair must be later than the
-    one before. Whatever can precede a pair has an earlier day in the first column, by which the pairs are sorted, so
-    one pass settles all lengths at once.
+    `start` (n,) is the cost of the gap before a first pair. Each pair must be at least `apart` days later than the pair
+    before it, so a predecessor has an earlier day in the first column. Pairs are sorted by this column, so one pass
+    computes the costs of all lengths.
     """
     total = np.full((len(cost), size), np.inf)
     parent = np.full((len(cost), size), -1)

@@ -1,1 +1,1 @@
-"""Stratified random sampling that never depends on chunks or workers (method section 5)."""
+"""Stratified random sampling that does not depend on chunks or workers (method section 5)."""

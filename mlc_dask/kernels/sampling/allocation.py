@@ -1,4 +1,4 @@
-"""How many samples each class gives."""
+"""Number of samples per class."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from mlc_dask.data.errors import InputError
 def allocate(
     counts: npt.NDArray[np.integer], size: int, priors: npt.NDArray[np.floating | np.integer], minimum: int
 ) -> npt.NDArray[np.int64]:
-    """Share a sample among classes in proportion to their priors (paper section 2.2, method section 5).
+    """Divide a sample among classes in proportion to their priors (paper section 2.2, method section 5).
 
-    One common factor scales the priors; what it gives is raised to the floor and cut to what exists, and rounded by
-    largest remainders, ties to the lower class. The total is `size`, unless the floors alone exceed it or the classes
-    hold less. Exact arithmetic makes the result the same on every machine.
+    One common factor scales the priors. The scaled priors are raised to the floor, limited to the existing pixels, and
+    rounded by largest remainders; ties go to the lower class. The total is `size`, unless the floors alone exceed it or
+    the classes have fewer pixels. Exact arithmetic makes the result the same on every machine.
 
     Parameters
     ----------
     counts
-        (K,) pixels of every class that could be sampled.
+        (K,) number of pixels of every class that can be sampled.
     size
-        Samples wanted in all.
+        Number of samples requested in total.
     priors
-        (K,) shares in any unit. A class of prior 0 gives its floor only.
+        (K,) shares in any unit. A class of prior 0 gets its floor only.
     minimum
-        Floor of every class that has pixels; 0 as in the paper.
+        Least number of samples of every class that has pixels; the paper has none (0).
 
     Returns
     -------
-    (K,) int64 samples per class, never above `counts`.
+    (K,) int64 samples per class, at most `counts`.
 
     Raises
     ------
     InputError
-        If the size or the floor is negative, or a prior is not a finite non-negative number.
+        If the size or the floor is negative, or a prior is negative or not finite.
     """
     assert len(counts) == len(priors), (len(counts), len(priors))
     if size < 0 or minimum < 0:
-        raise InputError(f"sample size {size} with at least {minimum} per class is impossible; give 0 or more")
+        raise InputError(f"sample size {size} with at least {minimum} per class is impossible; give 0 or more for both")
     weights = np.asarray(priors, np.float64)
     if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise InputError(f"class priors {weights.tolist()} are not all finite and non-negative; mend the shares")
+        raise InputError(f"class priors {weights.tolist()} are not all finite and non-negative; correct the shares")
     share = [Fraction(float(w)) for w in weights]
     floor = [min(minimum, int(c)) for c in counts]
     cap = [int(c) if w else f for c, w, f in zip(counts, share, floor, strict=True)]
@@ -62,7 +62,7 @@ def _share_out(size: int, share: Sequence[Fraction], floor: Sequence[int], cap: 
     def given(factor: Fraction) -> list[Fraction]:
         return [min(max(factor * s, Fraction(f)), Fraction(c)) for s, f, c in zip(share, floor, cap, strict=True)]
 
-    # The total grows with the factor, linearly between those at which some class leaves its floor or meets its cap.
+    # The total grows with the factor, and linearly between factors at which a class leaves its floor or meets its cap.
     bends = sorted({Fraction(b) / s for s, f, c in zip(share, floor, cap, strict=True) if s for b in (0, f, c)})
     low, high = 0, len(bends) - 1
     while high - low > 1:
@@ -76,7 +76,7 @@ def _share_out(size: int, share: Sequence[Fraction], floor: Sequence[int], cap: 
 
 
 def _round(shares: Sequence[Fraction], size: int, cap: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Round by largest remainders; caps are whole, so a class with a remainder has room."""
+    """Round by largest remainders; caps are integers, so a class with a remainder is below its cap."""
     whole = [int(s) for s in shares]
     by_remainder = sorted(range(len(shares)), key=lambda k: (whole[k] - shares[k], k))
     for k in by_remainder[: size - sum(whole)]:

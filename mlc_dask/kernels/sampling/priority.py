@@ -1,4 +1,7 @@
-"""Counter-based random numbers: a pixel's priority depends on the seed and its global id alone (method section 5)."""
+"""Counter-based random numbers: the priority of a pixel depends only on the seed and its global id.
+
+See method section 5.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
 def splitmix64(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """One step of SplitMix64 (Steele, Lea and Flood 2014): a bijection of uint64 arrays of any shape."""
+    """Apply one step of SplitMix64 (Steele, Lea and Flood 2014), a bijection, to a uint64 array of any shape."""
     with np.errstate(over="ignore"):
         mixed = state + _GAMMA
         mixed ^= mixed >> np.uint64(30)
@@ -32,7 +35,7 @@ def priority(seed: int, stream: str, ids: npt.NDArray[np.integer]) -> npt.NDArra
     seed
         The seed of the run.
     stream
-        What the priorities are for, such as ``"annual-2018"``: other streams are independent.
+        Purpose of the priorities, such as ``"annual-2018"``; different streams are independent.
     ids
         Global pixel ids, integers of any shape.
 

@@ -1,4 +1,4 @@
-"""Training and validation apart in space (method section 6)."""
+"""Spatial separation of training and validation (method section 6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.sampling.priority import priority
 
-_SIDE = 3  # blocks along a side of the squares within which the share is met
+_SIDE = 3  # blocks per side of the squares within which the share is met
 
 
 def spatial_split(
@@ -18,16 +18,17 @@ def spatial_split(
     validation_share: float,
     seed: int,
 ) -> npt.NDArray[np.bool_]:
-    """Put whole square blocks of the grid aside for validation (method section 6).
+    """Reserve whole square blocks of the grid for validation (method section 6).
 
-    Neighbouring pixels are nearly copies of each other: split at random, validation would be as good as training.
-    A pixel's side depends on its place and the seed alone. Every 3×3 blocks hold the share of validation blocks as
-    nearly as nine can, and on average exactly, so that even a small area has both sides.
+    Neighbouring pixels are nearly copies of each other, so after a random split of pixels the validation would be as
+    good as the training. The part of a pixel depends only on its position and the seed. Every square of 3×3 blocks
+    meets the share of validation blocks as closely as nine blocks can, and exactly on average, so even a small area has
+    both parts.
 
     Parameters
     ----------
     rows, columns
-        Pixel rows and columns on the full grid, integers from 0 of one shape.
+        Pixel rows and columns on the full grid: integers from 0, both arrays of one shape.
     block
         Side of a block in pixels.
     validation_share
@@ -45,13 +46,13 @@ def spatial_split(
         If the block or the share is out of range.
     """
     if block < 1:
-        raise InputError(f"a validation block of {block} pixels is impossible; give its side as 1 or more")
+        raise InputError(f"a validation block with a side of {block} pixels is impossible; give a side of 1 or more")
     if not 0 <= validation_share <= 1:
         raise InputError(f"validation share {validation_share} is not a share; give a number between 0 and 1")
     if rows.size == 0:
         return np.zeros(rows.shape, np.bool_)
     across, along = np.asarray(rows, np.int64) // block, np.asarray(columns, np.int64) // block
-    assert across.min() >= 0 and along.min() >= 0, "rows and columns count from 0"
+    assert across.min() >= 0 and along.min() >= 0, "rows and columns start at 0"
     top, left = int(across.min()) // _SIDE, int(along.min()) // _SIDE
     bottom, right = int(across.max()) // _SIDE + 1, int(along.max()) // _SIDE + 1
     table = _validation_blocks(np.arange(top, bottom), np.arange(left, right), validation_share, seed)
@@ -61,11 +62,11 @@ def spatial_split(
 def _validation_blocks(
     tall: npt.NDArray[np.int64], wide: npt.NDArray[np.int64], share: float, seed: int
 ) -> npt.NDArray[np.bool_]:
-    """Sides of all blocks within the given rows and columns of 3×3 squares."""
+    """Whether each block is for validation, for all blocks in the given rows and columns of 3×3 squares."""
     squares = (tall[:, None] << 32) + wide
     within = np.arange(_SIDE * _SIDE)
     ranks = priority(seed, "validation blocks", squares[..., None] * within.size + within).argsort(-1).argsort(-1)
-    # The odd block goes by chance; 32 random bits add to a number under ten without rounding.
+    # Chance decides about the fractional block; 32 random bits added to a number below ten are not rounded.
     odd = (priority(seed, "validation quota", squares) >> np.uint64(32)).astype(np.float64) / 2**32
     quota = np.floor(share * within.size + odd)
     sides = (ranks < quota[..., None]).reshape(len(tall), len(wide), _SIDE, _SIDE)

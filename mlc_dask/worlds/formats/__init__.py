@@ -1,4 +1,4 @@
-"""Product formats in which a scene can be written. A new one is one module with a ``write`` and one line here."""
+"""Product formats in which a scene can be written. A new format is a module with a ``write`` and a line here."""
 
 from __future__ import annotations
 

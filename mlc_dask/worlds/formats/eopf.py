@@ -1,4 +1,4 @@
-"""EOPF: the Zarr products of ESA's new ground segment, as its samples of 2025 are (Zarr format 2)."""
+"""EOPF: the Zarr products of ESA's new ground segment, modelled on its samples of 2025 (Zarr format 2)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SCL = "conditions/mask/l2a_classification/r20m/scl"
 
 
 def write(folder: Path, scene: Scene, *, baseline: str = "05.10") -> Path:
-    """Write ``<name>.zarr``; returns its path.
+    """Write ``<name>.zarr``; return its path.
 
-    Reflectance is what CF decoding makes of the stored numbers: the offset of the baseline is in the attributes.
+    CF decoding of the stored numbers gives reflectance: the offset of the baseline is in the attributes.
     """
     product = Product(scene, baseline)
     target = folder / f"{product.name}.zarr"
@@ -35,7 +35,7 @@ def write(folder: Path, scene: Scene, *, baseline: str = "05.10") -> Path:
 
 
 def _coordinates(product: Product, group: str) -> dict[str, Variable]:
-    """Centres of the pixels of a group, ``x`` and ``y``."""
+    """Coordinates ``x`` and ``y`` of the pixel centres of a group."""
     pixel = 10 if group.endswith("r10m") else 20
     height, width = _shape(product, pixel)
     y, x = TOP - pixel // 2 - pixel * np.arange(height), LEFT + pixel // 2 + pixel * np.arange(width)
@@ -52,7 +52,7 @@ def _dimensions() -> dict[str, object]:
 
 
 def _reflectance(product: Product, band: str) -> dict[str, object]:
-    """Attributes of a band: the CF ones, once more for EOPF's own reader, and its grid."""
+    """Attributes of a band: CF encoding, the same encoding for the EOPF reader, and the grid."""
     encoding: dict[str, object] = {
         "add_offset": 1e-4 * product.add_offset,
         "dtype": "<u2",
@@ -61,8 +61,8 @@ def _reflectance(product: Product, band: str) -> dict[str, object]:
         "scale_factor": 1e-4,
         "units": "digital_counts",
     }
-    own = {**encoding, **_dimensions(), "eopf_is_masked": True, "eopf_target_dtype": "<f8"}
-    return {"_eopf_attrs": own, **encoding, "valid_min": 1, "valid_max": 65_535, **_grid(product, pixel_of(band))}
+    eopf = {**encoding, **_dimensions(), "eopf_is_masked": True, "eopf_target_dtype": "<f8"}
+    return {"_eopf_attrs": eopf, **encoding, "valid_min": 1, "valid_max": 65_535, **_grid(product, pixel_of(band))}
 
 
 def _grid(product: Product, pixel: int) -> dict[str, object]:
@@ -76,7 +76,7 @@ def _grid(product: Product, pixel: int) -> dict[str, object]:
 
 
 def _discovery(product: Product) -> dict[str, Any]:
-    """Attributes of the root: a STAC item that describes the product, and what has no place in it."""
+    """Attributes of the root: a STAC item that describes the product, and metadata that STAC does not cover."""
     corners = product.footprint()
     longitudes, latitudes = zip(*corners, strict=True)
     item = {
@@ -105,7 +105,7 @@ _EXTENSIONS = ("eopf/v1.0.0", "eo/v1.1.0", "sat/v1.0.0", "processing/v1.2.0", "p
 def _properties(product: Product) -> dict[str, object]:
     sensing = iso(product.scene.overpass.time)
     return {
-        # The samples give the interval of the datatake and leave the instant open.
+        # The samples give the interval of the datatake but no instant.
         "datetime": None,
         "start_datetime": sensing,
         "end_datetime": sensing,

@@ -10,9 +10,9 @@ from mlc_dask.worlds.scenes import Scene, pixel_of
 
 
 def write(folder: Path, scene: Scene, *, baseline: str = "05.10") -> Path:
-    """Write ``<time>_<platform>_<orbit>_<tile>/<band>.tif`` and ``SCL.tif``; returns the folder of the acquisition.
+    """Write ``<time>_<platform>_<orbit>_<tile>/<band>.tif`` and ``SCL.tif``; return the folder of the acquisition.
 
-    The tags of a band tell its scale and, from baseline 04.00 on, its offset.
+    The tags of a band give its scale and, from baseline 04.00 on, its offset.
     """
     product, target = Product(scene, baseline), folder / scene.name
     for band in scene.dn:

@@ -1,4 +1,4 @@
-"""Rasters on the grid of a world, in the file formats that products are made of."""
+"""Rasters on the grid of a world, in the file formats of products."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Values = npt.NDArray[Any]
 
 
 def transform(pixel: float) -> Affine:
-    """Affine transform of the grid of `pixel` metres."""
+    """Affine transform of the grid with pixels of `pixel` metres."""
     return Affine(pixel, 0, LEFT, 0, -pixel, TOP)
 
 
@@ -31,7 +31,7 @@ def write_geotiff(
     scale: float | None = None,
     offset: float = 0.0,
 ) -> None:
-    """Write a GeoTIFF; `scale` and `offset` are tags, the values are written as they are."""
+    """Write a GeoTIFF with unchanged values; `scale` and `offset` are only tags."""
     blocks = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK} if min(values.shape) >= _BLOCK else {}
     options = {"driver": "GTiff", "nodata": nodata, "compress": "deflate", "zlevel": 1, "predictor": 2, **blocks}
     tags = {} if scale is None else {"scales": (scale,)}

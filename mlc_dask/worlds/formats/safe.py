@@ -1,4 +1,4 @@
-"""SAFE: the products that ESA distributes, as folders or zipped."""
+"""SAFE: the products that ESA distributes, as folders or as zip archives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mlc_dask.worlds.formats.xml import write_xml
 from mlc_dask.worlds.scenes import Scene, pixel_of
 
 _NO_CLOCK = (1980, 1, 1, 0, 0, 0)
-"""Time of every member of an archive: the earliest that the format can tell."""
+"""Time of every member of an archive, the earliest that the format supports."""
 
 
 def write(folder: Path, scene: Scene, *, baseline: str = "05.10", zipped: bool = False) -> Path:
-    """Write ``<name>.SAFE``, or ``<name>.SAFE.zip`` with that folder in it; returns its path."""
+    """Write ``<name>.SAFE``, or ``<name>.SAFE.zip`` with this folder in it; return the path."""
     product = Product(scene, baseline)
     if not zipped:
         return _write_folder(folder, product)
@@ -39,13 +39,13 @@ def _write_folder(folder: Path, product: Product) -> Path:
 
 
 def _image(granule: Path, product: Product, band: str) -> str:
-    """Path of an image below the product, without its ending, as the metadata lists it."""
+    """Path of an image relative to the product, without file ending, as in the metadata."""
     pixel = pixel_of(band)
     return (granule / "IMG_DATA" / f"R{pixel}m" / f"T{TILE}_{product.sensing}_{band}_{pixel}m").as_posix()
 
 
 def _pack(source: Path, folder: Path) -> Path:
-    """Store a folder in an archive beside others; images are compressed already."""
+    """Store a folder uncompressed in an archive, since images are compressed already."""
     target = folder / f"{source.name}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(p for p in source.rglob("*") if p.is_file()):

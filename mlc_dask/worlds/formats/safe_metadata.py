@@ -1,4 +1,4 @@
-"""Metadata of a SAFE product: the elements of MTD_MSIL2A.xml and MTD_TL.xml that readers of images look at."""
+"""Metadata of a SAFE product: the elements of MTD_MSIL2A.xml and MTD_TL.xml that image readers use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PHYSICAL_BANDS = (
     ("B7", 20, 782.8), ("B8", 10, 832.8), ("B8A", 20, 864.7), ("B9", 60, 945.1), ("B10", 60, 1373.5),
     ("B11", 20, 1613.7), ("B12", 20, 2202.4),
 )  # fmt: skip
-"""Name, pixel and central wavelength of every band of the instrument, in the order of its identifiers."""
+"""Name, pixel size and central wavelength of every band of the instrument, in the order of band identifiers."""
 
 _SCENE_CLASSES = (
     "SC_NODATA", "SC_SATURATED_DEFECTIVE", "SC_DARK_FEATURE_SHADOW", "SC_CLOUD_SHADOW", "SC_VEGETATION",
@@ -25,13 +25,13 @@ _SCENE_CLASSES = (
 
 
 def product_metadata(product: Product, images: Sequence[str]) -> Element:
-    """MTD_MSIL2A.xml of a product that consists of `images` (paths below it, without endings)."""
+    """MTD_MSIL2A.xml of a product with the given `images` (relative paths without file endings)."""
     general = node("n1:General_Info", _product_info(product, images), _image_characteristics(product))
     return _document("User_Product_Level-2A", "Level-2A_User_Product", general, _footprint(product), _quality(product))
 
 
 def tile_metadata(product: Product) -> Element:
-    """MTD_TL.xml."""
+    """MTD_TL.xml of a product."""
     general = node(
         "n1:General_Info",
         node("TILE_ID", product.granule, metadataLevel="Brief"),
@@ -88,7 +88,7 @@ def _image_characteristics(product: Product) -> Element:
         for text, value in (("NODATA", 0), ("SATURATED", 65_535))
     ]
     quantification = node("QUANTIFICATION_VALUES_LIST", node("BOA_QUANTIFICATION_VALUE", 10_000, unit="none"))
-    # The products of before baseline 04.00 do not know the element.
+    # Products before baseline 04.00 do not have this element.
     offsets = [node("BOA_ADD_OFFSET", product.add_offset, band_id=i) for i in range(len(_PHYSICAL_BANDS))]
     shift = [node("BOA_ADD_OFFSET_VALUES_LIST", *offsets)] if product.shifted else []
     bands = [
@@ -134,7 +134,7 @@ def _quality(product: Product) -> Element:
 
 
 def _geocoding(product: Product) -> Element:
-    """Grids of the tile: their true size, which in a world is less than a whole tile's."""
+    """Grids of the tile with their true size; a world is smaller than a whole tile."""
     rows, columns = product.scene.scl.shape
     sizes, positions = [], []
     for pixel in (10, 20):

@@ -1,4 +1,4 @@
-"""STAC: an item and its rasters per scene, as the big catalogues offer them, and a catalogue of such items."""
+"""STAC: one item with its rasters per scene, like those of the big catalogues, and a catalogue of such items."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def write(
     lie: bool = False,
     base_url: str | None = None,
 ) -> Path:
-    """Write ``<id>/<id>.json`` and the rasters beside it; returns the path of the item.
+    """Write ``<id>/<id>.json`` and the rasters next to it; return the path of the item.
 
     Parameters
     ----------
     folder
         Folder of items.
     scene, baseline
-        What was sensed, and how it was processed.
+        The scene, and its processing baseline.
     flavour
-        Catalogue whose habits the item follows: one of :data:`FLAVOURS`.
+        Catalogue whose conventions the item follows: one of :data:`FLAVOURS`.
     lie
         Make ``earthsearch:boa_offset_applied`` the opposite of the truth, as it is in some items of ``earth-search``.
     base_url
-        URL or path under which `folder` is served; without it, the item names its files relative to itself.
+        URL or path at which `folder` is served; by default, the item names its files relative to itself.
     """
     if flavour not in FLAVOURS:
-        raise InputError(f"flavour = {flavour!r}; choose one of {', '.join(FLAVOURS)}")
+        raise InputError(f"flavour = {flavour!r} is unknown; choose one of {', '.join(FLAVOURS)}")
     habits, product = FLAVOURS[flavour], Product(scene, baseline)
     identifier = habits.identifier(product)
     root = f"{base_url.rstrip('/')}/{identifier}" if base_url else "."
     item = _item(habits, product, root)
     if lie:
         if _APPLIED not in item["properties"]:
-            raise InputError(f"items of flavour {flavour!r} have no {_APPLIED}; leave lie out")
+            raise InputError(f"items of flavour {flavour!r} have no {_APPLIED}; do not set lie")
         item["properties"][_APPLIED] = not item["properties"][_APPLIED]
     for layer in LAYERS:
         _write_layer(folder / identifier / habits.file(product, layer), habits, product, layer)
@@ -70,7 +70,9 @@ def write_catalogue(folder: Path, items: Sequence[Path]) -> Path:
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     names = {document["collection"] for document in documents}
     if len(names) != 1:
-        raise InputError(f"a catalogue holds the items of one collection; these are of {sorted(names) or 'none'}")
+        raise InputError(
+            f"a catalogue holds items of one collection, not of {sorted(names) or 'none'}; write one catalogue for each"
+        )
     for path, document in zip(paths, documents, strict=True):
         up = "../" * len(path.relative_to(folder).parent.parts) or "./"
         document["links"] = [
@@ -120,7 +122,7 @@ def _write_layer(path: Path, habits: Flavour, product: Product, layer: str) -> N
 
 
 def _seen_from(place: str, item: dict[str, Any]) -> dict[str, Any]:
-    """Return an item whose relative addresses are told from the folder in which the item lies at `place`."""
+    """Return the item at `place` in a folder, with its relative addresses relative to this folder."""
     assets = {
         key: {**asset, "href": place + asset["href"][1:] if asset["href"].startswith("./") else asset["href"]}
         for key, asset in item["assets"].items()

@@ -1,4 +1,4 @@
-"""How catalogues describe Sentinel-2 L2A products: the same scene, named and tagged in four ways."""
+"""The conventions of four catalogues for names and metadata of Sentinel-2 L2A products."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ _COLOURS = {
     "B11": ("swir16", 1.61, 0.143),
     "B12": ("swir22", 2.19, 0.242),
 }
-"""Common name, central wavelength and width in micrometres."""
+"""Common name, and central wavelength and width in micrometres."""
 
 LAYERS = (*BANDS, "SCL")
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """A catalogue's habits.
+    """The conventions of one catalogue.
 
     Attributes
     ----------
     collection, version, extensions
-        Collection, STAC version and extensions of its items.
+        Collection, STAC version and extensions of the items.
     identifier, properties
         Identifier and properties of the item of a product.
     key, file
-        Asset key, and file name with its ending, of a band or ``SCL``.
+        Asset key and file name (with ending) of a band or ``SCL``.
     radiometry
-        Fields by which an asset tells how its numbers become reflectance.
+        Fields of an asset that describe how its numbers become reflectance.
     harmonised
-        Whether the catalogue took the offset of the baselines from 04.00 on out of the pixels.
+        Whether the catalogue removed the offset of baselines from 04.00 on from the pixels.
     """
 
     collection: str
@@ -96,7 +96,7 @@ def _eo_bands(layer: str, name: str) -> Fields:
 
 
 def _raster_bands(product: Product, layer: str) -> Fields:
-    """Tell the baseline's offset; the older Earth Search collection keeps it there although its pixels have none."""
+    """Give the offset of the baseline; the older Earth Search collection gives it although its pixels have none."""
     band: Fields = {"nodata": 0, "data_type": "uint8", "spatial_resolution": pixel_of(layer)}
     if layer in _COLOURS:
         band |= {"data_type": "uint16", "scale": 1e-4, "offset": 1e-4 * product.add_offset}
@@ -104,12 +104,12 @@ def _raster_bands(product: Product, layer: str) -> Fields:
 
 
 def _no_radiometry(product: Product, layer: str) -> Fields:
-    """Tell nothing of the offset: it follows from the baseline."""
+    """Give no offset, since it follows from the baseline."""
     return {**_eo_bands(layer, layer), "proj:bbox": list(product.bounds())}
 
 
 def _raster_fields(product: Product, layer: str) -> Fields:
-    """Tell the offset in the fields of STAC 1.1."""
+    """Give the offset in the fields of STAC 1.1."""
     fields: Fields = {"nodata": 0, "data_type": "uint8", "proj:code": CRS, "proj:bbox": list(product.bounds())}
     if layer in _COLOURS:
         fields |= {"data_type": "uint16", "raster:scale": 1e-4, "raster:offset": 1e-4 * product.add_offset}
@@ -120,7 +120,7 @@ def _raster_fields(product: Product, layer: str) -> Fields:
 
 
 def grid_fields(product: Product, layer: str) -> Fields:
-    """Pixel, shape and transform of an asset."""
+    """Pixel size, shape and transform of an asset."""
     pixel = pixel_of(layer)
     shape = [side * 20 // pixel for side in product.scene.scl.shape]
     return {"gsd": pixel, "proj:shape": shape, "proj:transform": list(transform(pixel))[:6]}

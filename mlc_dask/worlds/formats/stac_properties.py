@@ -1,4 +1,4 @@
-"""What catalogues tell of a Sentinel-2 L2A product as a whole, and by which name they call it."""
+"""Properties and identifiers of Sentinel-2 L2A items in four catalogues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STATISTICS = {
     "saturated_defective_pixel": "saturated_defective",
     "dark_features": "dark_area",
 }
-"""Classes that Copernicus Data Space names otherwise."""
+"""Classes with different names in the Copernicus Data Space."""
 
 
 def earth_search_c1_id(product: Product) -> str:
@@ -21,7 +21,7 @@ def earth_search_c1_id(product: Product) -> str:
 
 
 def earth_search_id(product: Product) -> str:
-    """Platform, tile, day, and which datastrip of the day."""
+    """Platform, tile, day, and number of the datastrip on this day."""
     return f"{product.platform}_{TILE}_{product.scene.overpass.time:%Y%m%d}_{_sequence(product)}_L2A"
 
 
@@ -41,7 +41,7 @@ def earth_search_c1(product: Product) -> Fields:
 
 
 def earth_search(product: Product) -> Fields:
-    """Properties of an item of Earth Search's older collection, which tells whether it took the offset out."""
+    """Properties of an item of Earth Search's older collection, which say whether the offset was removed."""
     return {
         **_earth_search(product),
         "s2:granule_id": product.granule,
@@ -94,7 +94,7 @@ def copernicus(product: Product) -> Fields:
 
 
 def _earth_search(product: Product) -> Fields:
-    """Properties of both Earth Search collections; the relative orbit is in the product's name only."""
+    """Properties common to both Earth Search collections; only the product name contains the relative orbit."""
     return {
         "datetime": iso(product.sensed),
         "created": iso(product.processed),
@@ -108,7 +108,7 @@ def _earth_search(product: Product) -> Fields:
 
 
 def _identity(product: Product) -> Fields:
-    """Properties of the Sentinel-2 extension that are common to the catalogues that use it."""
+    """Properties of the Sentinel-2 extension that all catalogues with this extension have."""
     return {
         "constellation": "sentinel-2",
         "instruments": ["msi"],
@@ -130,5 +130,5 @@ def _percentages(product: Product) -> Fields:
 
 
 def _sequence(product: Product) -> int:
-    """0 for the first datastrip of a datatake, 1 for the next."""
+    """0 for the first datastrip of a datatake, 1 for the second."""
     return int(product.scene.strip > product.scene.overpass.time)

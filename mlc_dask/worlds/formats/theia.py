@@ -1,4 +1,4 @@
-"""Theia: the products of MAJA that CNES distributes, with flat reflectance and a bit field of clouds."""
+"""Theia: the MAJA products that CNES distributes, with flat reflectance and a bit field of clouds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _VERSION = "1.4"
 _NODATA = -10_000
 _GROUPS = {"R1": 10, "R2": 20}
 _CLOUD_BITS = {CLOUD_MEDIUM: 0b0000_1111, CLOUD_HIGH: 0b0000_1111, CIRRUS: 0b1000_0011, SHADOW: 0b0010_0001}
-"""Bits of the cloud mask: 0 all clouds and shadows, 1 all clouds, 2 and 3 their tests, 5 shadow, 7 cirrus band."""
+"""Bits of the cloud mask: 0 all clouds and shadows, 1 all clouds, 2 and 3 cloud tests, 5 shadow, 7 cirrus band."""
 
 
 def write(folder: Path, scene: Scene, *, baseline: str = "05.10") -> Path:
-    """Write ``SENTINEL2A_<time>_L2A_T<tile>_D_V1-4``; returns its path.
+    """Write ``SENTINEL2A_<time>_L2A_T<tile>_D_V1-4``; return its path.
 
-    MAJA corrects the atmosphere on its own: the baseline of the level 1C product leaves no trace in the numbers, which
-    are reflectance * 10000 (int16) and -10000 for no data, without a tag that says so.
+    MAJA has its own atmospheric correction, so the numbers do not depend on the baseline of the level 1C product. They
+    are reflectance * 10000 (int16), and -10000 for no data, without a tag for it.
     """
     product = Product(scene, baseline)
     name = f"{_identifier(product)}_V{_VERSION.replace('.', '-')}"
@@ -41,15 +41,15 @@ def write(folder: Path, scene: Scene, *, baseline: str = "05.10") -> Path:
 
 
 def _clouds(scl: Classes) -> Classes:
-    """Bit field (rows, columns) uint8 of what the scene classification takes for cloud or shadow; 0 is clear."""
+    """Bit field (rows, columns) uint8 of the cloud and shadow classes of the scene classification; 0 is clear."""
     bits = np.zeros(256, np.uint8)
     bits[list(_CLOUD_BITS)] = list(_CLOUD_BITS.values())
-    found: Classes = bits[scl]
-    return found
+    clouds: Classes = bits[scl]
+    return clouds
 
 
 def _theia(band: str) -> str:
-    """Name of a band without its leading zero: ``B2``."""
+    """Name of a band without leading zero, such as ``B2``."""
     return band.replace("B0", "B")
 
 

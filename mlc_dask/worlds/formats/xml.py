@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, indent, tostring
 
 
 def node(tag: str, *content: Element | object, **attributes: object) -> Element:
-    """Return an element of child elements, or of one text; attributes are written in the order given."""
+    """Return an element with child elements or one text; attributes keep their order."""
     element = Element(tag, {name: str(value) for name, value in attributes.items()})
     for part in content:
         if isinstance(part, Element):
@@ -18,7 +18,7 @@ def node(tag: str, *content: Element | object, **attributes: object) -> Element:
 
 
 def write_xml(path: Path, root: Element) -> None:
-    """Write a document, indented."""
+    """Write an indented document."""
     indent(root)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(tostring(root, encoding="utf-8", xml_declaration=True))

@@ -1,6 +1,6 @@
-"""Zarr stores of format 2 with consolidated metadata, one chunk per array.
+"""Zarr stores of format 2 with consolidated metadata and one chunk per array.
 
-Written here and not by the zarr package: a few lines of JSON, and the same bytes whatever its version.
+This module writes them without the zarr package: a few lines of JSON give the same bytes for all its versions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LEVEL = 1
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """An array, the names of its dimensions, its attributes, and what stands for no data."""
+    """An array with the names of its dimensions, its attributes, and its value for no data."""
 
     values: npt.NDArray[Any]
     dimensions: tuple[str, ...]
@@ -28,7 +28,7 @@ class Variable:
 
 
 def write_store(folder: Path, attributes: Mapping[str, object], variables: Mapping[str, Variable]) -> None:
-    """Write a store with the root's `attributes` and the `variables` by path, ``group/name``."""
+    """Write a store with the `attributes` of the root and the `variables` by path (``group/name``)."""
     documents: dict[str, object] = {".zattrs": dict(attributes), ".zgroup": {"zarr_format": 2}}
     for group in _groups(variables):
         documents |= {f"{group}/.zgroup": {"zarr_format": 2}, f"{group}/.zattrs": {}}
@@ -39,7 +39,7 @@ def write_store(folder: Path, attributes: Mapping[str, object], variables: Mappi
         chunk.parent.mkdir(parents=True, exist_ok=True)
         little = variable.values.astype(variable.values.dtype.newbyteorder("<"))
         chunk.write_bytes(zlib.compress(little.tobytes(), _LEVEL))
-    # Readers expect the members of a group beside each other.
+    # Readers expect the members of a group to be adjacent.
     consolidated = {"metadata": dict(sorted(documents.items())), "zarr_consolidated_format": 1}
     for name, document in {**documents, ".zmetadata": consolidated}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write_store(folder: Path, attributes: Mapping[str, object], variables: Mappi
 
 
 def _groups(paths: Iterable[str]) -> list[str]:
-    """All groups above the arrays, the upper ones first; the root is not among them."""
+    """All groups above the arrays except the root, parents before children."""
     groups = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
     return sorted(groups - {"."})
 
