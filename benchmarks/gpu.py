@@ -46,7 +46,7 @@ def networks(network: LSTMNetwork, pixels: int, on: torch.device, layers: Sequen
 
 
 def ceilings(on: torch.device, edge: int) -> dict[str, float]:
-    """Operations a second of float16 products, and bytes a second from pinned memory to the device."""
+    """Operations per second of float16 products, and bytes per second from pinned memory to the device."""
     a = torch.rand(edge, edge, device=on).half()
     here = torch.empty(edge * edge, dtype=torch.uint8, pin_memory=on.type == "cuda")
     there = torch.empty_like(here, device=on)

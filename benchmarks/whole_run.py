@@ -77,7 +77,7 @@ def run(settings: Path) -> int:
 
 
 def rate(folder: Path, step: str, seconds: float, queue: multiprocessing.Queue[tuple[float, str]]) -> None:
-    """Measure one process: pixels a second of the first model of `step` on pixels in memory."""
+    """Measure one process: pixels per second of the first model of `step` on pixels in memory."""
     model = first_model(folder, step)
     shape = (len(model.context.days), len(model.context.bands), 32_768 if step == "forests" else 2_048)
     dn = np.random.default_rng(0).integers(1200, 5000, shape).astype(np.uint16)
@@ -96,7 +96,7 @@ def first_model(folder: Path, step: str) -> Model:
 
 
 def engine_rates(folder: Path, seconds: float = 10) -> dict[str, tuple[float, str]]:
-    """Pixels a second of all workers together and the engine, by the step that trained the models."""
+    """Pixels per second of all workers together and the engine, by the step that trained the models."""
     context, found = multiprocessing.get_context("spawn"), {}
     for step in set(CLASSIFYING.values()):
         queue = context.Queue()
