@@ -1,4 +1,4 @@
-"""Our engines and kernels against what others would use, in one process, one thread, in turn.
+"""Our engines and kernels against their usual alternatives, in one process, one thread, in turn.
 
 Usage: python benchmarks/engines.py [OUT.json [ROUNDS]]   (make bench; writes OUT.svg beside it)
 

@@ -1,4 +1,4 @@
-"""What larger areas would take, worked out of what was measured here. Prints the tables of docs/scale.md.
+"""Cost of larger areas, calculated from measured rates. Prints the tables of docs/scale.md.
 
 Usage: python benchmarks/scale.py ENGINES.json SCALING.json, as engines.py and scaling.py beside it write them.
 

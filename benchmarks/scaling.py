@@ -3,7 +3,7 @@
 Usage: python benchmarks/scaling.py [EDGE [OUT.json]]; EDGE of a patch in pixels, 256 by default.
 
 A cube of 4 × 4 patches, 20 dates and ten bands is classified from disk into a store of maps, 1, 4 and 16 patches at a
-time, by a network of one layer of 32 units, so quick that what is not arithmetic would show. Every cell is the median
+time, by a network of one layer of 32 units, so quick that any overhead would show. Every cell is the median
 of three rounds; efficiency is the rate of a worker compared with that of one worker on 16 patches. Last comes what the
 scheduler takes for a task that does nothing.
 """

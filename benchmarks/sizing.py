@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/sizing.py
 
-Rates are those in docs/decisions, times those of one core or one GPU. What was never measured is worked out of the
-network's arithmetic, and says so.
+Rates are those in docs/decisions, times those of one core or one GPU. Figures that were never measured are calculated
+from the network's arithmetic and marked as estimates.
 """
 
 from __future__ import annotations
