@@ -84,7 +84,7 @@ def main() -> None:
             f"efficiency {row['efficiency']:.0%}"
         )
     each = tasks / COUNTS[-1]
-    print(f"{each:.1f} tasks a patch; a task without work: {1e3 * task:.2f} ms")
+    print(f"{each:.1f} tasks per patch; a task without work: {1e3 * task:.2f} ms")
     found_here = {"edge": edge, "rows": rows, "seconds_per_task": task, "tasks_per_patch": each}
     out.write_text(json.dumps(found_here, indent=1), encoding="utf-8")
 

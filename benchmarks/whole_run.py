@@ -4,9 +4,10 @@ Usage: python benchmarks/whole_run.py [SIZE [OUT.json]]   (make bench-run); SIZE
 
 The demonstration's world of SIZE × SIZE pixels, three years of 20 dates and ten bands, is mapped by the command line on
 two workers of one thread, in patches of half that edge, with the paper's forest and LSTM (4 × 128, both directions),
-trained for two epochs only: how long training takes does not depend on the area. Afterwards two processes at once measure the rate of the same engines on pixels in
-memory. Both rates give the share of its own rate that an engine reaches in a run, and the time that a tile of
-10980 × 10980 pixels would take; peak memory is that of the largest process below this one while the run lasted.
+trained for two epochs only: how long training takes does not depend on the area. Afterwards two processes at once
+measure the rate of the same engines on pixels in memory. Both rates give the share of its own rate that an engine
+reaches in a run, and the time that a tile of 10980 × 10980 pixels would take; peak memory is that of the largest
+process below this one while the run lasted.
 """
 
 from __future__ import annotations
