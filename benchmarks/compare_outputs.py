@@ -4,7 +4,7 @@ Usage: python benchmarks/compare_outputs.py A B; prints one line per difference,
 
 Every result of a step is compared, and what was published. Records may differ in when, where and how fast a step ran,
 in the engine, and in the module that its function lives in. Of an array whose files differ, the values are compared as
-well, so that another compression can be told from another map.
+well, so that a change of compression can be distinguished from a change of the map.
 """
 
 from __future__ import annotations

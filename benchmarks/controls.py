@@ -1,4 +1,4 @@
-"""Controls for the demo's table: what the multi-year model owes to all years, and what to three times the samples.
+"""Controls for the demo's table: the gain from training on all years, separated from that of more samples.
 
 Usage: python benchmarks/controls.py FOLDER [SEED ...], seeds 0 to 4 by default. For every seed a world of the demo is
 made under FOLDER, run until the multi-year training set is drawn, and five map series are made from networks trained
@@ -7,7 +7,7 @@ with that seed (method section 7):
 - ``multi_year``: one model, all samples of all years;
 - ``multi_year_equal_samples``: one model of all years on as many samples as one single-year model sees;
 - ``multi_year_equal_steps``: one model, all samples, as many optimiser steps as one single-year model takes;
-- ``single_year``: the paper's baseline, one model a year;
+- ``single_year``: the paper's baseline, one model per year;
 - ``one_year``: the model of the middle year applied to all years.
 
 A training whose years have no whole number of samples or epochs rounds down. Prints means over seeds and, paired by

@@ -1,4 +1,4 @@
-"""Cube layouts: what writing by acquisition, reading whole patches and reading single pixels' series cost.
+"""Cube layouts: the cost of writing by acquisition, reading whole patches and reading the series of single pixels.
 
 Usage: python benchmarks/cube_layout.py [FOLDER [EDGE]], by default a temporary folder and 1024. A year of
 20 acquisitions with ten bands (a synthetic world, tiled to EDGE) is written by the unit each layout allows, read

@@ -1,9 +1,9 @@
-"""What the map of patches costs the scheduler: its CPU time with and without the page, and with somebody looking.
+"""Cost of the map of patches: CPU time of the scheduler with and without the page, and with a viewer.
 
 Usage: python benchmarks/dashboard.py [STAGES]
 
 Six stages of 75 patches (three years of 5 × 5) go through a scheduler in a process of its own. Reading and classifying
-a patch are tasks that sleep, so that about twenty squares of the page change in a second. Somebody who looks is a
+a patch are tasks that sleep, so that about twenty squares of the page change per second. The viewer is a
 Bokeh session that takes every update, as a browser does.
 """
 
@@ -83,7 +83,7 @@ def look_at(session: Any, stop: threading.Event) -> None:
 
 
 def load(stages: int, *preload: str, look: bool = False) -> tuple[float, float]:
-    """Run the stages; returns the share of a core that the scheduler took, and the patches a second."""
+    """Run the stages; returns the share of a core that the scheduler took, and the patches per second."""
     with tempfile.TemporaryDirectory() as name, cluster(*preload) as (_, scheduler, web):
         stop = threading.Event()
         if look:

@@ -1,4 +1,4 @@
-"""Our engines and kernels against what others would use, in one process, one thread, in turn.
+"""Our engines and kernels against their usual alternatives, in one process, one thread, in turn.
 
 Usage: python benchmarks/engines.py [OUT.json [ROUNDS]]   (make bench; writes OUT.svg beside it)
 
@@ -168,7 +168,7 @@ def labels_of(engine: Any, *, flat: bool = False) -> Callable[[Array], Array]:
 
 
 def ceilings() -> dict[str, float]:
-    """Operations a second of matrix products and bytes a second of copies, on one thread."""
+    """Operations per second of matrix products and bytes per second of copies, on one thread."""
     found = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         a, b = torch.rand(512, 384).to(dtype), torch.rand(384, 256).to(dtype)
@@ -179,7 +179,7 @@ def ceilings() -> dict[str, float]:
 
 
 def fastest(call: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
-    """Return calls a second of CPU, or of another clock, the best of several tries."""
+    """Return calls per second of CPU, or of another clock, the best of several tries."""
     rates = []
     for _ in range(10):
         start, count = clock(), 0

@@ -1,4 +1,4 @@
-"""Memory and time of judging a whole tile: five map series against a reference, on two workers.
+"""Memory and time of evaluating a whole tile: five map series against a reference, on two workers.
 
 Usage: python benchmarks/evaluation.py FOLDER [EDGE], 10980 pixels by default. Writes three years of five map series and
 a reference into FOLDER, once, calls the step `evaluation` of a run and draws the maps of the report, and prints the

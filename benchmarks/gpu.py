@@ -1,6 +1,6 @@
 """Our engines for GPUs against PyTorch as others use it, on one device, in turn.
 
-Usage: python benchmarks/gpu.py [OUT.json [ROUNDS]]   (part of make bench; says so where there is no CUDA device)
+Usage: python benchmarks/gpu.py [OUT.json [ROUNDS]]   (part of make bench; states when there is no CUDA device)
 
 Network and series are those of benchmarks/engines.py. A rate is pixels per second of time on the clock, from digital
 numbers (T, B, pixels) uint16 in memory to labels in memory, so that the host's part and the copies count; medians over
@@ -46,7 +46,7 @@ def networks(network: LSTMNetwork, pixels: int, on: torch.device, layers: Sequen
 
 
 def ceilings(on: torch.device, edge: int) -> dict[str, float]:
-    """Operations a second of float16 products, and bytes a second from pinned memory to the device."""
+    """Operations per second of float16 products, and bytes per second from pinned memory to the device."""
     a = torch.rand(edge, edge, device=on).half()
     here = torch.empty(edge * edge, dtype=torch.uint8, pin_memory=on.type == "cuda")
     there = torch.empty_like(here, device=on)

@@ -1,4 +1,4 @@
-"""What others would use for the same work. A peer whose package is not installed is left out and said to be."""
+"""The usual alternatives for the same work. A peer whose package is not installed is left out and named as missing."""
 
 from __future__ import annotations
 

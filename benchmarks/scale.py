@@ -1,9 +1,9 @@
-"""What larger areas would take, worked out of what was measured here. Prints the tables of docs/scale.md.
+"""Cost of larger areas, calculated from measured rates. Prints the tables of docs/scale.md.
 
 Usage: python benchmarks/scale.py ENGINES.json SCALING.json, as engines.py and scaling.py beside it write them.
 
 Nothing here is measured at scale: rates of one core are multiplied. A run classifies every year twice by LSTM (the
-model of all years, and the baseline of one a year) and once by forests; all else is a hundredth of that.
+model of all years, and the baseline of one model per year) and once by forests; all else is a hundredth of that.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ DOLLARS_AN_HOUR = 0.04
 """Of one core in a public cloud, storage and traffic not counted."""
 
 ELSEWHERE = {"AMX core, prototype measured elsewhere": 23_500.0}
-"""Pixels a second in both directions of what could not be measured here."""
+"""Pixels per second in both directions of what could not be measured here."""
 
 BYTES = 20 * (2 * 10 + 1)
 """Of a pixel's year in the cube, before compression to about two thirds."""
 
 
 def rates(engines: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Pixels a second of a core by LSTM in both directions and by forest, for every kind of core."""
+    """Pixels per second of a core by LSTM in both directions and by forest, for every kind of core."""
     lstm, forest = engines["groups"]["LSTM in both directions"], engines["groups"]["Random Forest, 100 trees"]
     trees = max(row["pixels_per_second"] for name, row in forest.items() if name.startswith("engine native"))
     naive = lstm["naive PyTorch, batches of 1024"]["pixels_per_second"]

@@ -3,7 +3,7 @@
 Usage: python benchmarks/scaling.py [EDGE [OUT.json]]; EDGE of a patch in pixels, 256 by default.
 
 A cube of 4 × 4 patches, 20 dates and ten bands is classified from disk into a store of maps, 1, 4 and 16 patches at a
-time, by a network of one layer of 32 units, so quick that what is not arithmetic would show. Every cell is the median
+time, by a network of one layer of 32 units, so quick that any overhead would show. Every cell is the median
 of three rounds; efficiency is the rate of a worker compared with that of one worker on 16 patches. Last comes what the
 scheduler takes for a task that does nothing.
 """
@@ -84,7 +84,7 @@ def main() -> None:
             f"efficiency {row['efficiency']:.0%}"
         )
     each = tasks / COUNTS[-1]
-    print(f"{each:.1f} tasks a patch; a task without work: {1e3 * task:.2f} ms")
+    print(f"{each:.1f} tasks per patch; a task without work: {1e3 * task:.2f} ms")
     found_here = {"edge": edge, "rows": rows, "seconds_per_task": task, "tasks_per_patch": each}
     out.write_text(json.dumps(found_here, indent=1), encoding="utf-8")
 

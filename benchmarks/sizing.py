@@ -1,9 +1,9 @@
-"""What a tile and year takes in hours and memory. Prints the tables of docs/sizing.md.
+"""Hours and memory that a tile-year takes. Prints the tables of docs/sizing.md.
 
 Usage: python benchmarks/sizing.py
 
-Rates are those in docs/decisions, times those of one core or one GPU. What was never measured is worked out of the
-network's arithmetic, and says so.
+Rates are those in docs/decisions, times those of one core or one GPU. Figures that were never measured are calculated
+from the network's arithmetic and marked as estimates.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MEASURED = {
     "forest of 100 trees, AVX2 kernel": 299_563,
     "11 × 11 majority filter": 29_200_000,
 }
-"""Pixels a second of one core of a two-core AMD EPYC (decision 008)."""
+"""Pixels per second of one core of a two-core AMD EPYC (decision 008)."""
 
 ELSEWHERE = {"the paper's LSTM, AMX prototype (measured elsewhere)": 23_500}
 READING = 2.6
 """Seconds of a core to read the year of a million pixels (decision 006)."""
 
 TRAINING = 234
-"""Samples a second of a core (decision 008)."""
+"""Samples per second of a core (decision 008)."""
 
 FLOP = 52.8e6
 """Of a pixel through the paper's LSTM (docs/method.md, section 7)."""
@@ -38,7 +38,7 @@ FLOP = 52.8e6
 
 def main() -> None:
     """Print all tables."""
-    print("| one map of one year | pixels a second | on a core |\n|---|---|---|")
+    print("| one map of one year | pixels per second | on a core |\n|---|---|---|")
     for name, rate in {**MEASURED, **ELSEWHERE}.items():
         print(f"| {name} | {rate:,} | {hours(TILE / rate)} |")
     print(f"| reading the cube, whatever the model | {1e6 / READING:,.0f} | {hours(TILE / 1e6 * READING)} |")
@@ -48,17 +48,17 @@ def main() -> None:
     for tera in (5, 20, 60):
         print(f"| {tera} TFLOP/s | {hours(work / tera / 1e12)} |")
 
-    print("\n| training of the paper's LSTM, a core a model | samples | on a core |\n|---|---|---|")
+    print("\n| training of the paper's LSTM, one core per model | samples | on a core |\n|---|---|---|")
     for name, years in (("a model of one year", 1), ("the model of three years", 3), ("the model of ten years", 10)):
         print(f"| {name} | {24_000 * years:,} | {hours(24_000 * years * 100 / TRAINING)} |")
 
-    print("\n| `execution.patch` | patches a tile | the patch | asked of a worker, a thread |\n|---|---|---|---|")
+    print("\n| `execution.patch` | patches per tile | the patch | required per worker thread |\n|---|---|---|---|")
     for edge in (512, 1024, 1280, 2560, 5120):
         patch = edge**2 * PIXEL
         print(f"| {edge} | {(-(-10980 // edge)) ** 2} | {patch / 1e9:.2f} GB | {worker_bytes(patch) / 1e9:.1f} GB |")
 
     print(
-        f"\nOn disk a tile and year takes {TILE * PIXEL / 1e9:.0f} GB of cube and "
+        f"\nOn disk a tile-year takes {TILE * PIXEL / 1e9:.0f} GB of cube and "
         f"{TILE * PLANES_PER_YEAR / 1e9:.1f} GB of maps, both before compression."
     )
 

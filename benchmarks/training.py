@@ -1,4 +1,4 @@
-"""Training of the network: samples a second and validation loss, plain PyTorch against ours in float32 and bfloat16.
+"""Training of the network: samples per second and validation loss, plain PyTorch against ours in float32 and bfloat16.
 
 Usage: python benchmarks/training.py [LAYERS HIDDEN [EPOCHS]], by default the paper's 4 × 128 and two epochs, on 4,096
 samples of 20 dates and ten bands and 2,048 for validation, one thread. Plain PyTorch is the usual loop: a TensorDataset

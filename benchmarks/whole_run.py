@@ -5,9 +5,9 @@ Usage: python benchmarks/whole_run.py [SIZE [OUT.json]]   (make bench-run); SIZE
 The demonstration's world of SIZE × SIZE pixels, three years of 20 dates and ten bands, is mapped by the command line on
 two workers of one thread, in patches of half that edge, with the paper's forest and LSTM (4 × 128, both directions),
 trained for two epochs only: how long training takes does not depend on the area. Afterwards two processes at once
-measure the rate of the same engines on pixels in memory. Out of both come the share of its own rate that an engine
-reaches in a run, and what a tile of 10980 × 10980 pixels would take; peak memory is that of the fattest process below
-this one while the run lasted.
+measure the rate of the same engines on pixels in memory. Both rates give the share of its own rate that an engine
+reaches in a run, and the time that a tile of 10980 × 10980 pixels would take; peak memory is that of the largest
+process below this one while the run lasted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def configure(folder: Path, size: int) -> Path:
 
 
 def watch(root: psutil.Process, peaks: dict[int, int], stop: threading.Event) -> None:
-    """Keep the most resident bytes of every process below `root` until told to stop."""
+    """Record the peak resident bytes of every process below `root` until it is stopped."""
     while not stop.wait(0.2):
         with suppress(psutil.Error):
             for process in root.children(recursive=True):
@@ -77,7 +77,7 @@ def run(settings: Path) -> int:
 
 
 def rate(folder: Path, step: str, seconds: float, queue: multiprocessing.Queue[tuple[float, str]]) -> None:
-    """Measure one process: pixels a second of the first model of `step` on pixels in memory."""
+    """Measure one process: pixels per second of the first model of `step` on pixels in memory."""
     model = first_model(folder, step)
     shape = (len(model.context.days), len(model.context.bands), 32_768 if step == "forests" else 2_048)
     dn = np.random.default_rng(0).integers(1200, 5000, shape).astype(np.uint16)
@@ -96,7 +96,7 @@ def first_model(folder: Path, step: str) -> Model:
 
 
 def engine_rates(folder: Path, seconds: float = 10) -> dict[str, tuple[float, str]]:
-    """Pixels a second of all workers together and the engine, by the step that trained the models."""
+    """Pixels per second of all workers together and the engine, by the step that trained the models."""
     context, found = multiprocessing.get_context("spawn"), {}
     for step in set(CLASSIFYING.values()):
         queue = context.Queue()
@@ -133,7 +133,7 @@ def main() -> None:
         peak = run(configure(folder, size))
         assert read_current(folder)
         rows = table(folder, size)
-    print(f"\n{size} × {size} pixels, {YEARS} years, {WORKERS} workers; the fattest process {peak / 2**30:.2f} GiB")
+    print(f"\n{size} × {size} pixels, {YEARS} years, {WORKERS} workers; peak per process {peak / 2**30:.2f} GiB")
     for step, row in rows.items():
         line = f"{step:22s} {row['seconds']:8.1f} s {row['pixel_years_per_second']:12,.0f} px/s"
         if "engine" in row:

@@ -2,7 +2,7 @@
 
 Usage: python docs/dashboard_screenshot.py [DEMO]    (after make demo; needs playwright and Chromium)
 
-On two local workers the demonstration's cube is classified anew, in patches of 128 pixels, into a temporary folder:
+On two local workers the cube of the demo is classified again, in patches of 128 pixels, into a temporary folder:
 maps that were half there already, maps of a copy of the cube one chunk of which is damaged, and maps in full. When the
 scheduler knows patches of all states, the workers are stopped for the moment that the picture takes.
 """

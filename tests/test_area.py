@@ -66,7 +66,9 @@ def test_a_tile_is_its_own_lattice() -> None:
     other = granule("b", tile="33TUM", grid=grid(33, 300_000))
     found = catalogue([granule(), other], tile="T32TPS")
     assert found.grid == grid() and [a.granules[0].id for a in found.acquisitions] == ["a"]
-    with pytest.raises(InputError, match=r"the archive: no product of tile 31UDS; it has tiles 32TPS, 33TUM; set"):
+    with pytest.raises(
+        InputError, match=r"the archive: no product of tile 31UDS; the products are of 32TPS, 33TUM; set"
+    ):
         catalogue([granule(), other], tile="31UDS")
     with pytest.raises(InputError, match=r"products of several tiles \(32TPS, 33TUM\); set source.tile or source.bbox"):
         catalogue([granule(), other])
@@ -102,12 +104,12 @@ def test_the_zone_of_most_products_unless_told() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tile": "Bolzano"}, "source: tile = 'Bolzano': no MGRS tile; write it like T32TPS"),
-        ({"bbox": [46.4, 11.2, 46.5, 11.1]}, "not west, south, east, north in degrees"),
-        ({"bbox": [600000, 5100000, 610000, 5110000]}, "not west, south, east, north in degrees"),
-        ({"crs": "EPSG:4326"}, "its unit is not the metre"),
-        ({"crs": "UTM 32"}, "no CRS that is known"),
-        ({"bands": ["B02", "B02"]}, "B02 stands twice"),
+        ({"tile": "Bolzano"}, "source: tile = 'Bolzano': not an MGRS tile; expected e.g. T32TPS"),
+        ({"bbox": [46.4, 11.2, 46.5, 11.1]}, "expected west, south, east, north in degrees"),
+        ({"bbox": [600000, 5100000, 610000, 5110000]}, "expected west, south, east, north in degrees"),
+        ({"crs": "EPSG:4326"}, "not a projected CRS"),
+        ({"crs": "UTM 32"}, "unknown CRS; expected e.g. EPSG:32632"),
+        ({"bands": ["B02", "B02"]}, "B02 occurs twice"),
     ],
 )
 def test_bad_areas(settings: dict[str, Any], message: str) -> None:
@@ -211,7 +213,9 @@ def test_metadata_decides_before_any_mask_is_read() -> None:
 
 
 def test_a_box_that_no_product_covers_is_told_of() -> None:
-    with pytest.raises(InputError, match=r"no product covers source\.bbox = \(7.0, 46.0, .*\); it has tiles 32TPS"):
+    with pytest.raises(
+        InputError, match=r"no product covers source\.bbox = \(7.0, 46.0, .*\); the products are of 32TPS"
+    ):
         catalogue([granule()], bbox=(7.0, 46.0, 7.2, 46.2))
 
 

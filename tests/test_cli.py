@@ -143,7 +143,7 @@ def test_bad_files_are_told_of_before_any_work(spoil: Callable[[Path], str], wor
         ("size", "4", "size"),
         ("kind", '"floppy"', "geotiff"),
         ("kind", '["stac"]', "source.kind = ['stac'] is unknown; use"),
-        ("kind", '"stac"\npreset = ["a"]', "there is no preset ['a']; use"),
+        ("kind", '"stac"\npreset = ["a"]', "unknown preset ['a']; expected"),
         ("folder", "3", "folder = 3"),
     ],
 )

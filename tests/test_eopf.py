@@ -334,7 +334,7 @@ def test_chunks_of_no_data_may_be_left_out(tmp_path: Path, format: int) -> None:
 def test_a_missing_chunk_is_no_gap(tmp_path: Path, format: int, name: str) -> None:  # noqa: A002
     path = product(tmp_path, format=format)
     chunk(path, name, 1, 1).unlink()
-    with pytest.raises(InputError, match=rf"{NAME}.zarr, {name}: chunk .* is missing where .* has data; fetch"):
+    with pytest.raises(InputError, match=rf"{NAME}.zarr, {name}: chunk .* is missing where .* has data; download"):
         checked(source_of(tmp_path))
 
 
@@ -343,7 +343,7 @@ def test_an_array_without_chunks_is_refused(tmp_path: Path, mask: bool) -> None:
     path = product(tmp_path)
     for file in (path / ARRAYS["B02"]).glob("?.?"):
         file.unlink()
-    with pytest.raises(InputError, match=r"B02: not one of its 16 chunks is there; fetch"):
+    with pytest.raises(InputError, match=r"B02: all of its 16 chunks are missing; download"):
         checked(source_of(tmp_path, bands=("B02",), **({} if mask else {"mask": None})))
 
 
@@ -351,14 +351,14 @@ def test_an_array_without_chunks_is_refused(tmp_path: Path, mask: bool) -> None:
 def test_a_chunk_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
     file = chunk(product(tmp_path), "B02", 1, 2)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"B02: chunk .*1\.2 is cut short .*; fetch"):
+    with pytest.raises(InputError, match=r"B02: chunk .*1\.2 is truncated .*; download"):
         checked(source_of(tmp_path))
 
 
 def test_a_damaged_chunk_is_named_when_it_is_read(tmp_path: Path) -> None:
     file = chunk(product(tmp_path, format=3), "B02", 1, 2)
     file.write_bytes(b"\0" * 40)
-    with pytest.raises(InputError, match=r"B02: a chunk is damaged .*; fetch"):
+    with pytest.raises(InputError, match=r"B02: a chunk is damaged .*; download"):
         read_all(source_of(tmp_path))
 
 
@@ -387,32 +387,32 @@ def rewrite(path: Path, document: str, change: Callable[[Any], Any]) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "array": (lambda p: shutil.rmtree(p / ARRAYS["B11"]), r"no array .*b11; fetch"),
-    "mask": (lambda p: shutil.rmtree(p / ARRAYS[MASK]), r"no array .*scl; fetch"),
-    "centres": (lambda p: shutil.rmtree(p / REFLECTANCE / "r10m" / "x"), r"no array .*r10m/x; fetch"),
-    "root": (lambda p: (p / ".zattrs").write_text("{"), r"metadata cannot be read .*; fetch"),
-    "head": (lambda p: (p / ARRAYS["B02"] / ".zarray").write_text("{"), r"metadata of .*b02 cannot be read .*fetch"),
+    "array": (lambda p: shutil.rmtree(p / ARRAYS["B11"]), r"no array .*b11; download"),
+    "mask": (lambda p: shutil.rmtree(p / ARRAYS[MASK]), r"no array .*scl; download"),
+    "centres": (lambda p: shutil.rmtree(p / REFLECTANCE / "r10m" / "x"), r"no array .*r10m/x; download"),
+    "root": (lambda p: (p / ".zattrs").write_text("{"), r"metadata cannot be read .*; download"),
+    "head": (lambda p: (p / ARRAYS["B02"] / ".zarray").write_text("{"), r"metadata of .*b02 cannot be read .*download"),
     "order": (
         lambda p: rewrite(p, f"{ARRAYS['B02']}/.zattrs", lambda a: a.update(_ARRAY_DIMENSIONS=["x", "y"])),
-        r"b02 has dimensions .*'x', 'y'.*fetch",
+        r"b02 has dimensions .*'x', 'y'.*download",
     ),
     "scale": (
         lambda p: rewrite(p, f"{ARRAYS['B02']}/.zattrs", lambda a: a.pop("scale_factor")),
-        r"B02 has no scale_factor.*fetch",
+        r"B02 has no scale_factor.*download",
     ),
     "two CRS": (
         lambda p: rewrite(p, f"{ARRAYS['B02']}/.zattrs", lambda a: a.update({"proj:epsg": 32_633})),
-        r"EPSG:32632 and EPSG:32633 at once; fetch",
+        r"EPSG:32632 and EPSG:32633 at once; download",
     ),
     "time": (
         lambda p: rewrite(p, ".zattrs", lambda a: a["stac_discovery"]["properties"].update(start_datetime="soon")),
-        r"sensing time is 'soon', no date; fetch",
+        r"sensing time 'soon' is not a date; download",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_unfit_metadata_is_refused(tmp_path: Path, fault: str) -> None:
+def test_invalid_metadata_is_refused(tmp_path: Path, fault: str) -> None:
     change, message = FAULTS[fault]
     change(product(tmp_path))
     with pytest.raises(InputError, match=message) as caught:
@@ -425,18 +425,18 @@ def test_a_product_without_crs_is_refused(tmp_path: Path) -> None:
     rewrite(path, ".zattrs", lambda a: a.pop("other_metadata"))
     for place in ARRAYS.values():
         rewrite(path, f"{place}/.zattrs", lambda a: a.pop("proj:epsg"))
-    with pytest.raises(InputError, match=r"b02 has no CRS .*; fetch"):
+    with pytest.raises(InputError, match=r"b02 has no CRS .*; download"):
         source_of(tmp_path).catalogue()
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (600_000 + 5 + 10 * np.arange(SIZE) ** 1.1, "no even steps"),
-        (600_000 - 10 * np.arange(SIZE), "no even steps"),
-        (600_000 + 10 * np.arange(SIZE), "not over"),
-        (600_000 + 5 + 5 * np.arange(SIZE), "no even steps|non-square"),
-        (600_000 + 5 + 10 * np.arange(SIZE + 1), "its y and x"),
+        (600_000 + 5 + 10 * np.arange(SIZE) ** 1.1, "not regular steps"),
+        (600_000 - 10 * np.arange(SIZE), "not regular steps"),
+        (600_000 + 10 * np.arange(SIZE), "expected"),
+        (600_000 + 5 + 5 * np.arange(SIZE), "not regular steps|non-square"),
+        (600_000 + 5 + 10 * np.arange(SIZE + 1), "but y and x have"),
     ],
 )
 def test_odd_pixel_centres_are_refused(tmp_path: Path, values: Array, message: str) -> None:

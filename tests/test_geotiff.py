@@ -239,7 +239,7 @@ def test_times_tell_two_of_one_day_apart(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     fine = source_of(tmp_path, date=r"(\d{8}T\d{6})", date_format="%Y%m%dT%H%M%S").acquisitions()
     assert [a.time.minute for a in fine] == [10, 20]
-    with pytest.raises(InputError, match=r"20180711T101029 and .*20180711T102031 are of one time .*; remove one"):
+    with pytest.raises(InputError, match=r"20180711T101029 and .*20180711T102031 have the same time .*; remove one"):
         source_of(tmp_path).acquisitions()
 
 
@@ -282,7 +282,7 @@ def test_bad_index(tmp_path: Path, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "message"), [(r"\d{8}", "no group; put the date's part in parentheses"), ("(", "no regular expression")]
+    ("pattern", "message"), [(r"\d{8}", "no group; put parentheses around the date"), ("(", "not a regular expression")]
 )
 def test_bad_date_pattern(pattern: str, message: str) -> None:
     with pytest.raises(InputError, match=rf"source: date = .*: {message}"):
@@ -292,8 +292,8 @@ def test_bad_date_pattern(pattern: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("summer", r"summer: no date found with source.date = .*; mend the pattern"),
-        ("20181332_x", r"20181332_x: '20181332' is not a date of the form '%Y%m%d'; mend source.date"),
+        ("summer", r"summer: source.date = .* finds no date; correct the pattern"),
+        ("20181332_x", r"20181332_x: '20181332' is not a date of the form '%Y%m%d'; correct source.date"),
     ],
 )
 def test_bad_folder_names(tmp_path: Path, name: str, message: str) -> None:
@@ -306,7 +306,7 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none is not a folder; set source.folder"):
         source_of(tmp_path / "none").acquisitions()
     (tmp_path / "file.tif").touch()
-    with pytest.raises(InputError, match="has no acquisition folders; it needs one folder per acquisition"):
+    with pytest.raises(InputError, match="has no acquisition folders; expected one folder per acquisition"):
         source_of(tmp_path).grid()
 
 
@@ -319,7 +319,7 @@ ROTATED = Affine(9.8, -1.7, 600_000, -1.7, -9.8, 5_200_000)
 @pytest.mark.parametrize(
     ("band", "profile", "message"),
     [
-        ("B02", {"crs": "EPSG:32633"}, "EPSG:32633, not 12 × 12 px .* EPSG:32632; warp it to that grid"),
+        ("B02", {"crs": "EPSG:32633"}, "EPSG:32633, expected 12 × 12 px .* EPSG:32632; warp it to that grid"),
         ("B02", {"crs": None}, "B02.tif has no CRS; write one with"),
         ("B02", {"transform": Affine(10, 0, 600_005, 0, -10, 5_200_000)}, r"\(600005, .*warp it to that grid"),
         ("B02", {"transform": Affine(10, 0, 600_000, 0, -10, 5_200_010)}, "5.20001e\\+06.*warp it to that grid"),
@@ -329,7 +329,7 @@ ROTATED = Affine(9.8, -1.7, 600_000, -1.7, -9.8, 5_200_000)
         ("B02", {"nodata": -1, "dtype": "int16"}, "B02.tif declares -1 as no data, .*set source.nodata = -1"),
         ("B11", {"transform": Affine(20, 0, 600_010, 0, -20, 5_200_000)}, "B11: its grid is 6 × 6"),
         ("B11", {"size": 7}, "B11: its grid is 7 × 7 px .*warp it to that grid"),
-        ("B02", {"size": 11}, "B02: its grid is 11 × 11 px .*not 12 × 12"),
+        ("B02", {"size": 11}, "B02: its grid is 11 × 11 px .*expected 12 × 12"),
         ("SCL", {"size": 5}, "mask: its grid is 5 × 5"),
     ],
 )
@@ -363,7 +363,7 @@ def test_missing_files_and_bands(tmp_path: Path) -> None:
         checked(source_of(tmp_path, bands=("B02",)))
     write(tmp_path / "20180501" / "all.tif", np.stack([raster(1, 6)] * 2), names=("B02", None))
     (tmp_path / "20180401_R022").rename(tmp_path / ".away")
-    with pytest.raises(InputError, match=r"all.tif has no band B11; it has B02, \(unnamed\); correct source.bands"):
+    with pytest.raises(InputError, match=r"all.tif has no band B11, only B02, \(unnamed\); correct source.bands"):
         checked(source_of(tmp_path, file="all.tif", mask=None))
 
 
@@ -392,7 +392,9 @@ def test_truncated_files(tmp_path: Path) -> None:
         path = place / f"{name}.tif"
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         source.check(one, grid)
-        with pytest.raises(InputError, match=rf"{re.escape(str(path))} cannot be read as a GeoTIFF .*; fetch it again"):
+        with pytest.raises(
+            InputError, match=rf"{re.escape(str(path))} cannot be read as a GeoTIFF .*; download it again"
+        ):
             source.read(one, grid, slice(0, 256), slice(0, 256))
     with pytest.raises(InputError, match=r"SCL.tif cannot be read"):
         source.weather(one, grid)
@@ -503,7 +505,7 @@ def test_togo(tmp_path: Path) -> None:
     assert 0.1 < np.median(ndvi(dn, bands, "B08")) < 0.95
     with rasterio.open(folder / "acquisitions" / steps[7] / "L1C_13bands.tif") as file:
         assert np.array_equal(dn[0], file.read(file.descriptions.index("B04") + 1) + 1000)
-    with pytest.raises(InputError, match=r"step00: no date found"):
+    with pytest.raises(InputError, match=r"step00: source.date = .* finds no date"):
         GeoTiff(folder=folder / "acquisitions").acquisitions()
     with pytest.raises(InputError, match=r"acquisitions.csv: step of step00 is '0', not an ISO date"):
         GeoTiff(folder=folder / "acquisitions", index=folder / "acquisitions.csv", index_column="step").acquisitions()

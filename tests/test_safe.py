@@ -52,7 +52,7 @@ def test_real_metadata(row: tuple, tmp_path: Path) -> None:
         fine = band in ("B02", "B03", "B04", "B08")
         assert asset.href.startswith(f"2020/{name}.SAFE/GRANULE/") and ("/R10m/" if fine else "/R20m/") in asset.href
         assert asset.href.endswith(f"_{'SCL' if band == 'mask' else band}_{10 if fine else 20}m.jp2")
-    with pytest.raises(InputError, match=r"B02_10m\.jp2 is missing or empty; fetch the product again"):
+    with pytest.raises(InputError, match=r"B02_10m\.jp2 is missing or empty; download the product again"):
         source.check(catalogue.acquisitions[0], catalogue.grid)
 
 
@@ -61,7 +61,7 @@ def test_real_images(tmp_path: Path) -> None:
     """The noise of a public test data set: its images are real JPEG 2000, its metadata is written here."""
     name = "S2A_MSIL2A_20220414T110751_N0400_R108_T26EMU_20220414T165533"
     shutil.copytree(REAL / "synthetic_pixels" / f"{name}.SAFE", tmp_path / f"{name}.SAFE")
-    with pytest.raises(InputError, match=r"MTD_MSIL2A\.xml cannot be read as XML .*; fetch"):
+    with pytest.raises(InputError, match=r"MTD_MSIL2A\.xml cannot be read as XML .*; download"):
         Safe(folder=tmp_path).catalogue()
     (granule,) = (tmp_path / f"{name}.SAFE" / "GRANULE").iterdir()
     for old in granule.rglob("*_20190414T*"):
@@ -250,7 +250,7 @@ def test_malicious_archives_are_refused(tmp_path: Path, member: str | zipfile.Zi
     zipped(NEW.write(tmp_path / "made"), path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(member, b"0" * size, zipfile.ZIP_DEFLATED)
-    with pytest.raises(InputError, match=r"product\.zip: .* is nothing that a product holds; fetch") as caught:
+    with pytest.raises(InputError, match=r"product\.zip: unexpected archive member .*; download") as caught:
         opened(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -259,7 +259,7 @@ def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "product.SAFE.zip"
     zipped(NEW.write(tmp_path / "made"), path)
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(InputError, match=r"product\.SAFE\.zip is not a whole zip archive .*; fetch"):
+    with pytest.raises(InputError, match=r"product\.SAFE\.zip is not a complete zip archive .*; download"):
         opened(tmp_path)
 
 
@@ -272,7 +272,7 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'
 def test_unreadable_metadata_is_refused(tmp_path: Path, file: str, text: str) -> None:
     (path,) = NEW.write(tmp_path).rglob(file)
     path.write_text(text)
-    with pytest.raises(InputError, match=rf"{file} cannot be read as XML .*; fetch the product again"):
+    with pytest.raises(InputError, match=rf"{file} cannot be read as XML .*; download the product again"):
         opened(tmp_path)
 
 
@@ -280,7 +280,7 @@ def test_unreadable_metadata_is_refused(tmp_path: Path, file: str, text: str) ->
 def test_incomplete_metadata_is_refused(tmp_path: Path, tag: str) -> None:
     for path in NEW.write(tmp_path).rglob("*.xml"):
         path.write_text(path.read_text().replace(tag, "OTHER"))
-    with pytest.raises(InputError, match=rf"{NEW.name}.*{tag}.*; fetch the product again"):
+    with pytest.raises(InputError, match=rf"{NEW.name}.*{tag}.*; download the product again"):
         opened(tmp_path)
 
 
@@ -288,7 +288,7 @@ def test_incomplete_metadata_is_refused(tmp_path: Path, tag: str) -> None:
 def test_level_1c_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / f"{name}.SAFE").mkdir()
     (tmp_path / f"{name}.SAFE" / "MTD_MSIL1C.xml").write_text("<a/>")
-    with pytest.raises(InputError, match=rf"{name}\.SAFE is Level-1C; process it with Sen2Cor, or fetch the L2A"):
+    with pytest.raises(InputError, match=rf"{name}\.SAFE is Level-1C; process it with Sen2Cor, or download the L2A"):
         opened(tmp_path)
 
 
@@ -296,15 +296,15 @@ def test_lost_empty_and_cut_images_are_refused(tmp_path: Path) -> None:
     (band,) = NEW.write(tmp_path).rglob("*_B8A_20m.jp2")
     whole = band.read_bytes()
     band.write_bytes(b"")
-    with pytest.raises(InputError, match=r"B8A_20m\.jp2 is missing or empty; fetch"):
+    with pytest.raises(InputError, match=r"B8A_20m\.jp2 is missing or empty; download"):
         opened(tmp_path)
     band.write_bytes(whole[:60])
     with pytest.raises(InputError, match=r"B8A_20m\.jp2 cannot be read"):
         opened(tmp_path)
     band.unlink()
-    with pytest.raises(InputError, match=r"B8A_20m\.jp2 is missing or empty; fetch"):
+    with pytest.raises(InputError, match=r"B8A_20m\.jp2 is missing or empty; download"):
         opened(tmp_path)
-    with pytest.raises(InputError, match=r"has no image of B11; fetch .*, or correct source\.bands"):
+    with pytest.raises(InputError, match=r"has no image of B11; download .*, or correct source\.bands"):
         Safe(folder=tmp_path, bands=("B02", "B11")).catalogue()
 
 
@@ -312,7 +312,9 @@ def test_images_must_lie_where_the_metadata_says(tmp_path: Path) -> None:
     product = NEW.write(tmp_path)
     moved = replace(NEW, corner=(600010, 5200020))
     (product / "GRANULE" / NEW.granule / "MTD_TL.xml").write_text(moved.tile_metadata())
-    with pytest.raises(InputError, match=r"B02_10m\.jp2 is 24 × 24 .*, but its product 24 × 24 .*600010.*; fetch"):
+    with pytest.raises(
+        InputError, match=r"B02_10m\.jp2 is 24 × 24 .*, but its product is 24 × 24 .*600010.*; download"
+    ):
         opened(tmp_path)
 
 

@@ -257,5 +257,5 @@ def _lose_a_file(folder: Path) -> Path:
 def test_json_of_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "items.json"
     place.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
-    with pytest.raises(InputError, match="it has no L2A products"):
+    with pytest.raises(InputError, match="no L2A products found"):
         SOURCES["stac"](catalogue=str(place)).catalogue()

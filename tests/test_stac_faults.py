@@ -171,13 +171,13 @@ def test_faults_beyond_the_header(
     ("href", "message"),
     [
         ("http://example.com/B04.tif", r"'http://example.com/B04.tif' is not fetched: its scheme is http; use https"),
-        ("file:///etc/passwd", r"'file:///etc/passwd' is no plain URL; correct it in the catalogue"),
-        ("/vsicurl/http://127.0.0.1/B04.tif", r"is no plain URL"),
-        ("/vsizip//etc/a.zip/B04.tif", r"is no path of a file; use a path, or a URL of https or s3"),
-        ("vrt:///etc/a.tif", r"is no plain URL"),
-        ("https://elsewhere.org/B04.tif", r"'elsewhere.org' is none of the allowed hosts; add it to source.hosts"),
-        ("https://127.0.0.1@elsewhere.org/B04.tif", r"is no plain URL"),
-        ("s3://bucket/B04.tif", r"'bucket' is none of the allowed hosts"),
+        ("file:///etc/passwd", r"'file:///etc/passwd' is not a plain URL; correct it in the catalogue"),
+        ("/vsicurl/http://127.0.0.1/B04.tif", r"is not a plain URL"),
+        ("/vsizip//etc/a.zip/B04.tif", r"is not a file path; use a path, or an https or s3 URL"),
+        ("vrt:///etc/a.tif", r"is not a plain URL"),
+        ("https://elsewhere.org/B04.tif", r"'elsewhere.org' is not an allowed host; add it to source.hosts"),
+        ("https://127.0.0.1@elsewhere.org/B04.tif", r"is not a plain URL"),
+        ("s3://bucket/B04.tif", r"'bucket' is not an allowed host"),
     ],
 )
 def test_places_that_are_refused(few: Few, href: str, message: str) -> None:

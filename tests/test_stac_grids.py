@@ -131,7 +131,7 @@ def test_a_pixel_does_not_depend_on_its_window(case: str, method: Any, tmp_path:
 def test_an_image_that_is_not_where_its_item_says_is_refused(shift: float, tmp_path: Path) -> None:
     moved = utm(32632, 600_000 + shift)
     place, _ = written(tmp_path, OWN, moved)
-    with pytest.raises(InputError, match=r"^an-item, B02: the image is .*, but its item says .*; correct it$"):
+    with pytest.raises(InputError, match=r"^an-item, B02: the image is .*, but its item says .*; correct the item$"):
         planes(Stac(catalogue=str(place), mask=False, bands=("B02",)), OWN, [all_of(OWN)])
 
 

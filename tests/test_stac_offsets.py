@@ -103,7 +103,7 @@ def test_flag_then_baseline_then_raster(
         asset.extra_fields = fields if place == "asset" else {place: [raster if place == "raster:bands" else fields]}
     item.add_asset("B02", asset)
     if offset is None and raster is None:
-        with pytest.raises(InputError, match="an-item: neither a processing baseline nor an offset"):
+        with pytest.raises(InputError, match="an-item: its metadata has neither a processing baseline nor an offset"):
             items.granule_of(item, ["B02"], {})
         return
     expected = offset if offset is not None else (raster or {})["offset"]

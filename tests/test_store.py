@@ -142,14 +142,14 @@ def test_maps_are_never_mixed_with_others(tmp_path: Path) -> None:
     maps = truth().chunk(y=PATCH, x=PATCH)[["label"]]
     mlc.write_maps(maps, tmp_path / "maps")
     mlc.write_maps(maps, tmp_path / "maps")
-    with pytest.raises(InputError, match=r"maps holds other values already; choose another folder, or delete it"):
+    with pytest.raises(InputError, match=r"maps already holds other values; choose another folder, or delete it"):
         mlc.write_maps(maps.assign(label=maps.label + 1), tmp_path / "maps")
     xr.testing.assert_equal(open_store(tmp_path / "maps").label.compute(), truth().label)
     mlc.write_maps(maps.compute(), tmp_path / "in-memory")
     xr.testing.assert_equal(open_store(tmp_path / "in-memory").label.compute(), truth().label)
     other = cube().chunk(y=PATCH, x=PATCH)
     mlc.write_cube(other, tmp_path / "cube")
-    with pytest.raises(InputError, match="holds other values already"):
+    with pytest.raises(InputError, match="already holds other values"):
         mlc.write_cube(other.assign(reflectance=other.reflectance + 1), tmp_path / "cube")
     with OutputLock(tmp_path / "maps"), pytest.raises(InputError, match="is being written by pid"):
         mlc.write_maps(maps, tmp_path / "maps")

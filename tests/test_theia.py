@@ -179,7 +179,7 @@ def test_the_geophysical_mask_stands_in(tmp_path: Path, bits: int, usable: bool,
 
 def test_a_product_without_masks(tmp_path: Path) -> None:
     Written(masks=()).write(tmp_path)
-    with pytest.raises(InputError, match=r"has no mask CLM or MG2; fetch the product again"):
+    with pytest.raises(InputError, match=r"has no mask CLM or MG2; download the product again"):
         opened(tmp_path)
     source, catalogue = opened(tmp_path, mask=None)
     assert pixels(source, catalogue)[1].all() and source.weather(catalogue.acquisitions[0], catalogue.grid).cloud == 0
@@ -224,24 +224,24 @@ def test_archives(tmp_path: Path, metadata: bool) -> None:
     assert (pixels(source, catalogue)[0] == 1500).all() and source.files() == [str(tmp_path / "any.zip")]
     with zipfile.ZipFile(tmp_path / "any.zip", "a") as archive:
         archive.writestr("../outside.tif", b"")
-    with pytest.raises(InputError, match=r"any\.zip: '\.\./outside\.tif' is nothing that a product holds; fetch"):
+    with pytest.raises(InputError, match=r"any\.zip: unexpected archive member '\.\./outside\.tif'; download"):
         opened(tmp_path)
 
 
 def test_lost_and_misplaced_files_are_refused(tmp_path: Path) -> None:
     product = Written().write(tmp_path)
-    with pytest.raises(InputError, match=r"_FRE_B11\.tif is missing or empty; fetch .*, or leave B11 out"):
+    with pytest.raises(InputError, match=r"_FRE_B11\.tif is missing or empty; download .*, or leave B11 out"):
         opened(tmp_path, bands=("B02", "B11"))
     (band,) = product.glob("*FRE_B8A.tif")
     band.write_bytes(b"")
-    with pytest.raises(InputError, match=r"_FRE_B8A\.tif is missing or empty; fetch"):
+    with pytest.raises(InputError, match=r"_FRE_B8A\.tif is missing or empty; download"):
         opened(tmp_path)
     (metadata,) = product.glob("*MTD_ALL.xml")
     metadata.write_text(replace(Written(), corner=(600005, 5200020)).text())
-    with pytest.raises(InputError, match=r"_FRE_B2\.tif is .*, but its product .*600005.*; fetch"):
+    with pytest.raises(InputError, match=r"_FRE_B2\.tif is .*, but its product is .*600005.*; download"):
         opened(tmp_path)
     metadata.write_text("<!DOCTYPE a [<!ENTITY b 'bb'>]><a>&b;</a>")
-    with pytest.raises(InputError, match=r"MTD_ALL\.xml cannot be read as XML .*; fetch"):
+    with pytest.raises(InputError, match=r"MTD_ALL\.xml cannot be read as XML .*; download"):
         opened(tmp_path)
 
 

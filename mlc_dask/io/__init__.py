@@ -1,1 +1,1 @@
-"""Reading and writing: sources, cubes, products, and the patch stores that hold them."""
+"""Reading and writing: sources, cubes, products, models, samples, and the patch stores that hold cubes and maps."""

@@ -1,4 +1,4 @@
-"""Cubes on disk: written patch by patch, opened lazily in blocks of the patch that the user wants to work with."""
+"""Cubes on disk: written patch by patch, opened lazily in blocks of any size."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from mlc_dask.io.patchstore.store import PatchStore
 from mlc_dask.storage.durable import OutputLock
 
 CHUNK = 256
-"""Edge of a cube's chunks in pixels, all bands of one acquisition in one (decision 006)."""
+"""Edge of a cube's chunks in pixels. A chunk holds all bands of one acquisition (decision 006)."""
 
 DEFAULT_PATCH = 2560
 """Edge of a patch in pixels (paper section 4)."""
 
 
 def write_cube(cube: xr.Dataset, path: str | Path) -> None:
-    """Compute and store a lazy cube block by block; only what is missing is computed when it is repeated.
+    """Compute and store a lazy cube block by block; a repeated call computes only the missing blocks.
 
     Raises
     ------
     InputError
-        When `path` holds something else, another cube included.
+        When `path` holds anything else, such as another cube.
     """
     with OutputLock(Path(path)):
         store_cube(cube, path, content=lazy.identity(cube))
 
 
 def store_cube(cube: xr.Dataset, path: str | Path, *, content: str | None = None) -> None:
-    """Write a cube into a folder that is its own by its name, as a run's is, or by `content`."""
+    """Write a cube into a folder that belongs to this cube by its name, as in a run, or by `content`."""
     check_cube(cube)
     edge = max(lazy.blocks_of(cube.reflectance)[Y])
     chunk = CHUNK if edge % CHUNK == 0 else edge
@@ -48,7 +48,7 @@ def open_cube(path: str | Path, *, patch: int = DEFAULT_PATCH) -> xr.Dataset:
     Parameters
     ----------
     patch
-        Edge of the blocks in pixels, the unit of work of everything that follows; it never changes a result.
+        Edge of the blocks in pixels: the unit of work of all later steps. It never changes a result.
 
     Returns
     -------

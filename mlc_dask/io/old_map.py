@@ -1,4 +1,4 @@
-"""Thematic products: an old land-cover map, reprojected to the cube's grid and translated to the legend."""
+"""Thematic products: an old land-cover map, reprojected to the cube's grid and translated into the legend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mlc_dask.data.schema import X, Y
 from mlc_dask.io.rasters import EXACT, open_raster
 
 READ_BLOCK = 2048
-"""Edge in pixels of the blocks in which a reference is read where nothing else says so."""
+"""Edge in pixels of the blocks in which a reference is read when the grid's raster has no blocks of its own."""
 
 
 def open_product(
@@ -43,12 +43,13 @@ def open_product(
     path
         GeoTIFF of integer product codes, any CRS and resolution.
     like
-        Cube or map whose grid the product is put on, by nearest neighbour.
+        Cube or map with the target grid; the product is resampled to it by nearest neighbour.
     crosswalk
-        Name of a shipped crosswalk, path of a ``code,label,class,quota,reason`` CSV, or a :class:`Crosswalk`. CORINE is
-        recognised by its grid codes (1 to 44) or its CLC codes (111 to 523), whichever of them is named.
+        Name of a shipped crosswalk, path of a ``code,label,class,quota,reason`` CSV, or a :class:`Crosswalk`. For
+        CORINE, the file's codes decide between grid codes (1 to 44) and CLC codes (111 to 523), whichever crosswalk is
+        named.
     legend
-        Classes of the maps; by default the paper's eleven, or with ``worldcover`` its own eight.
+        Classes of the maps; by default the eleven of the paper, or with ``worldcover`` the eight of WorldCover.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def open_product(
     Raises
     ------
     InputError
-        When the file cannot be read, has nothing of the legend on the grid, or holds codes that the crosswalk lacks.
+        When the file cannot be read, has no class of the legend on the grid, or holds codes that the crosswalk lacks.
     """
     table = read_crosswalk(crosswalk, legend or legend_of_crosswalk(str(crosswalk)))
     grid = Grid.of_raster(like)
@@ -83,7 +84,7 @@ def open_product(
 
 
 def read_crosswalk(crosswalk: str | Path | Crosswalk, legend: Legend) -> Crosswalk:
-    """Resolve a shipped crosswalk's name, the path of a CSV, or a crosswalk itself."""
+    """Return a crosswalk, given as the name of a shipped one, the path of a CSV, or an object."""
     if isinstance(crosswalk, Crosswalk):
         return crosswalk
     if str(crosswalk).endswith(".csv"):
@@ -92,14 +93,14 @@ def read_crosswalk(crosswalk: str | Path | Crosswalk, legend: Legend) -> Crosswa
 
 
 def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> xr.DataArray:
-    """Independent reference map (y, x) uint8 whose codes are the legend's own, on the grid of `like`, lazy.
+    """Independent reference map (y, x) uint8, in codes of the legend, on the grid of `like`, lazy.
 
-    Its blocks are those of `like`, or 2048 pixels where `like` has none. A code that is not in the legend is an
-    :class:`InputError` where its block is read; ``check_reference`` reads all of them.
+    The blocks are those of `like`, or 2048 pixels where `like` has none. A code that is not in the legend raises an
+    :class:`InputError` when its block is read; ``check_reference`` reads all blocks.
     """
     grid = Grid.of_raster(like)
     with _warped(Path(path), grid):
-        pass  # the header's faults come at once, not with the first block
+        pass  # faults of the header are raised now, not with the first block
     blocks = like.unify_chunks().chunksizes
     heights, widths = normalize_chunks((blocks.get(Y, READ_BLOCK), blocks.get(X, READ_BLOCK)), grid.shape)
     data = lazy.read_blocks(
@@ -110,7 +111,7 @@ def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend:
 
 
 def check_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> None:
-    """Read a reference once, one strip at a time, and refuse codes that the legend does not have."""
+    """Read a reference once, strip by strip, and refuse codes that are not in the legend."""
     grid = Grid.of_raster(like)
     for top in range(0, grid.height, READ_BLOCK):
         _read_reference(
@@ -128,16 +129,16 @@ def _read_reference(path: Path, grid: Grid, known: Sequence[int], rows: slice, c
 
 
 def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_], float]:
-    """Product codes on `grid` (nearest), where the file has data, and the product's cell in units of the grid."""
+    """Product codes on `grid` (nearest), a mask of valid pixels, and the product's cell in units of the grid."""
     with _warped(path, grid) as (source, warped):
         return *_codes(path, warped), _cell(source, grid)
 
 
 @contextmanager
 def _warped(path: Path, grid: Grid) -> Iterator[tuple[rasterio.io.DatasetReader, WarpedVRT]]:
-    """Open a file of class codes, and the same on `grid` (nearest), its last band saying where there is data."""
+    """Open a file of class codes, and warp it to `grid` (nearest); the last band of the warp marks valid pixels."""
     if not path.is_file():
-        raise InputError(f"{path} does not exist; give the path of a GeoTIFF of class codes")
+        raise InputError(f"{path} does not exist; expected the path of a GeoTIFF of class codes")
     with open_raster(path) as source:
         opaque = ColorInterp.alpha not in source.colorinterp
         if source.crs is None:
@@ -154,7 +155,7 @@ def _warped(path: Path, grid: Grid) -> Iterator[tuple[rasterio.io.DatasetReader,
 def _codes(
     path: Path, warped: WarpedVRT, window: Window | None = None
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-    """Codes of a window, 0 where the file has no data, and where it has some."""
+    """Codes of a window, 0 where the file has no data, and a mask of valid pixels."""
     codes, valid = warped.read(1, window=window), warped.read(warped.count, window=window) != 0
     if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:
         low, high = int(codes[valid].min()), int(codes[valid].max())
@@ -163,7 +164,7 @@ def _codes(
 
 
 def _cell(source: rasterio.io.DatasetReader, grid: Grid) -> float:
-    """Edge of the product's cells in units of `grid`, as it is there: projections stretch other places more."""
+    """Edge of the product's cells in units of `grid`, measured on the grid: projections stretch other areas more."""
     left, bottom, right, top = transform_bounds(grid.crs, source.crs, *grid.bounds, densify_pts=21)
     wide, high = (right - left) / abs(source.transform.a), (top - bottom) / abs(source.transform.e)
     columns, rows = max(1, round(wide)), max(1, round(high))

@@ -1,4 +1,4 @@
-"""The result of a run: its published layers as one Dataset."""
+"""The published layers of a run as one Dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlc_dask.storage.durable import MANIFEST
 
 
 def assemble(steps: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Join the layers of several steps, by their names, into one Dataset with CRS and legend."""
+    """Join the layers of several steps into one Dataset with CRS and legend."""
     layers = {name: steps[layer.step][layer.variable] for name, layer in LAYERS.items()}
     return xr.Dataset(layers, attrs={"legend": steps["multi-year"].attrs["legend"]})
 
@@ -39,9 +39,9 @@ def open_maps(path: str | Path) -> xr.Dataset:
     Raises
     ------
     NotPublished
-        When the run has not finished; maps are never half-filled.
+        When the run has not finished: maps are never opened half-filled.
     InputError
-        When the run was of several tiles, each of which has maps in a folder of its own.
+        When the run has several tiles; every tile has its maps in a folder of its own.
     """
     path = Path(path)
     if not RunFolder(path).published and (path / MANIFEST).exists():
@@ -54,13 +54,13 @@ def open_maps(path: str | Path) -> xr.Dataset:
 
 
 def made_by(path: str | Path) -> dict[str, Artifact]:
-    """Tell which result of a run every layer of its maps is, or is a part of; NotPublished as in :func:`open_maps`."""
+    """Return, for every map layer of a run, the artifact that holds it; NotPublished as in :func:`open_maps`."""
     current = read_current(Path(path))
     return {name: current[layer.step] for name, layer in LAYERS.items()}
 
 
 def places_of(output: str | Path) -> dict[str, Path]:
-    """Folders of the places that a run mapped, by their names; one called "" where it was a single place."""
+    """Folders of the tiles of a run, by name; a run without tiles has one folder with the name ""."""
     run = RunFolder(Path(output))
     if run.published and "multi-year" not in read_current(run.path):
         return {tile.path.name: tile.path for tile in run.tiles() if tile.published}

@@ -1,4 +1,4 @@
-"""Raster files on the cube's grid and in its convention (method section 1)."""
+"""Raster files, read onto the cube's grid and converted to its convention (method section 1)."""
 
 from __future__ import annotations
 
@@ -20,55 +20,57 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import DN_OFFSET, SCALE
 
 EXACT = 1e-6
-"""Fraction of a pixel by which the transformation to another grid may be off."""
+"""Tolerance, in fractions of a pixel, of the transformation to another grid."""
 
 Method = Literal["nearest", "bilinear", "cubic", "average"]
 
 
 def driver_of(path: Path | str) -> str:
-    """GDAL driver for a file by its name; no other is tried, since a VRT called img.tif could point anywhere."""
+    """GDAL driver for a file, by its name. No other driver is tried: a VRT called img.tif could point anywhere."""
     return "JP2OpenJPEG" if str(path).partition("?")[0].lower().endswith(".jp2") else "GTiff"
 
 
 @contextmanager
 def open_raster(path: Path | str) -> Iterator[rasterio.io.DatasetReader]:
-    """Open a GeoTIFF or JPEG 2000 file, and nothing else; what cannot be read is bad input that names the file."""
+    """Open a GeoTIFF or JPEG 2000 file. Any other or unreadable file raises an UnreadableError that names it."""
     try:
         with rasterio.open(path, driver=driver_of(path)) as file:
             yield file
     except RasterioIOError as error:
         reason = str(error).replace("\n", " ")
         raise UnreadableError(
-            f"{path} cannot be read as a GeoTIFF or JPEG 2000 file ({reason}); fetch it again, or convert it with "
+            f"{path} cannot be read as a GeoTIFF or JPEG 2000 file ({reason}); download it again, or convert it with "
             "gdal_translate"
         ) from error
 
 
 def band_index(file: rasterio.io.DatasetReader, layer: str | None) -> int:
-    """Find the number (from 1) of the band described as `layer`; the first one when it is None."""
+    """Find the number (from 1) of the band with the description `layer`; the first band when `layer` is None."""
     if layer is None:
         return 1
     if layer not in file.descriptions:
         have = ", ".join(d or "(unnamed)" for d in file.descriptions)
-        raise InputError(f"{file.name} has no band {layer}; it has {have}; correct source.bands or name its bands")
+        raise InputError(
+            f"{file.name} has no band {layer}, only {have}; correct source.bands, or name the file's bands"
+        )
     return int(file.descriptions.index(layer)) + 1
 
 
 def read_on(
     path: Path | str, grid: Grid, *, layer: str | None = None, nodata: int = 0, method: Method = "nearest"
 ) -> npt.NDArray[Any]:
-    """Values (h, w) of a file on `grid`, `nodata` where it has none.
+    """Values (h, w) of a file on `grid`, `nodata` where the file has no data.
 
-    Pixels that are whole times larger than the grid's are repeated: no value is made up. On any other grid (another
-    CRS, a fraction of a pixel apart, or a grid coarser than the file) the file is warped with `method`.
+    Pixels whose size is a multiple of the grid's are repeated: no value is invented. For any other grid (another CRS,
+    an offset by a fraction of a pixel, or a pixel larger than the file's) the file is warped with `method`.
     """
     with open_raster(path) as file:
         index, own = band_index(file, layer), Grid.of(file)
         steps = own.steps_to(grid)
         if steps is not None:
             return _repeated(file, index, own, grid, steps, nodata)
-        # GDAL by default approximates the transformation, and fits the kernel, to the part that is asked for: without
-        # these settings a pixel would depend on the window it is read in.
+        # By default GDAL approximates the transformation and fits the kernel to the requested window: without these
+        # settings a pixel would depend on the window in which it is read.
         scale = min(1.0, own.pixel / grid.pixel) if own.same_crs(grid) else 1.0
         with WarpedVRT(
             file, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
@@ -98,7 +100,7 @@ def _repeated(
 
 
 def to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
-    """Source digital numbers to the cube's: reflectance = DN * 1e-4 - 0.1, 0 = no data, valid pixels at least 1."""
+    """Convert digital numbers to the cube's: reflectance = DN * 1e-4 - 0.1, 0 = no data, valid pixels at least 1."""
     if raw.dtype == np.uint16:
         every = np.arange(2**16, dtype=np.uint16)
         table: npt.NDArray[np.uint16] = _converted(every, scale, offset, nodata)[raw]

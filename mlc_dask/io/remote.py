@@ -1,7 +1,8 @@
-"""Pixels from afar: what may be opened, how GDAL fetches it, and faults that end in a retry or a named failure.
+"""Remote pixels: which URLs may be opened, how GDAL fetches them, and which faults are retried or raised by name.
 
-GDAL keeps what it fetched, faults included: a missing file stays missing and a cut answer stays cut for every later
-read of the process. :func:`environment` therefore holds the file open by a handle that forgets all of it when closed.
+GDAL caches every response, faults included: for every later read of the process a missing file stays missing and a
+truncated response stays truncated. :func:`environment` therefore holds the file open with a handle whose cache is
+dropped when it closes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 _FAULTS: Final = (UnreadableError, RasterioError, CPLE_BaseError, RequestException, ConnectionError, TimeoutError)
 _STATUS: Final = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
-_BUSY: Final = {408, 425, 429}  # the statuses of the 400s that pass
+_BUSY: Final = {408, 425, 429}  # statuses in the 400s that are temporary
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _UNSAFE: Final = re.compile(r"[\s\\<>\"{}|^`\x00-\x1f]|//[^/]*@")
 
@@ -36,17 +37,17 @@ class Patience:
 
     attempts: int = 5  # reads of the same pixels
     requests: int = 3  # repeats of a single request within an attempt, by GDAL, after 429 or 5xx
-    delay: float = 2.0  # before the second attempt; doubled each time, with jitter, up to the longest
+    delay: float = 2.0  # before the second attempt; doubled each time, with jitter, up to `longest`
     longest: float = 60.0
-    connect: int = 10  # a connection not made for so long has failed,
-    stalled: int = 20  # and one that carries less than 1000 bytes a second
+    connect: int = 10  # a connection that is not made within this time has failed,
+    stalled: int = 20  # and so has one that carries less than 1000 bytes per second for this time
 
 
 PATIENCE = Patience()
 
 
 def options(patience: Patience | None = None) -> dict[str, str]:
-    """Return GDAL's settings: repeat single requests, give up stalled ones, look for no other files."""
+    """Return GDAL's settings: repeat single requests, abort stalled ones, look for no side-car files."""
     patience = patience or PATIENCE
     return {
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no side-car files: GDAL would ask the host for each name
@@ -64,10 +65,10 @@ def options(patience: Patience | None = None) -> dict[str, str]:
 
 @contextmanager
 def environment(href: str, patience: Patience | None = None) -> Iterator[rasterio.io.DatasetReader]:
-    """Apply :func:`options` to the reads of this thread, once `href` is seen to be GeoTIFF (JPEG 2000 by its name).
+    """Apply :func:`options` to the reads of this thread, after checking that `href` is a GeoTIFF or JPEG 2000 file.
 
-    Whoever opens `href` in the block gets the header that was seen, since GDAL keeps it; after it, nothing is kept.
-    Yields the file.
+    Within the block, every open of `href` gets the header that was checked, because GDAL caches it. After the block
+    nothing stays cached. Yields the file.
     """
     driver = "JP2OpenJPEG" if urlsplit(href).path.lower().endswith((".jp2", ".j2k")) else "GTiff"
     with rasterio.Env(**options(patience)):
@@ -78,9 +79,9 @@ def environment(href: str, patience: Patience | None = None) -> Iterator[rasteri
 
 
 def retried(function: Callable[[], T], what: str, patience: Patience | None = None) -> T:
-    """Call until no fault is met, or raise a :class:`FetchError` that names `what`, the item and the band.
+    """Call `function` until it succeeds, or raise a :class:`FetchError` that names `what`, the item and the band.
 
-    What is missing (404, or on this machine) or refused (401, 403) is not tried again.
+    A file that is missing (404, or a local path) or refused (401, 403) is not retried.
     """
     patience = patience or PATIENCE
     retrying = Retrying(
@@ -98,34 +99,34 @@ def retried(function: Callable[[], T], what: str, patience: Patience | None = No
 
 
 def check_href(href: str, hosts: Sequence[str] | None = None, *, plain_http: bool = False) -> str:
-    """Return what GDAL shall open for `href`, or refuse it.
+    """Return the path or URL that GDAL opens for `href`, or refuse `href`.
 
     Parameters
     ----------
     hosts
-        Hosts, domains and buckets that are allowed; all by default. Files on this machine are always allowed.
+        Hosts, domains and buckets that are allowed; by default all. Local files are always allowed.
     plain_http
-        Allow http; for this machine itself it always is.
+        Allow http; it is always allowed for this machine.
     """
     if "://" not in href:
         if href.startswith("/vsi") or re.match(r"\w\w+:", href):
-            raise InputError(f"{href!r} is no path of a file; use a path, or a URL of https or s3")
+            raise InputError(f"{href!r} is not a file path; use a path, or an https or s3 URL")
         return href
     parts = urlsplit(href)
     if _UNSAFE.search(href) or not parts.hostname:
-        raise InputError(f"{href!r} is no plain URL; correct it in the catalogue")
+        raise InputError(f"{href!r} is not a plain URL; correct it in the catalogue")
     host = parts.netloc if parts.scheme == "s3" else parts.hostname
     if not (parts.scheme in ("https", "s3") or (parts.scheme == "http" and (plain_http or host in _LOOPBACK))):
         raise InputError(f"{href!r} is not fetched: its scheme is {parts.scheme}; use https or s3")
     if hosts is not None and not any(host == h or host.endswith(f".{h}") for h in hosts):
-        raise InputError(f"{href!r} is not fetched: {host!r} is none of the allowed hosts; add it to source.hosts")
+        raise InputError(f"{href!r} is not fetched: {host!r} is not an allowed host; add it to source.hosts")
     return f"/vsis3/{host}{parts.path}" if parts.scheme == "s3" else href
 
 
 def _passing(error: BaseException) -> bool:
     """Whether a later attempt may succeed."""
-    answer = getattr(error, "response", None)  # of requests; GDAL has it in its words
-    told = _STATUS.search(str(error))
-    status = answer.status_code if answer is not None else int(told[1]) if told else 0
+    answer = getattr(error, "response", None)  # of requests; GDAL states the status only in its message
+    stated = _STATUS.search(str(error))
+    status = answer.status_code if answer is not None else int(stated[1]) if stated else 0
     lasting = 400 <= status < 500 and status not in _BUSY
     return isinstance(error, _FAULTS) and not lasting and not str(error).endswith("No such file or directory")

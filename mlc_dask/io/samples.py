@@ -1,4 +1,4 @@
-"""Training samples on disk: one Zarr group, with everything that says where each row comes from."""
+"""Training samples on disk: one Zarr group, with the provenance of every row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROWS = 16_384
 
 
 def write_samples(samples: xr.Dataset, path: str | Path) -> None:
-    """Write samples as a Zarr group, series in chunks of some thousand rows."""
+    """Write samples as a Zarr group, with the series in chunks of 16,384 rows."""
     check_samples(samples)
     rows = min(_ROWS, samples.sizes[SAMPLE])
     encoding = {
@@ -27,7 +27,7 @@ def write_samples(samples: xr.Dataset, path: str | Path) -> None:
 
 
 def open_samples(path: str | Path) -> xr.Dataset:
-    """Open samples; their series stay on disk until a task needs them, the small columns are loaded."""
+    """Open samples. The series stay on disk until a task needs them; the one-dimensional columns are loaded."""
     samples = xr.open_zarr(Path(path), consolidated=False, mask_and_scale=False)
     small = [n for n, v in samples.data_vars.items() if v.ndim == 1]
     return check_samples(samples.assign({n: samples[n].load() for n in small}))

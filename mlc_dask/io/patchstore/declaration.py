@@ -87,8 +87,8 @@ def _digest(coordinate: xr.DataArray) -> str:
 def declare(folder: Path, layout: Layout, content: str | None = None) -> None:
     """Write metadata and coordinates into `folder`, touching no chunk of pixels, and ``layout.json`` last.
 
-    It can be repeated: a declaration cut short, or damaged later, is mended by the next one. `content` identifies what
-    will be written, where nothing else does.
+    It can be repeated: the next declaration repairs one that was interrupted, or damaged later. `content` identifies
+    the values that will be written, where nothing else does.
     """
     draft = folder / f".declaring-{uuid.uuid4().hex}"
     draft.mkdir(parents=True)

@@ -87,7 +87,7 @@ class Layout:
     def __post_init__(self) -> None:
         assert self.arrays, "a store without arrays"
         if self.patch < 1:
-            raise InputError(f"the patch size is {self.patch}; choose one of at least a pixel")
+            raise InputError(f"the patch size is {self.patch}; expected at least one pixel")
         for name, array in self.arrays.items():
             assert {Y, X} <= set(array.dims), (name, array.dims)
             assert len(array.dims) == len(array.shape) == len(array.chunks), (name, array)

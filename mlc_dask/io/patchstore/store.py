@@ -62,7 +62,7 @@ class PatchStore:
 
     @classmethod
     def create(cls, folder: Path, layout: Layout, content: str | None = None) -> PatchStore:
-        """Declare a store, or take up the one that is there, whose own patch and chunk sizes then hold.
+        """Create a store, or reopen an existing one and keep its patch and chunk sizes.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class PatchStore:
         if other:
             raise InputError(f"{folder} was declared with another {other}; choose another output folder or delete it")
         if content is not None and content != stored["content"]:
-            raise InputError(f"{folder} holds other values already; choose another folder, or delete it first")
+            raise InputError(f"{folder} already holds other values; choose another folder, or delete it first")
         if fault(folder, stored["files"], verify=True):
             declare(folder, replace(declared_layout(stored), coords=layout.coords), stored["content"])
         return cls.at(folder)

@@ -1,4 +1,4 @@
-"""Where acquisitions come from. A new source is one file with a :class:`Source` and one line of :data:`SOURCES`."""
+"""Sources of acquisitions. A new source is one module with a :class:`Source` and one line in :data:`SOURCES`."""
 
 from __future__ import annotations
 

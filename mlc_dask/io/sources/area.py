@@ -1,4 +1,4 @@
-"""The area of interest of sources that hold more than one: a tile, a box, or what all granules share."""
+"""The area of interest of a source that covers a larger area: a tile, a bounding box, or the grid of all granules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.io.sources.granules import GranuleSource, overpasses
 
 _COMMON_STEP = 60.0
-"""Metres on which the grids of all Sentinel-2 bands meet."""
+"""Metres after which the pixel edges of all Sentinel-2 bands coincide."""
 
 BBox = tuple[float, float, float, float]
 
@@ -29,13 +29,13 @@ class AreaSource(GranuleSource):
     Parameters
     ----------
     tile
-        MGRS tile, ``T32TPS`` or ``32TPS``; granules of others are left out, and the cube is on its grid.
+        MGRS tile, ``T32TPS`` or ``32TPS``. The cube is on the tile's grid, and granules of other tiles are left out.
     bbox
-        West, south, east, north in degrees; the cube covers it, on the grid of the granules.
+        West, south, east, north in degrees. The cube covers the box, on the grid of the granules.
     crs
-        CRS of the cube where granules of several UTM zones cover the area; that of most granules by default.
+        CRS of the cube where granules of several UTM zones cover the area; by default the CRS of most granules.
     resolution
-        Pixel of the cube in metres: 10, or coarser for a first look.
+        Pixel size of the cube in metres: 10, or more for a first look.
     """
 
     tile: str | None = None
@@ -48,7 +48,7 @@ class AreaSource(GranuleSource):
     def _bare(cls, tile: str | None) -> str | None:
         bare = tile.upper().removeprefix("T") if tile else None
         if bare is not None and not (len(bare) == 5 and bare[:2].isdigit() and bare[2:].isalpha()):
-            raise ValueError("no MGRS tile; write it like T32TPS")
+            raise ValueError("not an MGRS tile; expected e.g. T32TPS")
         return bare
 
     @field_validator("bbox")
@@ -57,7 +57,7 @@ class AreaSource(GranuleSource):
         if bbox is not None:
             west, south, east, north = bbox
             if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-                raise ValueError("not west, south, east, north in degrees; give four numbers in this order")
+                raise ValueError("not a bounding box; expected west, south, east, north in degrees")
         return bbox
 
     @field_validator("crs")
@@ -66,32 +66,34 @@ class AreaSource(GranuleSource):
         try:
             projected = crs is None or CRS.from_user_input(crs).is_projected
         except CRSError:
-            raise ValueError("no CRS that is known; write it like EPSG:32632") from None
+            raise ValueError("unknown CRS; expected e.g. EPSG:32632") from None
         if not projected:
-            raise ValueError("its unit is not the metre; give the UTM zone of the area, like EPSG:32632")
+            raise ValueError("not a projected CRS; expected the UTM zone of the area, e.g. EPSG:32632")
         return crs
 
     def _catalogue(self, granules: Sequence[Granule], years: Sequence[int] | None, where: str) -> Catalogue:
-        """Acquisitions of the tile and the years, and the cube's grid; `where` names the source in messages."""
+        """Cube grid, and the acquisitions of the tile and the years. Messages name the source by `where`."""
         if not granules:
             raise InputError(
-                f"{where}: it has no L2A products; correct the source, or search another area or other years"
+                f"{where}: no L2A products found; correct the source, or search another area or other years"
             )
         tiles = ", ".join(sorted({g.tile for g in granules}))
         own = [g for g in granules if self.tile is None or g.tile == self.tile]
         if not own:
-            raise InputError(f"{where}: no product of tile {self.tile}; it has tiles {tiles}; set source.tile")
+            raise InputError(f"{where}: no product of tile {self.tile}; the products are of {tiles}; set source.tile")
         grid = self._cube_grid([g for g in own if years is None or g.time.year in years] or own, where)
         inside = overpasses([g for g in own if g.grid is None or _overlap(g.grid, grid)])
         if not inside:
-            raise InputError(f"{where}: no product covers source.bbox = {self.bbox}; it has tiles {tiles}; correct it")
-        # By overpass, not by granule: at some longitudes the year turns in the middle of one.
+            raise InputError(
+                f"{where}: no product covers source.bbox = {self.bbox}; the products are of {tiles}; correct the box"
+            )
+        # Select by overpass, not by granule: at some longitudes the year changes in the middle of an overpass.
         return Catalogue(grid, tuple(a for a in inside if years is None or a.time.year in years))
 
     def _cube_grid(self, granules: Sequence[Granule], where: str) -> Grid:
         grids = [g.grid for g in granules if g.grid is not None]
         if not grids:
-            raise InputError(f"{where}: the metadata tells no grid (proj:transform, proj:shape); use another source")
+            raise InputError(f"{where}: the metadata gives no grid (proj:transform, proj:shape); use another source")
         base = _most_common(grids, self.crs, where)
         if self.bbox is not None:
             return _around(self.bbox, base, self.resolution)
@@ -102,7 +104,7 @@ class AreaSource(GranuleSource):
 
 
 def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:
-    """Grid of a granule in the CRS asked for, or in that of most granules."""
+    """Grid of the first granule in `crs`, or, without one, in the CRS of most granules."""
     if crs is not None:
         wanted = CRS.from_user_input(crs)
         same = [g for g in grids if CRS.from_wkt(g.crs) == wanted]
@@ -116,7 +118,7 @@ def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:
 
 
 def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:
-    """Grid in step with `base` around a box in degrees, its edges where the pixels of all bands meet."""
+    """Grid around a box in degrees, aligned with `base`, whose edges are pixel edges of all bands."""
     step = max(_COMMON_STEP, pixel)
     left, bottom, right, top = transform_bounds("EPSG:4326", base.crs, *bbox, densify_pts=41)
     west = base.left + floor((left - base.left) / step) * step
@@ -127,7 +129,7 @@ def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:
 
 
 def _overlap(a: Grid, b: Grid) -> bool:
-    """Whether two grids share ground; those in different CRS are compared by their bounds in the second one's."""
+    """Whether two grids overlap on the ground. Bounds in different CRS are compared in the CRS of `b`."""
     bounds = a.bounds if a.same_crs(b) else transform_bounds(a.crs, b.crs, *a.bounds, densify_pts=21)
     left, bottom, right, top = bounds
     west, south, east, north = b.bounds

@@ -1,4 +1,4 @@
-"""STAC catalogues: items found by a search of an API, or read from files, with faults that name what was asked."""
+"""STAC catalogues: items from an API search or from files. Every error names the URL or file that was asked."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.io import remote
 
 _SECONDS = 60
-"""A catalogue that says nothing for so long has failed."""
+"""Timeout: a catalogue that sends nothing for this long has failed."""
 
 _NOT_STAC = (
     ValueError, KeyError, TypeError, AttributeError, OSError, pystac.STACError, pystac.STACTypeError, ClientTypeError,
     DoesNotConformTo,
 )  # fmt: skip
-"""What the STAC libraries raise for documents that are something else."""
+"""Exceptions of the STAC libraries for documents that are not STAC."""
 
 
 def _patient() -> StacApiIO:
-    """Return a reader of documents over HTTP that repeats what a busy host refuses, and gives up a silent one."""
+    """Return an HTTP reader that retries when a host is busy and gives up when it is silent."""
     patience = remote.PATIENCE
     again = Retry(
         patience.requests, backoff_factor=patience.delay / 4, status_forcelist=(408, 429, 500, 502, 503, 504),
@@ -42,7 +42,7 @@ def _patient() -> StacApiIO:
 
 
 class _Documents(DefaultStacIO):
-    """Reader of documents on this machine, each of which is read again only when it changed."""
+    """Reader of local documents, which reads a document again only after it changed."""
 
     def read_text_from_href(self, href: str) -> str:
         """Text of a document."""
@@ -54,12 +54,12 @@ class _Documents(DefaultStacIO):
 
 @lru_cache(maxsize=4096)
 def _text(path: str, size: int, changed: int) -> str:
-    """Text of a file of that size and time of change."""
+    """Text of a file; its size and its time of change are part of the cache key."""
     return Path(path).read_text(encoding="utf-8")
 
 
 def _answer(error: Exception) -> str:
-    """Say in one line, and not a long one, what a catalogue answered."""
+    """Sum up the answer of a catalogue in one short line."""
     status = getattr(error, "status_code", None)
     text = " ".join(str(error).split())[:300] or type(error).__name__
     return f"HTTP status {status}: {text}" if status else text
@@ -91,7 +91,7 @@ def items_of_file(place: str) -> list[pystac.Item]:
 
 
 def _placed(item: pystac.Item, collection: str) -> pystac.Item:
-    """Return an item that says where it is: without a word of its own, where the file that holds it lies."""
+    """Give an item without a self link the folder of its collection file as its location."""
     if item.get_self_href() is None:
         folder = collection.rpartition("/")[0]
         item.set_self_href(f"{folder}/{item.id}.json")
@@ -105,7 +105,7 @@ def found_by_search(
     bbox: tuple[float, float, float, float] | None,
     query: Mapping[str, Any] | None,
 ) -> list[pystac.Item]:
-    """Items of `years` that an API finds, and of a day on either side: an overpass may span the turn of the year."""
+    """Items of `years` from an API, plus one day on either side, since an overpass may span the turn of the year."""
     try:
         search = Client.open(url, stac_io=_patient()).search(
             collections=[collection] if collection else None,
@@ -119,6 +119,6 @@ def found_by_search(
         raise FetchError(f"search of {url}", _answer(error)) from error
     except _NOT_STAC as error:
         raise InputError(
-            f"{url} does not answer as a STAC API does ({_answer(error)}); set source.catalogue to the URL of one, or "
-            "to a STAC file (.json)"
+            f"{url} is not a STAC API ({_answer(error)}); set source.catalogue to the URL of a STAC API, or to a STAC "
+            "file (.json)"
         ) from error

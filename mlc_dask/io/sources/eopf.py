@@ -1,6 +1,6 @@
 """EOPF: Sentinel-2 L2A as Zarr products (formats 2 and 3), as ESA's converter writes them.
 
-Reflectance is what the CF attributes make of the stored integers; those are read raw and converted once.
+Reflectance follows from the stored integers by the CF attributes. The integers are read raw and converted once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mlc_dask.io.sources.eopf_products import DAMAGE, NAME, array_of, centres, d
 from mlc_dask.io.sources.granules import MASK, required
 
 _SCL = "conditions/mask/l2a_classification/r20m/scl"
-# Share of a chunk that may have data in one array and none in another: at the edge of the swath, bands end apart.
+# Share of a chunk that may have data in one array and none in another: bands end at different pixels of the swath.
 _SLIVER = 0.01
 
 
@@ -38,10 +38,10 @@ class Eopf(AreaSource):
     The mask is the scene classification; ``mask.file`` is not used. In an :class:`.Asset`, `href` is the product and
     `layer` the array within.
 
-    Zarr reads a chunk whose file is missing as no data, and writers leave chunks of no data out, so that a product
-    downloaded in part looks like one at the edge of the swath. ``check`` takes a missing chunk for no data only
-    where no other band nor the mask has data, and refuses arrays without any chunk and chunks cut short. What all
-    arrays lack at one place cannot be told from no data.
+    Zarr reads a missing chunk file as no data, and writers leave out chunks of no data. A partly downloaded product
+    therefore looks like a product at the edge of the swath. ``check`` accepts a missing chunk as no data only where
+    neither the mask nor any other band has data, and refuses arrays without any chunk and truncated chunks. A chunk
+    that is missing from all arrays cannot be distinguished from no data.
 
     Parameters
     ----------
@@ -52,11 +52,11 @@ class Eopf(AreaSource):
     folder: Path
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Grid and acquisitions of `years`; refuses Level-1C and products whose metadata is unfit."""
+        """Grid and acquisitions of `years`; refuses Level-1C and products with invalid metadata."""
         return self._catalogue([self._granule(p) for p in self._products()], years, str(self.folder))
 
     def locate(self, href: str) -> str:
-        """Path below the folder, which may move between two runs."""
+        """Path of an asset: `href` is relative to the folder, because the folder may move between two runs."""
         return str(self.folder / href)
 
     def _products(self) -> list[Path]:
@@ -70,7 +70,7 @@ class Eopf(AreaSource):
         return sorted(found)
 
     def _layers(self) -> dict[str, str]:
-        """Array within a product by band, and that of the mask."""
+        """Path within a product of every band's array, and of the mask's."""
         bands = {b: f"measurements/reflectance/r{SENTINEL2.resolution.get(b, 10)}m/{b.lower()}" for b in self.bands}
         return bands if self.mask is None else {**bands, MASK: _SCL}
 
@@ -84,11 +84,11 @@ class Eopf(AreaSource):
         finest = min(grids.values(), key=lambda g: g.pixel)
         for name, own in grids.items():
             if not finest.at_pixel(own.pixel).matches(own):
-                raise InputError(f"{product}: {name} is on {own.label}, not over {finest.label}; fetch it again")
+                raise InputError(f"{product}: {name} is on {own.label}, expected {finest.label}; download it again")
         return described(product, root, assets, finest)
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
-        """Return the stored numbers (h, w) of one array on `grid`, its no-data value where it has none."""
+        """Return the stored numbers (h, w) of one array on `grid`, its no-data value where it has no data."""
         asset = granule.assets[name]
         product = Path(self.locate(asset.href))
         array = array_of(product, str(asset.layer))
@@ -99,10 +99,10 @@ class Eopf(AreaSource):
         try:
             values = np.asarray(array[rows, columns])
         except DAMAGE as error:
-            raise InputError(f"{product}, {name}: a chunk is damaged ({error}); fetch the product again") from error
+            raise InputError(f"{product}, {name}: a chunk is damaged ({error}); download the product again") from error
         if values.dtype.kind == "f":
             values = np.where(np.isnan(values), asset.nodata, values)
-        # As a file in memory, it gets onto the grid by the one rule of all rasters.
+        # A file in memory, because all rasters get onto the grid through `read_on`.
         part = own.window(rows, columns)
         profile = {"count": 1, "dtype": values.dtype, "crs": part.crs, "transform": part.transform}
         with MemoryFile() as memory:
@@ -111,7 +111,7 @@ class Eopf(AreaSource):
             return read_on(memory.name, grid, nodata=asset.nodata, method=method)
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Raise :class:`InputError` when chunks of a product of `acquisition` are missing or cut short."""
+        """Raise :class:`InputError` when chunks of a product of `acquisition` are missing or truncated."""
         for granule in acquisition.granules:
             for name in granule.assets:
                 self._check_chunks(granule, name)
@@ -128,21 +128,21 @@ class Eopf(AreaSource):
         blosc = array.shards is None and "blosc" in str(array.compressors).lower()
         missing = _missing(product, list(places), where, blosc=blosc)
         if len(missing) == len(places):
-            raise InputError(f"{where}: not one of its {len(places)} chunks is there; fetch the product again")
+            raise InputError(f"{where}: all of its {len(places)} chunks are missing; download the product again")
         for key in missing:
             top, left = places[key]
             ends = min(top + high, own.height), min(left + wide, own.width)
             under = own.window(slice(top, ends[0]), slice(left, ends[1]))
             for other in (n for n in granule.assets if n != name):
                 if (self.raw(granule, other, under, "nearest") != granule.assets[other].nodata).mean() > _SLIVER:
-                    raise InputError(f"{where}: chunk {key} is missing where {other} has data; fetch it again")
+                    raise InputError(f"{where}: chunk {key} is missing where {other} has data; download it again")
 
     def provenance(self) -> dict[str, Any]:
-        """Every setting but where the folder lies."""
+        """Every setting except the path of the folder."""
         return self.model_dump(mode="json", exclude={"folder"})
 
     def files(self) -> list[str]:
-        """Metadata and chunks of the bands and the mask of every product that may be of the tile."""
+        """Metadata files and chunks (bands and mask) of every product that may belong to the tile."""
         layers = {path for a in self._layers().values() for path in (a, *centres(a))}
         found: list[Path] = []
         for product in self._products():
@@ -155,13 +155,13 @@ class Eopf(AreaSource):
 
 
 def _grid(granule: Granule, array: zarr.Array[Any]) -> Grid:
-    """Grid of one array: the granule's, with the array's own pixels."""
+    """Grid of one array: the granule's grid at the array's pixel size."""
     assert granule.grid is not None
     return granule.grid.at_pixel(granule.grid.pixel * granule.grid.width / array.shape[1])
 
 
 def _around(grid: Grid, own: Grid) -> tuple[slice, slice]:
-    """Rows and columns of `own` under `grid`, with what any resampling looks at beside it."""
+    """Rows and columns of `own` below `grid`, plus the margin that resampling needs."""
     left, bottom, right, top = transform_bounds(grid.crs, own.crs, *grid.bounds, densify_pts=21)
     beside = 4 * max(1, ceil(grid.pixel / own.pixel))
     spans = ((own.top - top, own.top - bottom, own.height), (left - own.left, right - own.left, own.width))
@@ -173,7 +173,7 @@ def _around(grid: Grid, own: Grid) -> tuple[slice, slice]:
 
 
 def _missing(product: Path, keys: Sequence[str], where: str, *, blosc: bool) -> list[str]:
-    """Keys that have no chunk; refuses chunks cut short, of which Blosc would make any values."""
+    """Keys without a chunk. Truncated chunks are refused, because Blosc would decode them to arbitrary values."""
     if product.suffix == ".zip":
         with ZipFile(product) as archive:
             return sorted(set(keys) - set(archive.namelist()))
@@ -186,5 +186,5 @@ def _missing(product: Path, keys: Sequence[str], where: str, *, blosc: bool) -> 
             missing.append(key)
             continue
         if size < (max(16, int.from_bytes(head[12:16], "little")) if blosc else 1):
-            raise InputError(f"{where}: chunk {key} is cut short ({size} bytes); fetch the product again")
+            raise InputError(f"{where}: chunk {key} is truncated ({size} bytes); download the product again")
     return missing

@@ -24,21 +24,21 @@ _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 
 
 class GeoTiff(GranuleSource):
-    """Folders of GeoTIFFs, their layout as settings.
+    """Folders of GeoTIFFs whose layout is set by the parameters.
 
     Parameters
     ----------
     folder
         Folder with one sub-folder per acquisition.
     file
-        File of a band, ``{band}`` replaced by its name; without ``{band}``, one file of all bands, each found by its
-        description.
+        File of a band; ``{band}`` is replaced by the band's name. Without ``{band}``, one file holds all bands, each of
+        them found by its description.
     date
-        Regular expression whose first group is the date in a sub-folder's name.
+        Regular expression whose first group matches the date in a sub-folder's name.
     date_format
-        How that date is written, in the signs of ``strptime``.
+        Format of that date, in the codes of ``strptime``.
     index
-        CSV with columns ``id`` (a sub-folder's name) and `index_column`, which then gives the dates.
+        CSV with columns ``id`` (a sub-folder's name) and `index_column`; it replaces `date` as the origin of the dates.
     index_column
         Column of `index` with ISO dates.
     scale, offset
@@ -63,13 +63,13 @@ class GeoTiff(GranuleSource):
         try:
             groups = re.compile(date).groups
         except re.error as error:
-            raise ValueError(f"no regular expression ({error}); mend it") from None
+            raise ValueError(f"not a regular expression ({error}); correct the pattern") from None
         if not groups:
-            raise ValueError("no group; put the date's part in parentheses")
+            raise ValueError("no group; put parentheses around the date")
         return date
 
     def acquisitions(self) -> list[Acquisition]:
-        """All acquisition folders, by time; refuses undated folders and two of one time."""
+        """All acquisition folders, by time; refuses folders without a date, and two folders with the same time."""
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder; set source.folder to the folder of acquisition folders")
         dates = self._index()
@@ -79,12 +79,12 @@ class GeoTiff(GranuleSource):
             if p.is_dir() and not p.name.startswith(".")
         ]
         if not found:
-            raise InputError(f"{self.folder} has no acquisition folders; it needs one folder per acquisition")
+            raise InputError(f"{self.folder} has no acquisition folders; expected one folder per acquisition")
         found.sort(key=lambda a: (a.time, a.id))
         for a, b in pairwise(found):
             if a.time == b.time:
                 places = f"{self.folder / a.id} and {self.folder / b.id}"
-                raise InputError(f"{places} are of one time ({a.time:%Y-%m-%d %H:%M:%S}); remove one")
+                raise InputError(f"{places} have the same time ({a.time:%Y-%m-%d %H:%M:%S}); remove one")
         return found
 
     def _acquisition(self, name: str, time: datetime) -> Acquisition:
@@ -104,7 +104,7 @@ class GeoTiff(GranuleSource):
         return Catalogue(self.grid(), tuple(a for a in found if years is None or a.time.year in years))
 
     def locate(self, href: str) -> str:
-        """Path below the folder, which may move between two runs."""
+        """Path of an asset: `href` is relative to the folder, because the folder may move between two runs."""
         return str(self.folder / href)
 
     def _index(self) -> dict[str, str] | None:
@@ -131,13 +131,13 @@ class GeoTiff(GranuleSource):
                 ) from None
         match = re.search(self.date, name)
         if not match:
-            raise InputError(f"{self.folder / name}: no date found with source.date = {self.date!r}; mend the pattern")
+            raise InputError(f"{self.folder / name}: source.date = {self.date!r} finds no date; correct the pattern")
         try:
             return utc(datetime.strptime(match.group(1), self.date_format))
         except ValueError:
             raise InputError(
                 f"{self.folder / name}: {match.group(1)!r} is not a date of the form {self.date_format!r}; "
-                "mend source.date or source.date_format"
+                "correct source.date or source.date_format"
             ) from None
 
     @staticmethod
@@ -158,11 +158,11 @@ class GeoTiff(GranuleSource):
             return Grid.of(file)
 
     def _check_nodata(self, file: rasterio.io.DatasetReader, name: str) -> None:
-        """Refuse a file whose own no-data value is not the setting: its empty pixels would pass for dark ones."""
+        """Refuse a file whose no-data value differs from the setting: its empty pixels would be read as dark ones."""
         declared = file.nodata
         if name in self.bands and declared is not None and not np.isnan(declared) and declared != self.nodata:
             raise InputError(
-                f"{file.name} declares {declared:g} as no data, source.nodata is {self.nodata}; "
+                f"{file.name} declares {declared:g} as no data, but source.nodata is {self.nodata}; "
                 f"set source.nodata = {declared:g}, or correct the file with gdal_edit.py -a_nodata"
             )
 
@@ -180,10 +180,10 @@ class GeoTiff(GranuleSource):
             factor = max(1, round(own.pixel / grid.pixel))
             if not own.refined(factor).matches(grid):
                 where = f"{self.folder / acquisition.id}, {band}"
-                raise InputError(f"{where}: its grid is {own.label}, not {grid.label}; warp it to that grid")
+                raise InputError(f"{where}: its grid is {own.label}, expected {grid.label}; warp it to that grid")
 
     def provenance(self) -> dict[str, Any]:
-        """Every setting but where the folder lies."""
+        """Every setting except the paths of the folder and of the index."""
         return self.model_dump(mode="json", exclude={"folder", "index"})
 
     def files(self) -> list[str]:
@@ -193,5 +193,5 @@ class GeoTiff(GranuleSource):
 
 
 def _whole_date(text: str) -> str:
-    """Complete ``2020-11`` to a date; composites of a month stand at its middle."""
+    """Complete ``2020-11`` to a date: a monthly composite is dated to the middle of its month."""
     return f"{text}-15" if re.fullmatch(r"\d{4}-\d{2}", text) else text

@@ -1,4 +1,4 @@
-"""What all sources share: granules read onto one grid, laid over each other, in the cube's convention."""
+"""The part that all sources share: read granules onto one grid, mosaic them, convert them to the cube's convention."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MASK = "mask"
 """Name of the mask among a granule's assets."""
 
 SURVEYED = 2_048
-"""Pixels along each side at most of the grid on which clouds are counted."""
+"""Largest number of pixels along a side of the grid on which clouds are counted."""
 
 _ONE_OVERPASS = 600
-"""Seconds by which granules of one overpass follow each other at most; a satellite's next one is 100 minutes later."""
+"""Longest gap in seconds between granules of one overpass; a satellite's next overpass is 100 minutes later."""
 
 DN = npt.NDArray[np.uint16]
 Usable = npt.NDArray[np.bool_]
 
 
 class Mask(BaseModel):
-    """A classified mask: the values that make a pixel unusable, and those that count as cloud and as no data."""
+    """A classified mask: which values make a pixel unusable, which count as cloud, and which as no data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,12 +48,12 @@ class GranuleSource(BaseModel):
     Parameters
     ----------
     bands
-        Bands of the cube, in its order.
+        Bands of the cube, in this order.
     mask
-        How the mask is understood; ``false`` reads none, and takes every pixel with data for usable.
+        Meaning of the mask's values; ``false`` reads no mask and treats every pixel with data as usable.
     resampling
-        How bands get onto the cube's grid from another one (another UTM zone, a shifted grid). Masks are always
-        taken by nearest neighbour, and bands whose pixels are whole times larger are repeated.
+        Resampling of bands from another grid (another UTM zone, a shifted grid) to the cube's. Masks are always
+        resampled by nearest neighbour. Pixels whose size is a multiple of the cube's are repeated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -67,7 +67,7 @@ class GranuleSource(BaseModel):
     @field_validator("mask", mode="before")
     @classmethod
     def _none_is_false(cls, mask: Any) -> Any:
-        # TOML has no null.
+        # TOML has no null, so `mask = false` stands for it.
         return None if mask is False else mask
 
     @field_validator("bands")
@@ -75,7 +75,7 @@ class GranuleSource(BaseModel):
     def _each_once(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
         twice = sorted({b for b in bands if bands.count(b) > 1})
         if twice:
-            raise ValueError(f"band {', '.join(twice)} stands twice; name every band once")
+            raise ValueError(f"band {', '.join(twice)} occurs twice; name every band once")
         return bands
 
     def locate(self, href: str) -> str:
@@ -83,15 +83,15 @@ class GranuleSource(BaseModel):
         return href
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
-        """Digital numbers (h, w) of one asset on `grid`, its no-data value where it has none."""
+        """Digital numbers (h, w) of one asset on `grid`; the asset's no-data value where it has no data."""
         asset = granule.assets[name]
         return read_on(self.locate(asset.href), grid, layer=asset.layer, nodata=asset.nodata, method=method)
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Metadata was read with the catalogue; there is nothing else to look at before the pixels."""
+        """Check nothing: the catalogue has read the metadata, and the pixels are not read yet."""
 
     def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
-        """Cloud share over valid pixels and valid share over `grid`, sampled at SURVEYED² pixels at most."""
+        """Share of clouds among valid pixels, and of valid pixels in `grid`, sampled at up to SURVEYED² pixels."""
         coarse = grid.coarsened(SURVEYED)
         clouds, seen = np.zeros(coarse.shape, bool), np.zeros(coarse.shape, bool)
         for granule in _over(acquisition, coarse):
@@ -101,7 +101,7 @@ class GranuleSource(BaseModel):
         return Weather(float((clouds & seen).sum() / max(1, seen.sum())), float(seen.mean()))
 
     def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable]:
-        """Cloud and valid pixels of one granule."""
+        """Cloud pixels and valid pixels of one granule."""
         if self.mask is None:
             return np.zeros(grid.shape, bool), self._has_data(granule, grid)
         values = self.raw(granule, MASK, grid, "nearest")
@@ -114,9 +114,9 @@ class GranuleSource(BaseModel):
         return found
 
     def read(self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice) -> tuple[DN, Usable]:
-        """DN (B, h, w) uint16 in the cube's convention and usable (h, w) of a window of `grid`.
+        """DN (B, h, w) uint16 in the cube's convention, and usable (h, w) bool, of a window of `grid`.
 
-        Where granules overlap, a pixel is that of the first one with data in all bands.
+        Where granules overlap, a pixel is taken from the first granule with data in all bands.
         """
         window = grid.window(rows, columns)
         dn, usable = np.zeros((len(self.bands), *window.shape), np.uint16), np.zeros(window.shape, bool)
@@ -149,16 +149,16 @@ class GranuleSource(BaseModel):
         return usable
 
     def provenance(self) -> dict[str, Any]:
-        """Every setting that decides pixels."""
+        """Every setting that has an effect on pixels."""
         return self.model_dump(mode="json")
 
     def files(self) -> list[str]:
-        """Local files whose change must lead to a new cube."""
+        """Local files; a change in one of them must lead to a new cube."""
         return []
 
 
 def _over(acquisition: Acquisition, window: Grid) -> Iterator[Granule]:
-    """Granules that may have pixels in `window`; one in another CRS is always looked at."""
+    """Granules that may have pixels in `window`; granules in another CRS are always included."""
     left, bottom, right, top = window.bounds
     for granule in acquisition.granules:
         own = granule.grid
@@ -170,11 +170,12 @@ def _over(acquisition: Acquisition, window: Grid) -> Iterator[Granule]:
 
 
 def overpasses(granules: Sequence[Granule]) -> list[Acquisition]:
-    """Group granules into acquisitions, one for each overpass, by time (method section 2).
+    """Group granules into acquisitions by time, one per overpass (method section 2).
 
-    Of several makings of one datastrip over one tile only that of the highest processing baseline is kept, the latest
-    one among equals. Datastrips and tiles that remain are mosaicked, the highest baseline on top; so are products whose
-    metadata does not tell the datastrip, since two of one baseline may be its two halves.
+    Of several versions of one datastrip over one tile, only the one with the highest processing baseline is kept, and
+    the latest of several with the same baseline. The remaining datastrips and tiles are mosaicked with the highest
+    baseline on top. Products whose metadata does not name the datastrip are mosaicked too, since two products of one
+    baseline may be its two halves.
     """
     kept: dict[tuple[str, ...], Granule] = {}
     for granule in sorted(granules, key=lambda g: (_version(g.baseline), g.processed, g.id)):
@@ -212,7 +213,7 @@ def _version(baseline: str) -> tuple[int, ...]:
 
 @contextmanager
 def understood(problem: str, fix: str) -> Iterator[None]:
-    """Turn what a parser raises for metadata of the wrong kind into bad input: the `problem`, the cause, the `fix`."""
+    """Turn a parser's exception for invalid metadata into an InputError that states `problem`, the cause and `fix`."""
     try:
         yield
     except InputError:
@@ -222,7 +223,7 @@ def understood(problem: str, fix: str) -> Iterator[None]:
 
 
 def required(folder: Path, setting: str) -> Path:
-    """Return `folder`, or say which setting names none."""
+    """Return `folder` if it exists; otherwise raise an InputError that names the setting."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; set {setting} to the folder of the products")
     return folder

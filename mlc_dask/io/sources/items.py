@@ -1,4 +1,4 @@
-"""STAC items of Sentinel-2 L2A as granules, whatever catalogue they come from (method section 1)."""
+"""STAC items of Sentinel-2 L2A as granules, for items of any catalogue (method section 1)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TILE = re.compile(r"_T?(\d{1,2}[C-X][A-Z]{2})(?=_|$)")
 _STRIP = re.compile(r"_S(\d{8}T\d{6})")
 
 _SHIFTED_SINCE = (4, 0)
-"""First processing baseline whose digital numbers carry an offset of 1000."""
+"""First processing baseline whose digital numbers include an offset of 1000."""
 _SCALE, _SHIFT = 1e-4, -0.1
 
 Properties = Mapping[str, Any]
@@ -36,37 +36,37 @@ def granule_of(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Se
     Parameters
     ----------
     bands
-        Names of bands, and of the mask, that the granule must have.
+        Names of the bands, and of the mask, that the granule must have.
     aliases
-        Names under which each of them may be found among the item's assets.
+        Possible asset names of every band in an item.
 
     Raises
     ------
     InputError
-        For Level-1C, for missing assets, for metadata of unfit types, and where nothing tells the radiometric offset.
+        For Level-1C, missing assets, metadata of invalid types, and metadata without the radiometric offset.
     """
-    with understood(f"{item.id}: its metadata is unfit", "correct the item, or leave it out"):
+    with understood(f"{item.id}: its metadata is invalid", "correct the item, or leave it out"):
         return _granule(item, bands, aliases)
 
 
 def _granule(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> Granule:
     own, name = item.properties, _product_name(item)
     parts = _PRODUCT.search(name)
-    told = parts.groupdict() if parts else {}
-    _refuse_level_1(item, told.get("level"))
-    baseline = _baseline(own, told)
+    name_parts = parts.groupdict() if parts else {}
+    _refuse_level_1(item, name_parts.get("level"))
+    baseline = _baseline(own, name_parts)
     keys = {band: _key(item, band, aliases.get(band, (band,))) for band in bands}
     assets = {
         band: Asset(_href(item, key), *_packing(item, key, baseline, mask=band == MASK)) for band, key in keys.items()
     }
-    orbit = own.get("sat:relative_orbit", told.get("orbit"))
+    orbit = own.get("sat:relative_orbit", name_parts.get("orbit"))
     return Granule(
         id=item.id,
         time=_time(item),
         assets=assets,
-        platform=_platform(own, told),
+        platform=_platform(own, name_parts),
         orbit=int(orbit) if orbit is not None else None,
-        tile=_tile(own, told, item.id),
+        tile=_tile(own, name_parts, item.id),
         baseline=baseline,
         strip=_first(_STRIP, str(own.get("s2:datastrip_id") or own.get("eopf:datastrip_id") or "")),
         processed=str(_of(own, "s2:generation_time", "processing:datetime", "created") or name),
@@ -84,28 +84,31 @@ def _product_name(item: pystac.Item) -> str:
 def _refuse_level_1(item: pystac.Item, level: str | None) -> None:
     kind = str(item.properties.get("s2:product_type", ""))
     if level == "L1C" or kind.endswith("1C") or str(item.collection_id).endswith("l1c"):
-        raise InputError(f"{item.id} is Level-1C, not surface reflectance; search a collection of Level-2A")
+        raise InputError(f"{item.id} is Level-1C, not surface reflectance; search a Level-2A collection")
 
 
 def _key(item: pystac.Item, band: str, names: Sequence[str]) -> str:
     for name in names:
         if name in item.assets:
             return name
-    raise InputError(f"{item.id} has no asset for {band} (looked for {', '.join(names)}); set source.assets")
+    raise InputError(f"{item.id} has no asset for {band} (expected {', '.join(names)}); set source.assets")
 
 
 def _href(item: pystac.Item, key: str) -> str:
     href = item.assets[key].get_absolute_href()
     if href is None:
-        raise InputError(f"{item.id}: the place of {key} is relative and the item's own is unknown; use its catalogue")
+        raise InputError(
+            f"{item.id}: {key} has a relative href, but the item no self link; read the item through its catalogue"
+        )
     return href
 
 
 def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple[float, float, int]:
     """Scale, offset and no-data value of an asset.
 
-    A catalogue that says whether it applied the offset is believed before the raster metadata, which may name an
-    offset although it was applied; then the processing baseline decides, never the date.
+    The first of these decides: a flag that the catalogue has applied the offset, the processing baseline, the raster
+    metadata. The raster metadata comes last because it may name an offset that was already applied. The date never
+    decides.
     """
     raster = _raster_metadata(item.assets[key])
     empty = float(raster.get("nodata") or 0)
@@ -121,14 +124,14 @@ def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple
         offset = float(raster["offset"])
     else:
         raise InputError(
-            f"{item.id}: neither a processing baseline nor an offset in its metadata, so reflectance is unknown; "
+            f"{item.id}: its metadata has neither a processing baseline nor an offset, so reflectance is unknown; "
             "take the item from another catalogue, or correct it"
         )
     return float(raster.get("scale") or _SCALE), offset, nodata
 
 
 def _raster_metadata(asset: pystac.Asset) -> Mapping[str, Any]:
-    """Scale, offset and no data as any version of STAC writes them."""
+    """Scale, offset and no-data value, in the spelling of any STAC version."""
     extra = asset.extra_fields
     for name in ("raster:bands", "bands"):
         first = (extra.get(name) or [{}])[0]
@@ -148,26 +151,26 @@ def _time(item: pystac.Item) -> datetime:
     return utc(time)
 
 
-def _baseline(own: Properties, told: Mapping[str, str | None]) -> str:
+def _baseline(own: Properties, name_parts: Mapping[str, str | None]) -> str:
     for name in ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version"):
         found = re.fullmatch(r"(\d{2})\.(\d{2})", str(own.get(name, "")))
         if found:
             return found.group()
-    return f"{told['major']}.{told['minor']}" if told.get("major") else ""
+    return f"{name_parts['major']}.{name_parts['minor']}" if name_parts.get("major") else ""
 
 
-def _platform(own: Properties, told: Mapping[str, str | None]) -> str:
+def _platform(own: Properties, name_parts: Mapping[str, str | None]) -> str:
     letter = str(own.get("platform", ""))[-1:].upper()
-    return f"S2{letter}" if letter in ("A", "B", "C", "D") else told.get("platform") or ""
+    return f"S2{letter}" if letter in ("A", "B", "C", "D") else name_parts.get("platform") or ""
 
 
-def _tile(own: Properties, told: Mapping[str, str | None], name: str) -> str:
+def _tile(own: Properties, name_parts: Mapping[str, str | None], name: str) -> str:
     square = [own.get(f"mgrs:{p}") for p in ("utm_zone", "latitude_band", "grid_square")]
     found = (
         own.get("s2:mgrs_tile")
         or str(own.get("grid:code", "")).removeprefix("MGRS-")
         or ("".join(map(str, square)) if all(square) else "")
-        or told.get("tile")
+        or name_parts.get("tile")
         or _first(_TILE, name)
     )
     return str(found).removeprefix("T").zfill(5) if found else ""
@@ -185,7 +188,7 @@ def _share(percent: Any) -> float | None:
 
 
 def _of(own: Properties, *names: str) -> Any:
-    """Value of the first of `names` that there is."""
+    """Value of the first of `names` that `own` has."""
     return next((own[name] for name in names if own.get(name)), None)
 
 
@@ -195,17 +198,17 @@ def _first(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _grid(item: pystac.Item, keys: Sequence[str]) -> Grid | None:
-    """Grid of the finest of the assets, None where the metadata does not tell it."""
+    """Grid of the finest asset; None where the metadata does not give a grid."""
     grids = [g for key in keys if (g := _asset_grid(item, item.assets[key])) is not None]
     return min(grids, key=lambda g: g.pixel, default=None)
 
 
 def _asset_grid(item: pystac.Item, asset: pystac.Asset) -> Grid | None:
-    def told(name: str) -> Any:
+    def value(name: str) -> Any:
         return asset.extra_fields.get(name, item.properties.get(name))
 
-    crs = told("proj:code") or (f"EPSG:{told('proj:epsg')}" if told("proj:epsg") else told("proj:wkt2"))
-    transform, shape = told("proj:transform"), told("proj:shape")
+    crs = value("proj:code") or (f"EPSG:{value('proj:epsg')}" if value("proj:epsg") else value("proj:wkt2"))
+    transform, shape = value("proj:transform"), value("proj:shape")
     if not (crs and transform and shape):
         return None
     return Grid.at(str(crs), Affine(*transform[:6]), (int(shape[0]), int(shape[1])), f"{item.id}")

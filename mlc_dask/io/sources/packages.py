@@ -1,4 +1,4 @@
-"""Products that agencies hand out: found in folders and archives, read safely, checked against their metadata."""
+"""Products as agencies distribute them: found in folders and archives, read safely, checked against their metadata."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from mlc_dask.io.rasters import open_raster
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import required, understood
 
-FIX = "fetch the product again"
+FIX = "download the product again"
 _METADATA = re.compile(r"MTD_\w+\.xml$")
 _UNREADABLE = (
     ParseError, DefusedXmlException, zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError, KeyError,
 )  # fmt: skip
-# Far above what a band or its metadata takes (bytes), and how many times smaller deflate makes JPEG 2000 or XML.
+# Sizes in bytes far above those of a band or its metadata, and a ratio far above deflate's for JPEG 2000 or XML.
 _LARGEST, _LARGEST_XML, _SMALL, _DENSEST = 2**30, 2**26, 2**20, 200
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product in a folder or, at `root`, an archive; its `files`, and what stands before them in an asset's href."""
+    """A product in a folder, or at `root` in an archive: its `files`, and their `prefix` in the href of an asset."""
 
     name: str
     place: Path
@@ -47,13 +47,13 @@ class Product:
 
     @property
     def metadata(self) -> tuple[Path, ...]:
-        """Files on this machine whose change may change what the product's metadata says."""
+        """Local files whose change may change the product's metadata."""
         if not self.place.is_dir():
             return (self.place,)
         return tuple(self.place / f for f in self.files if _METADATA.search(f))
 
     def xml(self, file: str) -> Element:
-        """Parse a document of the product; what is no XML, or defines entities, is bad input."""
+        """Parse a document of the product; a document that is not XML, or that defines entities, is bad input."""
         try:
             folder = self.place if self.place.is_dir() else zipfile.Path(self.place, self.root)
             root: Element = fromstring((folder / file).read_bytes(), forbid_dtd=True)
@@ -68,23 +68,23 @@ class ProductSource(AreaSource):
     Parameters
     ----------
     folder
-        Folder that holds them, as folders or in zip archives, at any depth of both.
+        Folder that holds the products, as folders or in zip archives, at any depth.
     """
 
     folder: Path
     _name: ClassVar[re.Pattern[str]]
-    _bulky: ClassVar[bool] = False  # rasters come uncompressed, and archives make them as small as bombs
+    _bulky: ClassVar[bool] = False  # rasters are uncompressed, so archives shrink them as much as a zip bomb
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Acquisitions of the area and the years, by the products' metadata."""
+        """Acquisitions of the area and the years, from the products' metadata."""
         return self._catalogue([g for p in self._products() for g in self._understood(p)], years, str(self.folder))
 
     def locate(self, href: str) -> str:
-        """Path below the folder, which may move between two runs; braces hold that of an archive."""
+        """Path of an asset: `href` is relative to the folder, since the folder may move; braces enclose an archive."""
         return f"/vsizip/{{{self.folder}/{href[1:]}" if href.startswith("{") else str(self.folder / href)
 
     def provenance(self) -> dict[str, Any]:
-        """Every setting but where the folder lies."""
+        """Every setting except the path of the folder."""
         return self.model_dump(mode="json", exclude={"folder"})
 
     def files(self) -> list[str]:
@@ -96,7 +96,7 @@ class ProductSource(AreaSource):
         return sorted(f for f in found if Path(f).is_file())
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Raise :class:`InputError` when a raster is missing, empty, or not where the metadata says."""
+        """Raise :class:`InputError` when a raster is missing, empty, or not on the grid that the metadata names."""
         for granule in acquisition.granules:
             for name, path in ((n, self.locate(a.href)) for n, a in granule.assets.items()):
                 if not path.startswith("/vsizip/") and not (Path(path).is_file() and Path(path).stat().st_size):
@@ -104,10 +104,10 @@ class ProductSource(AreaSource):
                 with open_raster(path) as file:
                     own = Grid.of(file)
                 if granule.grid is not None and not granule.grid.at_pixel(own.pixel).matches(own):
-                    raise InputError(f"{path} is {own.label}, but its product {granule.grid.label}; {FIX}")
+                    raise InputError(f"{path} is {own.label}, but its product is {granule.grid.label}; {FIX}")
 
     def _understood(self, product: Product) -> tuple[Granule, ...]:
-        """Granules of one product, whose metadata is parsed again only when it changed."""
+        """Granules of one product; its metadata is parsed again only after it changed."""
         stats = [path.stat() for path in product.metadata]
         return _parsed(self, product, tuple((s.st_size, s.st_mtime_ns) for s in stats))
 
@@ -130,7 +130,7 @@ class ProductSource(AreaSource):
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
         except (zipfile.BadZipFile, OSError) as error:
-            raise InputError(f"{path} is not a whole zip archive ({error}); {FIX}") from None
+            raise InputError(f"{path} is not a complete zip archive ({error}); {FIX}") from None
         inside: dict[str, list[str]] = {}
         for member in members:
             *folders, file = member.filename.split("/")
@@ -149,23 +149,23 @@ class ProductSource(AreaSource):
             large = m.file_size > (_LARGEST_XML if m.filename.endswith(".xml") else _LARGEST)
             outside = m.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", m.filename)
             if dense or large or outside or stat.S_ISLNK(m.external_attr >> 16):
-                raise InputError(f"{path}: {m.filename!r} is nothing that a product holds; {FIX} from its publisher")
+                raise InputError(f"{path}: unexpected archive member {m.filename!r}; {FIX} from its publisher")
 
 
 @lru_cache(maxsize=4096)
 def _parsed(source: ProductSource, product: Product, state: tuple[tuple[int, int], ...]) -> tuple[Granule, ...]:
-    """Granules of a product whose metadata has the sizes and times of `state`."""
-    with understood(f"{product.place}: metadata is incomplete", FIX):
+    """Granules of a product; `state`, the sizes and times of its metadata files, is part of the cache key."""
+    with understood(f"{product.place}: its metadata is incomplete", FIX):
         return tuple(source._granules(product))
 
 
 def _tell(error: OSError) -> None:
-    """Refuse what `os.walk` would pass over in silence."""
+    """Refuse a folder that `os.walk` would skip silently."""
     raise InputError(f"{error.filename} cannot be read ({error.strerror}); grant access to it, or move it away")
 
 
 def told(root: Element, tag: str) -> str:
-    """Text of an element that metadata must have."""
+    """Text of an element that the metadata must have."""
     text = root.findtext(f".//{tag}")
     if not text:
         raise KeyError(tag)
@@ -173,13 +173,13 @@ def told(root: Element, tag: str) -> str:
 
 
 def share(roots: Sequence[Element], *tags: str) -> float | None:
-    """Share 0..1 that the first of `roots` tells in per cent, None where none does."""
+    """Share 0..1 from the first percentage found in `roots`; None where there is no such element."""
     texts = (root.findtext(f".//{tag}") for root in roots for tag in tags)
     return next((float(t) / 100 for t in texts if t), None)
 
 
 def grid_of(crs: str, places: Sequence[Element], name: str) -> Grid:
-    """Grid from the elements that hold size and corner."""
+    """Grid from the elements that hold its size and its corner."""
     of = {e.tag: float(str(e.text)) for place in places for e in place}
     transform = Affine(of["XDIM"], 0, of["ULX"], 0, of["YDIM"], of["ULY"])
     return Grid.at(crs, transform, (int(of["NROWS"]), int(of["NCOLS"])), name)

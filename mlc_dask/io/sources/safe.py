@@ -14,30 +14,32 @@ from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.packages import FIX, Product, ProductSource, grid_of, share, told
 
 _BANDS_BY_ID = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
-# Never out of the product; before 2018 the classification was called S2A_USER_SCL_L2A_TL_…_T32TPS_20m.
+# Never outside the product. Before 2018 the classification was called S2A_USER_SCL_L2A_TL_…_T32TPS_20m.
 _IMAGE = re.compile(r"(?!.*\.\.).*_(B\d[\dA]|SCL)_(?:L2A_TL_\w+_)?(\d\d)m(?:\.jp2)?")
 _METADATA = re.compile(r"MTD_MSIL2A\.xml|S2\w_USER_MTD_SAFL2A_\w+\.xml")
 _TILE_METADATA = re.compile(r"/\w*MTD_\w*TL\w*\.xml$")
 
 
 class Safe(ProductSource):
-    """A folder of Sentinel-2 L2A products of ESA, ``NAME.SAFE`` or zip archives of them, at any depth.
+    """A folder of ESA's Sentinel-2 L2A products, as ``NAME.SAFE`` folders or zip archives of them, at any depth.
 
-    Scale and offset are those of the metadata, band by band; the mask is the scene classification.
+    Scale and offset of every band come from the metadata; the mask is the scene classification.
     """
 
     _name: ClassVar[re.Pattern[str]] = re.compile(r".+\.SAFE")
 
     def _granules(self, product: Product) -> list[Granule]:
         if "_MSIL1C_" in product.name or "MTD_MSIL1C.xml" in product.files:
-            raise InputError(f"{product.place} is Level-1C; process it with Sen2Cor, or fetch the L2A product instead")
+            raise InputError(
+                f"{product.place} is Level-1C; process it with Sen2Cor, or download the L2A product instead"
+            )
         root = product.xml(next(filter(_METADATA.fullmatch, product.files), "MTD_MSIL2A.xml"))
         return [self._granule(product, root, e) for e in root.iter() if e.tag in ("Granule", "Granules")]
 
     def _granule(self, product: Product, root: Element, part: Element) -> Granule:
         name, stem = part.attrib["granuleIdentifier"], product.name.removesuffix(".SAFE")
         tile, listed = name.split("_T")[-1][:5], [str(e.text) for e in part if e.tag == "IMAGE_FILE"]
-        # Before baseline 02.04 the folder is called like the granule, and images are listed without it.
+        # Before baseline 02.04 the folder has the granule's name, and the list of images leaves it out.
         named = [f for f in product.files if f.startswith(f"GRANULE/{name}/")] or listed or product.files
         inside = (f for f in named if f.startswith("GRANULE/") and f"_T{tile}_" in f)
         folder = "/".join(next(inside, f"GRANULE/{name}").split("/")[:2])
@@ -70,6 +72,6 @@ class Safe(ProductSource):
 
 
 def _finest(paths: Iterable[str]) -> dict[str, str]:
-    """Path of the finest image of every band."""
+    """Path of every band's image at its finest resolution."""
     coarse_first = sorted((-int(m[2]), m[1], path) for path in paths if (m := _IMAGE.fullmatch(path)))
     return {band: path if path.endswith(".jp2") else f"{path}.jp2" for _, band, path in coarse_first}

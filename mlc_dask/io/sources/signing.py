@@ -1,4 +1,4 @@
-"""Places of assets with the tokens that a catalogue hands out, renewed before they expire."""
+"""Asset URLs signed with a catalogue's access tokens, which are renewed before they expire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlc_dask.data.errors import FetchError
 from mlc_dask.io.remote import retried
 
 _RENEW_BEFORE = 300
-"""Seconds before its end at which a token is renewed: longer than any single read takes."""
+"""A token is renewed this many seconds before it expires: longer than any single read takes."""
 _SECONDS = 30
 
 _lock = threading.Lock()
@@ -21,7 +21,7 @@ _known: dict[str, tuple[str, float]] = {}
 
 
 def signed(href: str, tokens: str | None, collection: str | None) -> str:
-    """Return `href` with a token of `tokens`, a URL; unchanged without one, and for what is signed already."""
+    """Return `href` with a token from the URL `tokens`; unchanged without `tokens`, and if `href` is already signed."""
     if tokens is None or "://" not in href or "?" in href:
         return href
     place = tokens.format(collection=collection)

@@ -38,21 +38,22 @@ class Stac(AreaSource):
     Parameters
     ----------
     preset
-        ``earth-search-c1``, ``earth-search``, ``planetary-computer`` or ``copernicus``; fills what is left out below.
+        ``earth-search-c1``, ``earth-search``, ``planetary-computer`` or ``copernicus``; sets the defaults of the
+        parameters below.
     catalogue
-        URL of an API, or path or URL of a static catalogue, of an item collection or of an item (.json).
+        URL of an API, or path or URL of a static catalogue, an item collection or an item (.json).
     collection
-        Collection to search; of a file's items all by default.
+        Collection to search; for a file, all items by default.
     assets
-        Asset name by band, and of ``mask``, where a catalogue's own differ from all known ones.
+        Asset name of a band, or of ``mask``, for catalogues whose names are not among the known ones.
     tokens
-        URL that hands out tokens to be added to the places of assets, ``{collection}`` in it replaced.
+        URL of the access tokens that are appended to asset URLs; ``{collection}`` in it is replaced.
     tile_property, tile_value
-        How a search asks for a tile where no `bbox` is given.
+        Property and value by which a search selects a tile when no `bbox` is given.
     hosts
-        Hosts, and domains, that assets may be fetched from; any by default.
+        Hosts and domains from which assets may be fetched; by default all.
     at_once
-        Bands of an acquisition that one task fetches at the same time.
+        Number of bands of an acquisition that one task fetches at the same time.
     """
 
     preset: str | None = None
@@ -72,13 +73,13 @@ class Stac(AreaSource):
         if preset is None:
             return values
         if not isinstance(preset, str) or preset not in PRESETS:
-            raise ValueError(f"there is no preset {preset!r}; use {', '.join(PRESETS)}")
+            raise ValueError(f"unknown preset {preset!r}; expected {', '.join(PRESETS)}")
         return {**PRESETS[preset], **values}
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
         if not self.catalogue_url:
-            raise ValueError(f"no catalogue; set source.catalogue, or source.preset to one of {', '.join(PRESETS)}")
+            raise ValueError(f"no catalogue; set source.catalogue, or set source.preset to one of {', '.join(PRESETS)}")
         if self._is_api and self.bbox is None and not (self.tile and self.tile_property):
             raise ValueError("a search needs an area; set source.bbox to west, south, east, north in degrees")
         return self
@@ -92,7 +93,7 @@ class Stac(AreaSource):
         return {**_KNOWN["assets"], **{band: (name,) for band, name in self.assets.items()}}
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Acquisitions of the area and the years, by the items' metadata."""
+        """Acquisitions of the area and the years, from the items' metadata."""
         return self._catalogue(self._granules(self._items(years)), years, self.catalogue_url)
 
     def _granules(self, items: Iterable[pystac.Item]) -> list[Granule]:
@@ -104,7 +105,7 @@ class Stac(AreaSource):
         return found
 
     def _items(self, years: Sequence[int] | None) -> Iterable[pystac.Item]:
-        # It takes seconds to import where jsonschema knows all formats, and workers never ask catalogues.
+        # The import takes seconds where jsonschema knows all formats, and workers never query catalogues.
         from mlc_dask.io.sources import catalogues
 
         if not self._is_api:
@@ -115,7 +116,7 @@ class Stac(AreaSource):
             raise InputError("a search needs years; set acquisitions.years")
         asked: list[dict[str, Any] | None] = [None]
         if self.bbox is None:
-            # Some catalogues write zone 5 as 05, others as 5.
+            # Some catalogues write zone 5 as 05, some as 5.
             names = dict.fromkeys((str(self.tile), str(self.tile).lstrip("0")))
             asked = [{str(self.tile_property): {"eq": self.tile_value.format(tile=name)}} for name in names]
         found = [
@@ -124,14 +125,16 @@ class Stac(AreaSource):
         return [item for items in found for item in items]
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Raise :class:`InputError` when an asset that lies on this machine is missing."""
+        """Raise :class:`InputError` when a local asset is missing."""
         for granule in acquisition.granules:
             for name, asset in granule.assets.items():
                 if "://" not in asset.href and not Path(asset.href).is_file():
-                    raise InputError(f"{granule.id}: {name} is missing ({asset.href}); fetch it, or leave the item out")
+                    raise InputError(
+                        f"{granule.id}: {name} is missing ({asset.href}); download it, or leave the item out"
+                    )
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
-        """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac, tried again on network faults."""
+        """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac and retried after network faults."""
         asset = granule.assets[name]
         place, box = check_href(asset.href, self.hosts), GeoBox(grid.shape, grid.transform, grid.crs)
 
@@ -154,17 +157,17 @@ class Stac(AreaSource):
         return values
 
     def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        # A fetch mostly waits for the network: some bands at once hide it.
+        # A fetch mostly waits for the network; fetching several bands at once hides the wait.
         with ThreadPoolExecutor(self.at_once) as pool:
             raws = pool.map(lambda band: self.raw(granule, band, window, self.resampling), self.bands)
             yield from zip(self.bands, raws, strict=True)
 
     def provenance(self) -> dict[str, Any]:
-        """Every setting that decides which pixels are read; not how they are fetched."""
+        """Every setting that decides which pixels are read, but none that decides how they are fetched."""
         return self.model_dump(mode="json", exclude={"tokens", "hosts", "at_once"})
 
     def files(self) -> list[str]:
-        """Files of a catalogue on this machine, and its assets that are."""
+        """Local files of the catalogue, its items and its assets."""
         if "://" in self.catalogue_url:
             return []
         items = list(self._items(None))
@@ -177,10 +180,10 @@ _QUIET = {"*": {"warnings": "ignore"}}
 
 
 def _loadable(own: Grid, grid: Grid, name: str, method: Method) -> Method | None:
-    """How odc-stac gets a file onto `grid` rightly, None where it does not.
+    """Choose the method by which odc-stac reads a file onto `grid` correctly; None where it cannot.
 
-    Pixels that are whole times larger are repeated, so that no value is made up; a band may be looked at in the large.
-    Other warps depend on the window, and coarse reads take overviews, which make up classes of a mask.
+    Pixels whose size is a multiple of the grid's are repeated, so no value is invented; a band may also be read at a
+    coarser pixel. All other warps depend on the window, and coarse reads use overviews, which invent classes of a mask.
     """
     if own.steps_to(grid) is not None:
         return "nearest"
@@ -188,16 +191,18 @@ def _loadable(own: Grid, grid: Grid, name: str, method: Method) -> Method | None
 
 
 def _refuse_elsewhere(granule: Granule, name: str, own: Grid) -> None:
-    """Refuse an image that is not where its item says: all of it would pass for no data."""
-    told = granule.grid
-    if told is None or not own.same_crs(told):
+    """Refuse an image that does not lie where its item says: all of it would be read as no data."""
+    stated = granule.grid
+    if stated is None or not own.same_crs(stated):
         return
-    if max(abs(a - b) for a, b in zip(own.bounds, told.bounds, strict=True)) > 2 * max(own.pixel, told.pixel):
-        raise InputError(f"{granule.id}, {name}: the image is {own.label}, but its item says {told.label}; correct it")
+    if max(abs(a - b) for a, b in zip(own.bounds, stated.bounds, strict=True)) > 2 * max(own.pixel, stated.pixel):
+        raise InputError(
+            f"{granule.id}, {name}: the image is {own.label}, but its item says {stated.label}; correct the item"
+        )
 
 
 def _bare_item(granule: Granule, name: str, href: str, grid: Grid) -> pystac.Item:
-    """Item with the one asset that is to be loaded; its footprint is what is asked for, so that it is never skipped."""
+    """Item with the one asset to be loaded. Its footprint is the requested grid, so that odc-stac never skips it."""
     left, bottom, right, top = grid.bounds
     xs, ys = transform(grid.crs, "EPSG:4326", [left, right, right, left, left], [bottom, bottom, top, top, bottom])
     footprint = {"type": "Polygon", "coordinates": [[*map(list, zip(xs, ys, strict=True))]]}

@@ -1,4 +1,4 @@
-"""Theia: Sentinel-2 L2A products of MAJA, as CNES distributes them."""
+"""Theia: Sentinel-2 L2A products made by MAJA, as CNES distributes them."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ _PRODUCT = re.compile(
     r"SENTINEL(?P<platform>2[A-D])_(?P<time>\d{8}-\d{6}-\d{3})_L2A_T(?P<tile>\d\d[A-Z]{3})_[A-Z]_V(?P<version>\d+-\d+)"
 )
 _PHASES = {"S2A": 3, "S2B": -26}
-"""What absolute orbits, plus this, are above a multiple of the 143 orbits of a cycle: the relative orbit."""
+"""Relative orbit = (absolute orbit + this phase - 1) mod 143 + 1; a cycle has 143 orbits."""
 
 
 class BitMask(Mask):
-    """A bit field: the numbers of the bits that make a pixel unusable, and of those that mean cloud."""
+    """A bit field: which bits make a pixel unusable, and which bits mean cloud."""
 
     file: str = "CLM"
     unusable: tuple[int, ...] = (0,)
     cloud: tuple[int, ...] = (1, 7)
-    # Outside of the image no bit is set: the bands tell what has data.
+    # No bit is set outside the image: the bands show where there is data.
     nodata: tuple[()] = ()
 
 
 class Theia(ProductSource):
-    """A folder of MAJA products of Theia, or zip archives of them, at any depth.
+    """A folder of Theia's MAJA products, or zip archives of them, at any depth.
 
     Parameters
     ----------
     reflectance
-        ``FRE``, corrected for slopes, or ``SRE``.
+        ``FRE``, reflectance corrected for slopes, or ``SRE``, uncorrected.
     mask
-        The cloud mask. Bit 0 is all clouds but the thinnest and all shadows, bit 1 the clouds among them, bit 7 what
-        the cirrus band sees. These three mean the same in Theia's products and in MAJA's own format, the others do not.
-        The thinnest clouds (bit 4) stay usable where nothing else was found.
+        The cloud mask. Bit 0 marks all shadows and all clouds except the thinnest, bit 1 these clouds alone, bit 7
+        clouds in the cirrus band. Only these three bits mean the same in Theia's products and in MAJA's own format. The
+        thinnest clouds (bit 4) stay usable where no other bit is set.
     geophysical
-        The mask for products without the first: bit 1 is clouds, bit 3 their shadows (0 water, 2 snow, 4 and above
-        terrain and a low sun).
+        The mask of products without a cloud mask: bit 1 marks clouds, bit 3 their shadows (bit 0 water, bit 2 snow,
+        bit 4 and above terrain and a low sun).
     edges
-        Take pixels that the edge mask lies on for no data; the bands have none there anyhow.
+        Treat pixels in the edge mask as no data; the bands have no data there in any case.
     """
 
     reflectance: Literal["FRE", "SRE"] = "FRE"
@@ -74,7 +74,7 @@ class Theia(ProductSource):
             orbit=_orbit(root.findtext(".//ORBIT_NUMBER"), platform),
             tile=parts["tile"],
             baseline=parts["version"].replace("-", "."),
-            # The sensing time, to the millisecond, stays the same when a product is made anew.
+            # The sensing time, to the millisecond, stays the same when a product is reprocessed.
             strip=parts["time"],
             processed=(root.findtext(".//PRODUCTION_DATE") or "").strip(),
             cloud=share([root], "QUALITY_INDEX[@name='CloudPercent']"),
@@ -93,7 +93,7 @@ class Theia(ProductSource):
         if self.mask is not None:
             found[MASK] = _mask(product, self.mask.file, self.geophysical.file)
         if self.edges:
-            # Beyond the file as well there is none.
+            # There is no data beyond the file either.
             found[_EDGE] = replace(_mask(product, "EDG"), nodata=1)
         return found
 
@@ -107,7 +107,7 @@ class Theia(ProductSource):
             return Grid.of(file).at_pixel(10.0)
 
     def _bits(self, granule: Granule, grid: Grid, kind: Literal["unusable", "cloud"]) -> Usable:
-        """Pixels with one of the mask's bits."""
+        """Pixels with at least one of the mask's bits of `kind`."""
         assert self.mask is not None
         of = self.mask if f"_{self.mask.file}_" in granule.assets[MASK].href else self.geophysical
         bits = sum(1 << bit for bit in getattr(of, kind))
@@ -138,17 +138,17 @@ class Theia(ProductSource):
 
 
 def _mask(product: Product, *kinds: str) -> Asset:
-    """Mask of the first kind that the product has, in the finer of its resolutions."""
+    """First of `kinds` that the product has as a mask, in the finer of its resolutions."""
     endings = [f"_{kind}_{group}.tif" for kind in kinds for group in ("R1", "R2")]
     file = next((f for e in endings for f in product.files if f.endswith(e)), None)
     if file is None:
         names = " or ".join(kinds)
-        raise InputError(f"{product.place} has no mask {names}; fetch the product again, with its folder MASKS")
+        raise InputError(f"{product.place} has no mask {names}; download the product again, with its folder MASKS")
     return Asset(product.prefix + file)
 
 
 def _orbit(text: str | None, platform: str) -> int | None:
-    """Relative orbit from what the metadata gives, an absolute or a relative one."""
+    """Relative orbit; the metadata gives either the absolute or the relative one."""
     if not text or int(text) <= 143:
         return int(text) if text else None
     return (int(text) + _PHASES[platform] - 1) % 143 + 1 if platform in _PHASES else None
