@@ -66,7 +66,7 @@ class Given:
     @property
     def crosswalk(self) -> Crosswalk:
         """Crosswalk from the codes of the old map to the legend."""
-        return crosswalk_for(self.config, legend_for(self.config))
+        return read_crosswalk(product_of(self.config).crosswalk, legend_for(self.config))
 
     @property
     def acquisitions(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def check_inputs(given: Given) -> Mapping[int, float]:
         raise InputError(f"source.bands = {list(bands)} suffice for no spectral index; add the red and nir bands")
     legend, like = legend_for(config), xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
-    product = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
+    product = open_product(path, like=like, crosswalk=given.crosswalk, legend=legend)
     shares = _shares(product)
     present = [code for code in shares if code]
     if len(present) < 2:
@@ -209,11 +209,6 @@ def legend_for(config: Config) -> Legend:
     """Legend of the maps."""
     product = product_of(config)
     return Legend.from_csv(product.legend) if product.legend else legend_of_crosswalk(product.crosswalk)
-
-
-def crosswalk_for(config: Config, legend: Legend) -> Crosswalk:
-    """Crosswalk from the product's codes to the legend."""
-    return read_crosswalk(product_of(config).crosswalk, legend)
 
 
 def sensor_for(config: Config) -> Sensor:
