@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ TABLE = Path(__file__).with_suffix(".json")
 COMMAND = "python -m tests.step_digests"
 
 ROOMS = ("data", "kernels", "stages", "classifiers", "io", "show")
-APART = ("data/errors.py", "io/patchstore/")
-"""Neither decides a result: errors are none, and a store gives back what was put into it."""
+APART = ("data/errors.py", "data/steps.py", "data/settings.py", "stages/settings.py", "io/patchstore/")
+"""An error is no result; versions are recorded beside; settings are in the fingerprint; a store changes no value."""
 MEANT = {"Source": "io/sources/__init__.py", "Reference": "io/old_map.py"}
 """Protocols of arguments of steps, and the module where they are implemented."""
 COMPILED = {"kernels/gaps.py": "gaps", "classifiers/forest/votes.py": "forest", "classifiers/lstm/compiled.py": "lstm"}
@@ -80,6 +80,33 @@ def _version(decorator: Any) -> tuple[str, int] | None:
     return str(ast.literal_eval(decorator.args[0])), int(given.get("version", 1))
 
 
+@cache
+def imported(module: str, text: str) -> tuple[str, ...]:
+    """Dotted names that a module, or a stub, imports."""
+    return tuple(name for _, name in imports_of(module, text))
+
+
+@cache
+def declared(text: str) -> tuple[tuple[str, int, frozenset[str]], ...]:
+    """Steps of a module: name, version, and the types of the arguments."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            types = frozenset(n.id for a in node.args.args for n in ast.walk(a) if isinstance(n, ast.Name))
+            found += [(*version, types) for own in node.decorator_list if (version := _version(own))]
+    return tuple(found)
+
+
+@cache
+def digest_of(module: str, text: str) -> str:
+    """Digest of what a file means: Python by its tree, C++ without comments, others by their words."""
+    if module.endswith(".py"):
+        return digest(essence(ast.parse(text)))
+    if module.endswith((".cpp", ".hpp")):
+        text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', r"\1", text, flags=re.S)
+    return digest(text.split())
+
+
 @dataclass(frozen=True)
 class House:
     """The package in a folder, read without importing it."""
@@ -94,35 +121,24 @@ class House:
         """Steps by name, from the decorators of all functions."""
         found = {}
         for module in sorted(p.relative_to(self.root).as_posix() for p in self.root.rglob("*.py")):
-            for node in ast.walk(ast.parse(self.text(module))):
-                for own in getattr(node, "decorator_list", ()):
-                    if version := _version(own):
-                        assert version[0] not in found, f"two steps are called {version[0]!r}"
-                        found[version[0]] = Step(module, version[1], self._closure(module, node))
+            for name, version, arguments in declared(self.text(module)):
+                assert name not in found, f"two steps are called {name!r}"
+                found[name] = Step(module, version, self._closure(module, arguments))
         return found
 
     @cached_property
     def modules(self) -> Modules:
         """Digests of all modules that steps reach."""
         reached = sorted({m for step in self.steps.values() for m in step.reached})
-        return {module: self._digest(module) for module in reached}
+        return {module: digest_of(module, self.text(module)) for module in reached}
 
     def recorded(self) -> dict[str, dict[str, Any]]:
         """Content of the table."""
         versions = {name: step.version for name, step in sorted(self.steps.items())}
         return {"versions": versions, "modules": self.modules}
 
-    def _digest(self, module: str) -> str:
-        text = self.text(module)
-        if module.endswith(".py"):
-            return digest(essence(ast.parse(text)))
-        if module.endswith((".cpp", ".hpp")):
-            text = re.sub(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', r"\1", text, flags=re.S)
-        return digest(text.split())
-
-    def _closure(self, module: str, function: Any) -> frozenset[str]:
-        """Modules that a step reaches by imports, and by the protocols among its arguments."""
-        arguments = {n.id for a in function.args.args for n in ast.walk(a) if isinstance(n, ast.Name)}
+    def _closure(self, module: str, arguments: frozenset[str]) -> frozenset[str]:
+        """Modules that a step reaches by imports, and by the protocols among the types of its arguments."""
         found: set[str] = set()
         waiting = [module, *(MEANT[name] for name in MEANT if name in arguments)]
         while waiting:
@@ -136,15 +152,15 @@ class House:
         """What a module imports, the C++ that it calls, and the other files that it names."""
         text = self.text(module)
         if module.endswith(".py"):
-            for _, name in imports_of(module, text):
+            for name in imported(module, text):
                 if name.startswith(f"{NAME}.native"):
                     stem = COMPILED[module]
                     yield "native/module.cpp"
                     yield from (f"native/{p.name}" for p in sorted((self.root / "native").glob(f"{stem}*.?pp")))
                 elif name.split(".")[0] == NAME and (target := self._home(name.split(".")[1:])):
                     yield target
-            folder = (self.root / module).parent
-            yield from (f"{Path(module).parent}/{p.name}" for p in folder.glob("*.*[!.p][!py]*") if p.name in text)
+            files = (p for p in (self.root / module).parent.iterdir() if p.suffix in (".jinja", ".toml"))
+            yield from (f"{Path(module).parent}/{p.name}" for p in sorted(files) if p.name in text)
         elif module.startswith("native/") and module != "native/module.cpp":
             headers = re.findall(r'#include "([^"]+)"', text)
             yield from (f"native/{name}" for name in headers if (self.root / "native" / name).exists())
@@ -159,8 +175,8 @@ class House:
                 return path.with_suffix(".py").relative_to(self.root).as_posix()
             stub = path / "__init__.pyi"
             if stub.exists() and n < len(name):
-                offered = imports_of(stub.relative_to(self.root).as_posix(), stub.read_text(encoding="utf-8"))
-                (home,) = {found for _, found in offered if found.rpartition(".")[2] == name[n]}
+                offered = imported(stub.relative_to(self.root).as_posix(), stub.read_text(encoding="utf-8"))
+                (home,) = {found for found in offered if found.rpartition(".")[2] == name[n]}
                 return self._home(home.split(".")[1:])
             if (path / "__init__.py").exists():
                 return (path / "__init__.py").relative_to(self.root).as_posix()
@@ -176,11 +192,10 @@ def faults(house: House, table: dict[str, dict[str, Any]]) -> list[str]:
         own = {name: step for name, step in house.steps.items() if module in step.reached}
         kept = sorted(name for name, step in own.items() if versions.get(name) == step.version)
         if kept:
-            lines.append(f"{module} changed: raise the version of {', '.join(kept)}, or record that the meaning is the")
-            lines[-1] += f" same with: {COMMAND}"
-    if not lines and house.recorded() != table:
-        lines = [f"the table is of before; record versions and digests with: {COMMAND}"]
-    return lines
+            lines.append(f"{module} changed: raise the version of {', '.join(kept)},")
+    if lines:
+        return [*lines, f"or record that the meaning is the same with: {COMMAND}"]
+    return [] if house.recorded() == table else [f"the table is older than the code; record it again: {COMMAND}"]
 
 
 def main() -> None:
