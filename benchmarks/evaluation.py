@@ -28,8 +28,9 @@ from rasterio.windows import Window
 import mlc_dask as mlc
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.maps import open_layers, write_maps
-from mlc_dask.pipeline.steps import judge
+from mlc_dask.io.old_map import References
 from mlc_dask.show.report import figures
+from mlc_dask.stages.evaluation import judge
 
 YEARS = (2018, 2019, 2020)
 SERIES = ("preliminary", "single-year", "single-year-filtered", "multi-year", "multi-year-filtered")
@@ -104,7 +105,7 @@ def main(folder: Path, edge: int) -> None:
         show("before any work", 0, client)
         series = [open_layers(folder / name) for name in SERIES]
         start = time.perf_counter()
-        tables = judge({y: folder / f"{y}.tif" for y in YEARS}, *series)
+        tables = judge(References({y: folder / f"{y}.tif" for y in YEARS}), *series)
         show("evaluation", time.perf_counter() - start, client)
         start = time.perf_counter()
         figures.map_series({n: s.label for n, s in zip(SERIES, series, strict=True)}, mlc.DEFAULT_LEGEND)

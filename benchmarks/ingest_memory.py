@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 import mlc_dask as mlc
 from mlc_dask.data.acquisitions import Selection, Surveyed, Weather
-from mlc_dask.pipeline.steps import READ_BLOCK
+from mlc_dask.stages.time_series import READ_BLOCK
 
 BANDS = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B05": 20, "B06": 20, "B07": 20, "B8A": 20, "B11": 20, "B12": 20}
 DATES = ("2020-04-01", "2020-05-01", "2020-06-01", "2020-07-01")

@@ -17,6 +17,7 @@ import zarr
 
 import mlc_dask as mlc
 from mlc_dask.data.legend import DEFAULT_LEGEND
+from mlc_dask.data.steps import step
 from mlc_dask.runs.artifacts import Kind
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.run import Run
@@ -29,6 +30,7 @@ KINDS = {
 }
 
 
+@step("multi-year", kind="maps")
 def labels() -> xr.Dataset:
     values = np.random.default_rng(0).integers(1, 9, (2, 32, 32)).astype(np.uint8)
     coords = {"year": [2018, 2019], "y": np.arange(32.0)[::-1], "x": np.arange(32.0)}
@@ -36,6 +38,7 @@ def labels() -> xr.Dataset:
     return maps.rio.write_crs("EPSG:32632")
 
 
+@step("evaluation", kind="table")
 def counts(maps: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame({"year": maps.year, "ones": (maps.label == 1).sum(("y", "x"))})
 
@@ -44,8 +47,8 @@ def counts(maps: xr.Dataset) -> pd.DataFrame:
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("outputs") / "a"
     with Run(folder, KINDS) as run:
-        maps = run.do("multi-year", labels, kind="maps")
-        table = run.do("evaluation", counts, maps, kind="table")
+        maps = run.do(labels)
+        table = run.do(counts, maps)
         run.publish({"multi-year": maps, "evaluation": table})
     (folder / "report.html").write_text("<html>")
     return folder

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.steps import step
 from mlc_dask.runs.artifacts import Event, Input, Kind, StopRun, read_current
 from mlc_dask.runs.records import explain, fingerprint
 from mlc_dask.runs.run import Run
@@ -41,14 +41,17 @@ class Pipeline:
     def __init__(self, folder: Path) -> None:
         self.folder, self.called, self.told = folder, [], []
 
+    @step("numbers", kind="json")
     def numbers(self, *, count: int) -> dict[str, list[int]]:
         self.called.append("numbers")
         return {"all": list(range(count)), "none": []}
 
+    @step("factor", kind="json")
     def factor(self, source: str, *, by: float) -> float:
         self.called.append("factor")
         return len(source) * by
 
+    @step("scaled", kind="json")
     def scaled(self, numbers: list[int], factors: dict[str, float], *, workers: int) -> list[float]:
         self.called.append("scaled")
         assert workers > 0
@@ -58,10 +61,9 @@ class Pipeline:
         self.called, self.told = [], []
         with Run(self.folder, KINDS, listener=self.told.append, **run) as work:
             self.run = work
-            numbers = work.do("numbers", self.numbers, kind="json", count=count)
-            factor = work.do("factor", self.factor, Input("text", "abc", "four"), kind="json", by=by)
-            scaled = partial(self.scaled, workers=workers)
-            self.scaled_ = work.do("scaled", scaled, numbers["all"], {"f": factor}, kind="json")
+            numbers = work.do(self.numbers, count=count)
+            factor = work.do(self.factor, Input("text", "abc", "four"), by=by)
+            self.scaled_ = work.do(self.scaled, numbers["all"], {"f": factor}, how={"workers": workers})
             work.publish({"result": self.scaled_, "numbers": numbers["all"]})
         return None if work.dry else self.scaled_.open()
 
@@ -126,7 +128,7 @@ def test_files_listed_by_a_manifest_are_compared_by_size_or_digest(tmp_path: Pat
     def go(**run: bool) -> str:
         states.clear()
         with Run(tmp_path, kinds, listener=lambda e: states.append(e.state), **run) as work:
-            artifact = work.do("maps", lambda: "abc", kind="store")
+            artifact = work.do(step("maps", kind="store")(lambda: "abc"))
         assert json.loads((artifact.folder / "record.json").read_text())["files"].keys() == {"maps.zarr/MANIFEST.json"}
         chunk.append(artifact.folder / "maps.zarr" / "chunk")
         return artifact.open()
@@ -161,21 +163,23 @@ def test_the_record_comes_last_and_tells_all(pipeline: Pipeline) -> None:
         write_json(value, folder)
         raise OSError("disk full")
 
+    doomed = step("doomed", kind="json")(lambda: 1)
     events: list[Event] = []
     with (
         pytest.raises(OSError, match="disk full") as caught,
         Run(pipeline.folder, {"json": Kind(KINDS["json"].open, fail)}, listener=events.append) as work,
     ):
-        work.do("doomed", lambda: 1, kind="json")
+        work.do(doomed)
     assert "in step doomed" in caught.value.__notes__[0] and [e.state for e in events] == ["started", "failed"]
     (folder,) = pipeline.folder.glob("artifacts/doomed-*")
     assert (folder / "value.json").exists() and not (folder / "record.json").exists()
     with Run(pipeline.folder, KINDS, dry=True) as dry, pytest.raises(NotPublished, match="doomed is not computed"):
-        dry.do("doomed", lambda: 1, kind="json").open()
+        dry.do(doomed).open()
     assert dry.steps[0].reason == "unfinished"
 
 
 def test_scratch_outlives_a_crash_and_goes_when_done(tmp_path: Path) -> None:
+    @step("fit", kind="json")
     def fit(data: list[int], *, epochs: int, device: str, scratch: Path) -> int:
         checkpoint = scratch / "epoch"
         begin = int(checkpoint.read_text()) if checkpoint.exists() else 0
@@ -190,12 +194,30 @@ def test_scratch_outlives_a_crash_and_goes_when_done(tmp_path: Path) -> None:
     for device, epochs in (("broken", 5), ("broken", 6), ("cpu", 5)):
         try:
             with Run(tmp_path, KINDS) as work:
-                found = work.do("fit", partial(fit, device=device), [1, 2], kind="json", epochs=epochs)
+                found = work.do(fit, [1, 2], how={"device": device}, epochs=epochs)
         except RuntimeError:
             assert device == "broken"
     assert begun == [0, 0, 3]  # another setting does not find the checkpoint, the same one does
     assert sorted(p.name for p in found.folder.iterdir()) == ["record.json", "value.json"]
     assert len(list(tmp_path.glob("artifacts/fit-*/scratch/epoch"))) == 1
+
+
+def test_a_step_is_known_by_its_function(tmp_path: Path) -> None:
+    @step("twice", kind="json", version=3)
+    def twice(value: int, *, times: int = 2) -> int:
+        return value * times
+
+    assert twice(2) == 4 and twice(2, times=3) == 6  # in a notebook
+    with Run(tmp_path, KINDS) as work:
+        first = work.do(twice, 2)
+        again = work.do(twice, 2, name="again", times=3)
+        with pytest.raises(AssertionError, match="two steps are called 'again'"):
+            work.do(twice, 4, name="again")
+        with pytest.raises(AttributeError, match="step_name"):
+            work.do(len, [1])
+    records = [json.loads((a.folder / "record.json").read_text()) for a in (first, again)]
+    assert [(r["name"], r["kind"], r["version"]) for r in records] == [("twice", "json", 3), ("again", "json", 3)]
+    assert (first.open(), again.open()) == (4, 6) and again.fingerprint == fingerprint("again", 3, {"times": 3}, [2])
 
 
 def test_a_dry_run_only_plans(pipeline: Pipeline) -> None:

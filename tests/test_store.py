@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import mlc_dask as mlc
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.steps import step
 from mlc_dask.io.patchstore.layout import ArrayLayout, Layout, Patch
 from mlc_dask.io.patchstore.patches import CorruptPatch, NonDeterministicOutput
 from mlc_dask.io.patchstore.reading import open_store
@@ -285,9 +286,9 @@ def test_a_run_names_a_flipped_bit_and_the_next_one_mends_it(tmp_path: Path) -> 
 
     def run(*, counted: bool) -> None:
         with Run(tmp_path, kinds, listener=events.append) as going:
-            maps = going.do("maps", truth, kind="store")
+            maps = going.do(step("maps", kind="store")(truth))
             if counted:
-                going.do("sum", lambda data: int(data.label.sum()), maps, kind="text")
+                going.do(step("sum", kind="text")(lambda data: int(data.label.sum())), maps)
 
     run(counted=False)
     folder = events[-1].artifact.folder

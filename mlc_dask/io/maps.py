@@ -29,8 +29,9 @@ def write_maps(maps: xr.Dataset, path: str | Path) -> None:
         write_layers(maps, path, content=lazy.identity(maps))
 
 
-def write_layers(maps: xr.Dataset, path: str | Path, *, content: str | None = None) -> None:
-    """Write rasters into a folder that is theirs by its name, as a run's are, or by `content`."""
+def write_layers(maps: xr.Dataset | xr.DataArray, path: str | Path, *, content: str | None = None) -> None:
+    """Write rasters, or one by its name, into a folder that is theirs by its name, as a run's are, or by `content`."""
+    maps = maps.to_dataset() if isinstance(maps, xr.DataArray) else maps
     edge = max(lazy.blocks_of(next(iter(maps.data_vars.values())))[Y])
     store = PatchStore.create(Path(path), Layout.of(maps, patch=edge), content)
     lazy.write_patches(maps, store, name=Path(path).name)

@@ -22,7 +22,8 @@ from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
-from mlc_dask.data.schema import X, Y
+from mlc_dask.data.schema import YEAR, X, Y
+from mlc_dask.data.steps import step
 from mlc_dask.io.rasters import EXACT, open_raster
 
 READ_BLOCK = 2048
@@ -83,6 +84,13 @@ def open_product(
     )
 
 
+@step("product", kind="product")
+def put_on_grid(path: Path, cube: xr.Dataset, *, crosswalk: Crosswalk) -> xr.DataArray:
+    """Put the old map on the cube's grid, in the cube's blocks."""
+    product = open_product(path, like=cube, crosswalk=crosswalk, legend=crosswalk.legend)
+    return product.chunk(lazy.blocks_of(cube.reflectance))
+
+
 def read_crosswalk(crosswalk: str | Path | Crosswalk, legend: Legend) -> Crosswalk:
     """Return a crosswalk, given as the name of a shipped one, the path of a CSV, or an object."""
     if isinstance(crosswalk, Crosswalk):
@@ -108,6 +116,16 @@ def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend:
         name="reference",
     )  # fmt: skip
     return xr.DataArray(data, dims=(Y, X), coords=grid.coords(), name="truth")
+
+
+class References(dict[int, Path]):
+    """File of the independent reference by year; there may be none."""
+
+    def on(self, maps: xr.Dataset, legend: Legend) -> xr.DataArray | None:
+        """Open the years that `maps` have, on their grid: (year, y, x) uint8, lazy; None without any."""
+        years = [y for y in maps[YEAR].values.tolist() if y in self]
+        planes = [open_reference(self[y], like=maps, legend=legend) for y in years]
+        return xr.concat(planes, dim=xr.DataArray(years, dims=YEAR, name=YEAR)) if years else None
 
 
 def check_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,7 +19,7 @@ from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.sensors import SENSORS, Sensor
 from mlc_dask.data.settings import of_kind
 from mlc_dask.io.cubes import CHUNK
-from mlc_dask.io.old_map import check_reference, open_product, read_crosswalk
+from mlc_dask.io.old_map import References, check_reference, open_product, read_crosswalk
 from mlc_dask.io.sources import SOURCES
 from mlc_dask.kernels.indices import available
 from mlc_dask.runs.artifacts import Input
@@ -62,6 +64,38 @@ class Given:
         return given_truth(self.config)
 
     @property
+    def crosswalk(self) -> Crosswalk:
+        """Crosswalk from the codes of the old map to the legend."""
+        return read_crosswalk(product_of(self.config).crosswalk, legend_for(self.config))
+
+    @property
+    def acquisitions(self) -> dict[str, Any]:
+        """Settings of the choice of acquisitions."""
+        own = self.config.acquisitions
+        return {"years": own.years, "rules": own.rules, "max_tile_cloud": own.max_tile_cloud}
+
+    @property
+    def annual_training(self) -> dict[str, Any]:
+        """Settings of the annual training sets."""
+        own = self.config.annual_training
+        drawn = {"size": own.size, "min_per_class": own.min_per_class, "clustering": own.clustering}
+        return {**drawn, **self._sampling, "sensor": sensor_for(self.config)}
+
+    @property
+    def multiyear_training(self) -> dict[str, Any]:
+        """Settings of the multi-year training set."""
+        return {**asdict(self.config.multiyear_training), **self._sampling}
+
+    @property
+    def filter(self) -> dict[str, Any]:
+        """Settings of the filter."""
+        return asdict(self.config.filter)
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        return {"seed": self.config.seed, "gaps": self.config.gaps}
+
+    @property
     def catalogue(self) -> Catalogue:
         """Catalogue of the source; the source is asked only where no run has recorded it."""
         if self.known is None:
@@ -97,7 +131,7 @@ def check_inputs(given: Given) -> Mapping[int, float]:
         raise InputError(f"source.bands = {list(bands)} allow no spectral index; add the red and nir bands")
     legend, like = legend_for(config), xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
-    product = open_product(path, like=like, crosswalk=crosswalk_for(config, legend), legend=legend)
+    product = open_product(path, like=like, crosswalk=given.crosswalk, legend=legend)
     shares = _shares(product)
     present = [code for code in shares if code]
     if len(present) < 2:
@@ -177,11 +211,6 @@ def legend_for(config: Config) -> Legend:
     return Legend.from_csv(product.legend) if product.legend else legend_of_crosswalk(product.crosswalk)
 
 
-def crosswalk_for(config: Config, legend: Legend) -> Crosswalk:
-    """Crosswalk from the product's codes to the legend."""
-    return read_crosswalk(product_of(config).crosswalk, legend)
-
-
 def sensor_for(config: Config) -> Sensor:
     """Sensor that the bands belong to."""
     if config.sensor not in SENSORS:
@@ -189,10 +218,11 @@ def sensor_for(config: Config) -> Sensor:
     return SENSORS[config.sensor]
 
 
-def truth_files(config: Config) -> dict[int, Path]:
+def truth_files(config: Config) -> References:
     """Return the reference files by year; years without a file are left out."""
     pattern, years = config.evaluation.truth or "", config.acquisitions.years or range(1980, 2100)
-    return {y: p for y in years if pattern and (p := Path(pattern.replace("{year}", str(y)))).is_file()}
+    found = ((year, Path(pattern.replace("{year}", str(year)))) for year in years if pattern)
+    return References({year: path for year, path in found if path.is_file()})
 
 
 def given_product(config: Config) -> Input:

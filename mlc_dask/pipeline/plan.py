@@ -184,9 +184,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
     config, source = given.config, given.source.value
     infeasible, own, grid = None, config.acquisitions, given.catalogue.grid
     try:
-        selection = selection or choose_acquisitions(
-            source, given.catalogue, years=own.years, rules=own.rules, max_tile_cloud=own.max_tile_cloud
-        )
+        selection = selection or choose_acquisitions(source, given.catalogue, **given.acquisitions)
     except Unpaired as error:
         assert error.selection is not None
         selection, infeasible = error.selection, error

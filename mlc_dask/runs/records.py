@@ -9,7 +9,6 @@ import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,9 +52,8 @@ def machine() -> dict[str, Any]:
 
 
 def function_name(function: Any) -> str:
-    """Return module and qualified name of a function, or of the function inside a ``functools.partial``."""
-    inner = function.func if isinstance(function, partial) else function
-    return f"{inner.__module__}.{inner.__qualname__}"
+    """Return module and qualified name of a function."""
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def digest_files(folder: Path) -> dict[str, Entry]:

@@ -1,8 +1,9 @@
 """Runs: steps whose results are kept under their fingerprints, reused while they hold, and published at the end.
 
 A pipeline is a function that calls :meth:`Run.do` step by step. A result is identified by what it is made by and from:
-the step's name and version, its settings, and the fingerprints of its inputs. Execution choices (a cluster, blocks)
-are bound to the function with ``functools.partial`` and never enter a fingerprint.
+the step's name and version, its settings, and the fingerprints of its inputs. Name and version stand beside the
+function, as a decorator (:func:`mlc_dask.data.steps.step`). How work is done (a device, what is known already) never
+enters a fingerprint.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.steps import step_of
 from mlc_dask.runs.artifacts import Artifact, Event, Kind, StopRun, given, opened
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import (
@@ -77,21 +78,29 @@ class Run:
             self._lock = None
 
     def do(
-        self, name: str, function: Callable[..., Any], /, *inputs: Any, kind: str, version: int = 1, **settings: Any
+        self,
+        function: Callable[..., Any],
+        /,
+        *inputs: Any,
+        name: str | None = None,
+        how: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> Artifact:
         """Do one step, unless its result is there already.
 
         Parameters
         ----------
-        name
-            Step, unique in the pipeline.
         function
-            Called as ``function(*inputs, **settings)``, artifacts and sources among the inputs opened. Arguments bound
-            by ``functools.partial`` do not enter the fingerprint. A function that takes ``scratch`` is handed a folder
-            of its own for checkpoints: it belongs to the fingerprint, outlives crashes, and goes when the step is done.
-        version
-            To be raised when the function's meaning changes.
+            A step (:func:`mlc_dask.data.steps.step`), called as ``function(*inputs, **settings, **how)``, artifacts and
+            sources among the inputs opened. A function that takes ``scratch`` is handed a folder of its own for
+            checkpoints: it belongs to the fingerprint, outlives crashes, and goes when the step is done.
+        name
+            Name of the step, unique in the pipeline; by default that of the function.
+        how
+            Arguments that never change the result, and so do not enter the fingerprint.
         """
+        own, how = step_of(function), how or {}
+        name, kind, version = name or own.step_name, own.step_kind, own.step_version
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name), name
         assert name not in [e.step for e in self.steps], f"two steps are called {name!r}"
         assert not list(given(settings)), f"{name}: artifacts are inputs, not settings"
@@ -105,7 +114,7 @@ class Run:
             self._done(Event(name, "planned", artifact, reason))
         else:
             assert self._lock is not None, "a run is a context manager: with Run(…) as run"
-            self._perform(artifact, function, inputs, settings, version=version, reason=reason)
+            self._perform(artifact, function, inputs, settings, how, reason=reason)
         if name == self.until:
             raise StopRun(artifact)
         return artifact
@@ -120,8 +129,8 @@ class Run:
         function: Callable[..., Any],
         inputs: tuple[Any, ...],
         settings: dict[str, Any],
+        how: Mapping[str, Any],
         *,
-        version: int,
         reason: str,
     ) -> None:
         name, folder = artifact.name, artifact.folder
@@ -130,7 +139,8 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
         try:
-            value = function(*opened(inputs), **settings, **_scratch(function, settings, folder))
+            arguments = {**settings, **how}
+            value = function(*opened(inputs), **arguments, **_scratch(function, arguments, folder))
             self.kinds[artifact.kind].write(value, folder)
         except BaseException as error:
             self._listener(Event(name, "failed", artifact, str(error), time.monotonic() - clock))
@@ -139,7 +149,7 @@ class Run:
                 _find_damage(inputs, error)
             raise
         seconds = round(time.monotonic() - clock, 3)
-        made = {"kind": artifact.kind, "function": function_name(function), "version": version}
+        made = {"kind": artifact.kind, "function": function_name(function), "version": step_of(function).step_version}
         by = {"settings": settings, "arguments": inputs, "inputs": [i.reference() for i in given(inputs)]}
         times = {"started": started, "finished": now(), "seconds": seconds}
         write_record(folder, {**self._facts(name), **artifact.reference(), **made, **by, **times})
@@ -169,9 +179,8 @@ def _find_damage(inputs: tuple[Any, ...], error: BaseException) -> None:
                 ) from error
 
 
-def _scratch(function: Callable[..., Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    bound = function.keywords if isinstance(function, partial) else {}
-    if "scratch" not in inspect.signature(function).parameters or "scratch" in {*bound, *settings}:
+def _scratch(function: Callable[..., Any], arguments: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    if "scratch" not in inspect.signature(function).parameters or "scratch" in arguments:
         return {}
     (folder / SCRATCH).mkdir(exist_ok=True)
     return {"scratch": folder / SCRATCH}

@@ -17,6 +17,7 @@ from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.settings import GapMethod
+from mlc_dask.data.steps import step
 from mlc_dask.kernels.borders import interior
 from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_clusters
 from mlc_dask.kernels.gaps import fill
@@ -45,6 +46,7 @@ class Series:
         return np.ascontiguousarray(indices.reshape(-1, indices.shape[-1]).T)
 
 
+@step("annual-training", kind="samples")
 def select_reliable_samples(
     cube: xr.Dataset,
     product: xr.DataArray,

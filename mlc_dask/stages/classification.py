@@ -17,6 +17,7 @@ from mlc_dask.classifiers.engine import to_percent
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.layers import CLASSIFIED
 from mlc_dask.data.schema import BAND, CLASS, YEAR, check_cube, check_samples, days_of, legend_of
+from mlc_dask.data.steps import step
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages import drawing as sampling
 
@@ -41,6 +42,7 @@ def fit(samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: 
     return fit_groups(samples, {MULTI_YEAR: years}, classifier=classifier, seed=seed, scratch=scratch)[MULTI_YEAR]
 
 
+@step("forests", kind="models")
 def fit_per_year(
     samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None
 ) -> ModelSet:
@@ -49,6 +51,7 @@ def fit_per_year(
     return fit_groups(samples, groups, classifier=classifier, seed=seed, scratch=scratch)
 
 
+@step("models", kind="models")
 def fit_multi_and_single_year(
     samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None
 ) -> ModelSet:
@@ -127,6 +130,7 @@ def _training_set(samples: xr.Dataset, years: Sequence[int]) -> TrainingSet:
     )
 
 
+@step("classified", kind="maps")
 def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilities: bool = False) -> xr.Dataset:
     """Map every year of a cube (paper sections 2.3 and 2.4).
 

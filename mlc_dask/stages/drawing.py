@@ -17,6 +17,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import SAMPLE, YEAR, X, Y, days_of
 from mlc_dask.data.settings import GapMethod
+from mlc_dask.data.steps import step
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.kernels.sampling.allocation import allocate
 from mlc_dask.kernels.sampling.candidates import Candidates, candidates, merge
@@ -193,6 +194,7 @@ def collect(
     ).drop_vars("spatial_ref", errors="ignore")
 
 
+@step("pooled-samples", kind="samples")
 def pooled(*samples: xr.Dataset, tiles: Sequence[str]) -> xr.Dataset:
     """Join the samples of several tiles into one set.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
+from mlc_dask.data.layers import RANKED_SERIES, SERIES
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, check_same_grid, legend_of
+from mlc_dask.data.steps import step
 from mlc_dask.kernels import agreement as measures
 from mlc_dask.kernels import change
 from mlc_dask.kernels.detection import Detection, tally_change
@@ -26,6 +28,13 @@ Array = npt.NDArray[Any]
 
 OVERALL = "overall"
 ALL_PAIRS = "all"
+
+
+class Reference(Protocol):
+    """Independent maps that others are judged by, wherever they are kept."""
+
+    def on(self, maps: xr.Dataset, legend: Legend) -> xr.DataArray | None:
+        """Open the years that `maps` have, on their grid: (year, y, x) uint8, lazy; None without any."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,12 @@ def change_count(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
     labels = _labels(maps).rename({YEAR: ACQUISITION})
     counts = lazy.map_pixels(_change_count_block, labels, layers=("change_count",), name="change-count")
     return counts["change_count"].assign_attrs(long_name="changes of class between successive years")
+
+
+@step("changes", kind="maps")
+def count_changes(multi: xr.Dataset, single: xr.Dataset) -> xr.Dataset:
+    """Count the changes of class per pixel, for the multi-year maps and the baseline."""
+    return xr.Dataset({"change_count": change_count(multi), "change_count_single_year": change_count(single)})
 
 
 def _change_count_block(labels: Array, _: None) -> Array:
@@ -121,6 +136,16 @@ def _agreement_rows(pair: str, matrix: Array, legend: Legend) -> Iterator[dict[s
         "iou": both / union if union else float("nan"),
         "n": pixels,
     }
+
+
+@step("evaluation", kind="tables")
+def judge(reference: Reference, *series: xr.Dataset) -> Evaluation:
+    """Judge all map series, in the order of :data:`SERIES`, against the reference where there is one."""
+    maps = {row.key: own for row, own in zip(SERIES, series, strict=True)}
+    legend = legend_of(series[-1])
+    return evaluate(
+        {row.key: maps[row.key] for row in RANKED_SERIES}, truth=reference.on(series[-1], legend), legend=legend
+    )
 
 
 def evaluate(

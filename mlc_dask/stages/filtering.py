@@ -13,6 +13,7 @@ import xarray as xr
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.schema import YEAR, check_map
+from mlc_dask.data.steps import step
 from mlc_dask.kernels.majority import majority, median
 from mlc_dask.stages.settings import Filter, Rule
 
@@ -39,6 +40,13 @@ def smooth(maps: xr.Dataset | xr.DataArray, *, size: int = Filter.size, rule: Ru
     years = [int(y) for y in labels[YEAR].values]
     planes = [_filtered(labels.sel({YEAR: y}, drop=True), radius, rule, f"filter-{rule}-{y}") for y in years]
     return xr.concat(planes, dim=labels[YEAR], coords="minimal", compat="override").assign_attrs(labels.attrs)
+
+
+@step("filtered", kind="maps")
+def smooth_labels(maps: xr.Dataset, *, size: int, rule: Rule) -> xr.Dataset:
+    """Filter the labels alone, as :func:`smooth` does; the other layers stand beside the unfiltered maps."""
+    smoothed: xr.Dataset = smooth(maps[["label"]], size=size, rule=rule)
+    return smoothed
 
 
 def _filtered(labels: xr.DataArray, radius: int, rule: str, name: str) -> xr.DataArray:

@@ -14,6 +14,7 @@ from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
+from mlc_dask.data.steps import step
 from mlc_dask.kernels.sampling.splits import spatial_split
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.drawing import Keep, Pool, SampleSource, Split
@@ -22,6 +23,7 @@ from mlc_dask.stages.settings import Gaps, MultiYearTraining, SplitRule
 Array = npt.NDArray[Any]
 
 
+@step("unchanged", kind="maps")
 def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> xr.DataArray:
     """Mark the pixels where every preliminary map agrees with the old map.
 
@@ -42,6 +44,7 @@ def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> x
     return same.drop_vars("quota", errors="ignore").rename("unchanged")
 
 
+@step("multiyear-training", kind="samples")
 def sample_unchanged(
     cube: xr.Dataset,
     product: xr.DataArray,

@@ -14,6 +14,7 @@ from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection, Source
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import DN_OFFSET
+from mlc_dask.data.steps import step
 from mlc_dask.kernels import radiometry
 from mlc_dask.storage.once import once
 
@@ -21,6 +22,7 @@ _LOOKED_AT = 1_000
 """Largest number of pixels per side of the grid on which acquisitions are judged."""
 
 
+@step("radiometry", kind="table")
 def check_radiometry(
     source: Source, selection: Selection, catalogue: Catalogue, *, accept: bool = False, scratch: Path | None = None
 ) -> pd.DataFrame:

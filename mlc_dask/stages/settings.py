@@ -77,6 +77,11 @@ class Filter:
     size: Annotated[int, Field(ge=1, description="edge of the window in pixels, odd")] = 11
     rule: Annotated[Rule, Field(description="median is the paper's")] = "majority"
 
+    @property
+    def in_words(self) -> str:
+        """The filter as the report names it."""
+        return f"{self.rule}, {self.size} pixels"
+
     @field_validator("size")
     @classmethod
     def _odd(cls, size: int) -> int:

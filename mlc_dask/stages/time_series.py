@@ -18,10 +18,14 @@ from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection, Source
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y
+from mlc_dask.data.steps import step
 from mlc_dask.kernels.pairing.limits import Infeasible
 from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
 from mlc_dask.kernels.pairing.rules import HOPELESS, Candidate, PairingRules, season_day
 from mlc_dask.storage.once import once
+
+READ_BLOCK = 2048
+"""Edge in pixels of the blocks that one acquisition is read and written in: whole tiles of JPEG 2000 products."""
 
 
 class Unpaired(InputError):  # noqa: N818 - it names a finding, and is raised as bad input
@@ -39,6 +43,13 @@ class Unpaired(InputError):  # noqa: N818 - it names a finding, and is raised as
         self.selection = selection
 
 
+@step("catalogue", kind="catalogue")
+def list_acquisitions(source: Source, *, years: Sequence[int] | None, known: Catalogue | None = None) -> Catalogue:
+    """Everything that the source has, by metadata: `known`, where the source has been asked already."""
+    return source.catalogue(years) if known is None else known
+
+
+@step("acquisitions", kind="selection")
 def choose_acquisitions(
     source: Source,
     catalogue: Catalogue | None = None,
@@ -156,6 +167,12 @@ def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path
         return [weather.cloud, weather.valid]
 
     return once(scratch, acquisition.id, looked)
+
+
+@step("cube", kind="cube", version=2)
+def stack_selection(source: Source, catalogue: Catalogue, selection: Selection) -> xr.Dataset:
+    """Stack the chosen acquisitions as :func:`stack` does, on the catalogue's grid."""
+    return stack(source, selection, grid=catalogue.grid, chunk=READ_BLOCK)
 
 
 def stack(source: Source, selection: Selection, *, grid: Grid, chunk: int) -> xr.Dataset:

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
-from mlc_dask.data.schema import OFFSET, SCALE
+from mlc_dask import lazy
+from mlc_dask.data.schema import ACQUISITION, BAND, OFFSET, SCALE, YEAR
 from mlc_dask.data.sensors import SENTINEL2
+from mlc_dask.data.steps import step
+from mlc_dask.show.pictures import thinned
 
 _COLOURS = (("red", "green", "blue"), ("nir", "red", "green"), ("swir1", "nir", "red"))
 """Spectral roles shown as red, green and blue: true colour first, then two usual false colours."""
@@ -19,6 +23,24 @@ _BRIGHTEST = {"red": 0.25, "green": 0.25, "blue": 0.25, "nir": 0.5, "swir1": 0.5
 _GAMMA = 0.7
 _VEILED = 0.45
 """Brightness that remains of pixels that are not usable."""
+
+_EDGE = 1_000
+"""Pixels along each side of a quicklook at most."""
+
+
+@step("quicklooks", kind="pictures")
+def draw_quicklooks(cube: xr.Dataset) -> dict[str, bytes]:
+    """Picture of every acquisition of the cube, as it was stored."""
+    small = thinned(cube, _EDGE)
+    tasks, bands = {}, cube[BAND].values.tolist()
+    for year, row in zip(cube[YEAR].values.tolist(), cube.id.values.tolist(), strict=True):
+        for j, name in enumerate(row):
+            one = small.sel({YEAR: year}).isel({ACQUISITION: j})
+            tasks[f"{year}-{j:02d}-{name}.png"] = lazy.call(
+                quicklook_png, one.reflectance.data, bands, one.usable.data, name=f"quicklook-{year}"
+            )
+    pictures: dict[str, bytes] = lazy.compute(tasks)
+    return pictures
 
 
 def quicklook_png(

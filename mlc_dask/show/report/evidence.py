@@ -1,0 +1,66 @@
+"""What the report shows, gathered from the results of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import xarray as xr
+
+from mlc_dask.data.acquisitions import Selection
+from mlc_dask.data.schema import legend_of
+from mlc_dask.data.steps import step
+from mlc_dask.io.published import assemble
+from mlc_dask.show.report.page import Evidence
+
+if TYPE_CHECKING:
+    from mlc_dask.classifiers import Model
+    from mlc_dask.stages.evaluation import Evaluation
+
+
+@step("report", kind="report")
+def gather_evidence(
+    cube: xr.Dataset,
+    product: xr.DataArray,
+    selection: Selection,
+    radiometry: pd.DataFrame,
+    annual: xr.Dataset,
+    samples: xr.Dataset,
+    models: Mapping[str, Model],
+    tables: Evaluation,
+    layers: Mapping[str, xr.Dataset],
+    *,
+    rule: str,
+) -> Evidence:
+    """Everything that the report shows."""
+    years = ", ".join(str(y) for y in selection.years)
+    crs = cube.rio.crs.to_string() if cube.rio.crs else "unknown"
+    return Evidence(
+        title=f"Annual land cover {years}",
+        maps=assemble(layers),
+        cube=cube,
+        product=product,
+        legend=legend_of(product),
+        agreement=tables.agreement,
+        summary=tables.summary,
+        histories={name: model.history for name, model in models.items()},
+        notes=list(chain(_accepted(radiometry), annual.attrs["notes"], samples.attrs["notes"])),
+        clusters=annual.attrs["clusters"],
+        selection=selection,
+        facts={
+            "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
+            "Acquisitions": f"{selection.size} a year, bands {', '.join(cube.band.values.tolist())}",
+            "Old map": str(product.attrs.get("source", "")),
+            "Annual samples": f"{annual.sizes['sample']:,}",
+            "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
+        },
+        rule=rule,
+    )
+
+
+def _accepted(radiometry: pd.DataFrame) -> list[str]:
+    """Acquisitions that contradict their metadata and were accepted by hand."""
+    wrong = radiometry[radiometry["verdict"].str.startswith("offset")]
+    return [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
