@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.legend import DEFAULT_LEGEND
 from mlc_dask.worlds.canvas import Canvas
 from mlc_dask.worlds.covers import CODES, NUMBER
@@ -46,6 +48,14 @@ EVENTS = (
 )
 
 
+UPHEAVALS = {
+    "felled": ("Conifers", "clearing"),
+    "dried": ("Water", "gravel"),
+    "built over": ("Grass", "works"),
+}
+"""What becomes of most of a class in one year: the class, and the kind that it becomes."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One true change: `pixels` of class `before` have class `after` from `year` on; `row`, `column` is one of them."""
@@ -62,7 +72,7 @@ class Change:
 def plant_changes(canvas: Canvas, world: World) -> tuple[Change, ...]:
     """Plant the changes of all years in `canvas`; a pixel changes at most once, and changes do not touch."""
     taken = np.zeros(canvas.segment.shape, bool)
-    changes = []
+    changes = _plant_upheaval(canvas, world, taken) if world.upheaval else []
     for year in range(1, len(world.years)):
         random = world.random("changes", world.years[year])
         for pixels in _sizes(world):
@@ -73,6 +83,32 @@ def plant_changes(canvas: Canvas, world: World) -> tuple[Change, ...]:
                     changes.append(change)
                     break
     return tuple(changes)
+
+
+def _plant_upheaval(canvas: Canvas, world: World, taken: Bools) -> list[Change]:
+    """Turn parcels of one class, in a random order, into another kind until the world's share of the class has changed.
+
+    The parcels are marked in `taken`.
+    """
+    if world.upheaval not in UPHEAVALS:
+        raise InputError(f"upheaval = {world.upheaval!r}; {did_you_mean(world.upheaval, tuple(UPHEAVALS))}")
+    before, after = UPHEAVALS[world.upheaval]
+    position, code = len(world.years) // 2, DEFAULT_LEGEND.code(before)
+    of_class = CODES[canvas.kinds[position - 1]][canvas.segment] == code
+    parcels, pixels = np.unique(canvas.segment[of_class], return_counts=True)
+    order = world.random("upheaval").permutation(len(parcels))
+    enough = np.cumsum(pixels[order]) - pixels[order] < world.upheaval_share * pixels.sum()
+    objects, count = ndimage.label(of_class & np.isin(canvas.segment, parcels[order][enough]))
+    changes = []
+    for number in range(1, count + 1):
+        mask = objects == number
+        canvas.change(mask, position, after)
+        row, column = np.argwhere(mask)[0].tolist()
+        changes.append(
+            Change(world.upheaval, world.years[position], code, int(CODES[NUMBER[after]]), int(mask.sum()), row, column)
+        )
+    taken |= objects > 0
+    return changes
 
 
 def _sizes(world: World) -> list[int]:

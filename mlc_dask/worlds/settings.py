@@ -29,7 +29,14 @@ class World:
         Candidates per year. Three quarters of them have a cloud share of at most 0.40 and a counterpart within 4 days
         in every year; the others are cloudier, some completely cloudy.
     changed_share
+<<<<<<< HEAD
         Share of the area whose class truly changes between two successive years.
+=======
+        Share of the area that truly changes its class between two successive years.
+    upheaval, upheaval_share
+        One of :data:`~mlc_dask.worlds.changes.UPHEAVALS`, or none: in the middle year this share of the pixels of one
+        class becomes another, in whole parcels.
+>>>>>>> 92e3e0c (Worlds in which most of a class changes in one year)
     variety
         Scale of the differences between parcels of one class: 0 makes classes separable, 1 makes them overlap.
     phenology_shift
@@ -53,6 +60,8 @@ class World:
     seed: int = 0
     acquisitions_per_year: int = 34
     changed_share: float = 0.02
+    upheaval: str = ""
+    upheaval_share: float = 0.8
     variety: float = 1.0
     phenology_shift: float = 10.0
     drought: float = 0.3
@@ -70,7 +79,15 @@ class World:
         if self.seed < 0:
             raise InputError(f"seed = {self.seed} is negative; give 0 or more")
         if not 1 <= self.acquisitions_per_year <= 60:
+<<<<<<< HEAD
             raise InputError(f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; give 1 to 60")
+=======
+            raise InputError(
+                f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; choose one inside"
+            )
+        if not 0 < self.upheaval_share <= 1:
+            raise InputError(f"upheaval_share = {self.upheaval_share}; give a share above 0, at most 1")
+>>>>>>> 92e3e0c (Worlds in which most of a class changes in one year)
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 0.4:
                 raise InputError(f"{name} = {getattr(self, name)} is out of range; give a share between 0 and 0.4")
