@@ -29,14 +29,9 @@ class World:
         Candidates per year. Three quarters of them have a cloud share of at most 0.40 and a counterpart within 4 days
         in every year; the others are cloudier, some completely cloudy.
     changed_share
-<<<<<<< HEAD
         Share of the area whose class truly changes between two successive years.
-=======
-        Share of the area that truly changes its class between two successive years.
-    upheaval, upheaval_share
-        One of :data:`~mlc_dask.worlds.changes.UPHEAVALS`, or none: in the middle year this share of the pixels of one
-        class becomes another, in whole parcels.
->>>>>>> 92e3e0c (Worlds in which most of a class changes in one year)
+        if not 0 < self.upheaval_share <= 1:
+            raise InputError(f"upheaval_share = {self.upheaval_share}; give a share above 0, at most 1")
     variety
         Scale of the differences between parcels of one class: 0 makes classes separable, 1 makes them overlap.
     phenology_shift
@@ -79,15 +74,9 @@ class World:
         if self.seed < 0:
             raise InputError(f"seed = {self.seed} is negative; give 0 or more")
         if not 1 <= self.acquisitions_per_year <= 60:
-<<<<<<< HEAD
             raise InputError(f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; give 1 to 60")
-=======
-            raise InputError(
-                f"acquisitions_per_year = {self.acquisitions_per_year} is outside 1..60; choose one inside"
-            )
         if not 0 < self.upheaval_share <= 1:
             raise InputError(f"upheaval_share = {self.upheaval_share}; give a share above 0, at most 1")
->>>>>>> 92e3e0c (Worlds in which most of a class changes in one year)
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 0.4:
                 raise InputError(f"{name} = {getattr(self, name)} is out of range; give a share between 0 and 0.4")
