@@ -17,6 +17,8 @@ BAND: Final = "band"
 Y: Final = "y"
 X: Final = "x"
 SAMPLE: Final = "sample"
+WITNESS: Final = "witness"
+WITNESS_YEAR: Final = "witness_year"
 CLASS: Final = "class"
 
 CUBE_DIMS: Final = (YEAR, ACQUISITION, BAND, Y, X)

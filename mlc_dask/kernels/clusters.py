@@ -17,6 +17,8 @@ _TRIAL_ROWS = 10_000  # rows used to compare numbers of clusters; trials on all 
 _SILHOUETTE_ROWS = 2000  # the cost of the silhouette is quadratic in the rows
 _STARTS = 4
 _BATCH = 8192
+_SEEN = 0.5
+_REACH = 0.95
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,6 +43,11 @@ class ClassClusters:
         Calinski–Harabasz score of the best number of clusters above one, on at most 10 000 rows; 0 if none was tried.
     silhouette
         Mean silhouette with that number on at most 2000 rows, even if it was too low to split the class.
+    seen
+        (F,) bool: features with data in at least half of the rows.
+    reach
+        Distance (root mean square over the seen features, in scaled units) from the dominant centroid within which
+        95 % of the rows of its cluster lie.
     """
 
     center: Floats
@@ -51,6 +58,13 @@ class ClassClusters:
     ambiguous: bool
     score: float
     silhouette: float
+    seen: npt.NDArray[np.bool_]
+    reach: float
+
+    @property
+    def signatures(self) -> npt.NDArray[np.float64]:
+        """Centroids (t, F) float64 in the units of the features."""
+        return self.centroids.astype(np.float64) * self.scale + self.center
 
 
 def fit_clusters(
@@ -104,7 +118,9 @@ def fit_clusters(
     kept = (0, *(c for c in range(1, len(sizes)) if min_share is not None and share[c] >= min_share))
     runner_up = share[1] if len(share) > 1 else 0.0
     ambiguous = bool(share[0] < dominance[0] or runner_up > dominance[1] * share[0])
-    return ClassClusters(center, scale, centroids[order], sizes, kept, ambiguous, score, silhouette)
+    seen = np.isfinite(features).mean(axis=0) >= _SEEN
+    reach = _reach(scaled[labels == order[0]][:, seen], centroids[order[0], seen])
+    return ClassClusters(center, scale, centroids[order], sizes, kept, ambiguous, score, silhouette, seen, reach)
 
 
 def assign_clusters(features: Floats, model: ClassClusters) -> npt.NDArray[np.uint8]:
@@ -161,6 +177,13 @@ def _standardise(features: Floats, center: Floats, scale: Floats) -> Floats:
     scaled = (features - center) / scale
     scaled[np.isnan(scaled)] = 0
     return np.asarray(scaled, np.float32)
+
+
+def _reach(rows: Floats, centroid: Floats) -> float:
+    """Distance from the centroid within which nearly all of its rows lie; 0 without a feature."""
+    if not centroid.size:
+        return 0.0
+    return float(np.quantile(np.sqrt(np.square(rows - centroid).mean(axis=1, dtype=np.float64)), _REACH))
 
 
 def _evenly(rows: Floats, most: int) -> Floats:

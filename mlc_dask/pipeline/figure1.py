@@ -75,8 +75,8 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     """From forests to samples of the areas that did not change (section 2.3)."""
     cube, product = annual.cubed.cube, annual.product
     preliminary = run.do(classify, cube, forests, name="preliminary")
-    unchanged = run.do(unchanged_areas, preliminary, product)["unchanged"]
-    samples = run.do(sample_unchanged, cube, product, unchanged, **given.multiyear_training)
+    unchanged = run.do(unchanged_areas, preliminary, product, annual.samples)["unchanged"]
+    samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, forests, **given.multiyear_training)
     return MultiYear(preliminary, samples)
 
 

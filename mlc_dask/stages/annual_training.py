@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,14 +15,23 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
-from mlc_dask.data.settings import GapMethod
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.borders import interior
 from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_clusters
-from mlc_dask.kernels.gaps import fill
-from mlc_dask.kernels.indices import spectral_indices
+from mlc_dask.kernels.continuity import Continuity
 from mlc_dask.stages import drawing as sampling
+from mlc_dask.stages.continuity import (
+    Panel,
+    anchor_year,
+    anchored,
+    compare_years,
+    in_words,
+    look,
+    panel_of,
+    with_witnesses,
+)
 from mlc_dask.stages.drawing import Pool, SampleSource, Split
+from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import AnnualTraining, Clustering, Gaps
 
 Array = npt.NDArray[Any]
@@ -32,21 +40,7 @@ Clusters = dict[int, ClassClusters]
 _PIXELS_AT_ONCE = 65_536
 
 
-@dataclass(frozen=True)
-class Series:
-    """How to read the series of one year: days (T,), gap rule, and the band position of every spectral role."""
-
-    days: npt.NDArray[np.float64]
-    gaps: GapMethod
-    roles: Mapping[str, int]
-
-    def features(self, dn: Array, usable: Array) -> npt.NDArray[np.float32]:
-        """Spectral indices of all dates (P, T * I) float32, from series (T, B, P) and usable dates (T, P)."""
-        indices = spectral_indices(fill(dn, usable, self.days, self.gaps), self.roles)
-        return np.ascontiguousarray(indices.reshape(-1, indices.shape[-1]).T)
-
-
-@step("annual-training", kind="samples")
+@step("annual-training", kind="samples", version=2)
 def select_reliable_samples(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -86,7 +80,10 @@ def select_reliable_samples(
     inner, notes = _without_borders(product, counts, min_per_class, legend)
     labels = {y: sampling.eligible(inner, cube, y, gaps) for y in years}
     reading = {y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years}
-    clusters = _cluster(cube, labels, product.quota, reading, clustering, seed)
+    anchor = anchor_year(product, years)
+    clusters, panel = _cluster(cube, labels, product.quota, reading, clustering, seed, anchor)
+    found = _compared(clusters, panel, reading, anchor) if clustering.anchor != "none" else {}
+    clusters, notes = anchored(clusters, found), [*notes, *in_words(found, legend, anchor)]
     reliable = {y: _reliable(cube, labels[y], y, reading[y], clusters[y]) for y in years}
     pools = _pools(reliable, product.quota, limit=max(size, min_per_class), seed=seed)
     notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
@@ -97,7 +94,7 @@ def select_reliable_samples(
     ]
     samples = sampling.collect(cube, drawn, source=SampleSource.ANNUAL, gaps=gaps, legend=legend)
     samples.attrs |= {"notes": notes, "clusters": _report(clusters, legend), "product": product.attrs.get("source", "")}
-    return samples
+    return with_witnesses(samples, panel, found, clusters, anchor)
 
 
 def _pools(reliable: Mapping[int, xr.Dataset], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
@@ -138,8 +135,12 @@ def _cluster(
     reading: Mapping[int, Series],
     settings: Clustering,
     seed: int,
-) -> dict[int, Clusters]:
-    """Clusters of every year and class, each fitted in one task on a sample sorted by pixel id."""
+    anchor: int,
+) -> tuple[dict[int, Clusters], Panel]:
+    """Clusters of every year and class, each fitted in one task on a sample sorted by pixel id, and the panel.
+
+    The series of both come from one pass over the cube.
+    """
     pools: dict[int, Pool] = lazy.compute(
         {
             y: sampling.pool(
@@ -156,8 +157,19 @@ def _cluster(
             dn, usable = sampling.series(cube, y, np.sort(ids[code == c]))
             fit = partial(_fit_class, reading=reading[y], settings=settings, seed=seed)
             tasks[y][c] = lazy.call(fit, dn.data, usable.data, name=f"cluster-{y}-{c}")
-    found_clusters: dict[int, Clusters] = lazy.compute(tasks)
-    return found_clusters
+    panel_labels, panel_ids = panel_of(pools[anchor])
+    clusters, seen = lazy.compute([tasks, look(cube, list(labels), panel_ids)])
+    panel = Panel(panel_labels, panel_ids, {y: dn for y, (dn, _) in seen.items()}, {y: u for y, (_, u) in seen.items()})
+    return clusters, panel
+
+
+def _compared(
+    clusters: Mapping[int, Clusters], panel: Panel, reading: Mapping[int, Series], anchor: int
+) -> dict[int, dict[int, Continuity]]:
+    features = {
+        y: reading[y].features(dn.transpose(1, 2, 0), panel.usable[y].T) for y, dn in panel.dn.items() if y in clusters
+    }
+    return compare_years(clusters, features, panel.label, anchor)
 
 
 def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, seed: int) -> ClassClusters:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,27 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
+from mlc_dask.classifiers import Model
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
+from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
+from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.sampling.splits import spatial_split
 from mlc_dask.stages import drawing as sampling
+from mlc_dask.stages.continuity import doubts, still
 from mlc_dask.stages.drawing import Keep, Pool, SampleSource, Split
+from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import Gaps, MultiYearTraining, SplitRule
 
 Array = npt.NDArray[Any]
 
 
-@step("unchanged", kind="maps")
-def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> xr.DataArray:
-    """Mark the pixels where every preliminary map agrees with the old map.
+@step("unchanged", kind="maps", version=2)
+def unchanged_areas(
+    maps: xr.DataArray | xr.Dataset, product: xr.DataArray, annual: xr.Dataset | None = None
+) -> xr.DataArray:
+    """Mark the pixels of the old map that did not change, by the preliminary maps.
 
     Parameters
     ----------
@@ -33,6 +40,9 @@ def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> x
         Preliminary maps (year, y, x) uint8, or a Dataset with the maps as ``label``.
     product
         Old map (y, x) uint8.
+    annual
+        Annual training sets. A year in which a class may have changed as a whole has no vote on that class, since its
+        own map may call the change by the name of the class.
 
     Returns
     -------
@@ -40,15 +50,22 @@ def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> x
     """
     labels = check_map(maps["label"] if isinstance(maps, xr.Dataset) else maps)
     check_same_grid(labels, check_map(product), "maps and product")
-    same: xr.DataArray = (labels == product.drop_vars("quota", errors="ignore")).all(YEAR) & (product != 0)
-    return same.drop_vars("quota", errors="ignore").rename("unchanged")
+    old, doubted = product.drop_vars("quota", errors="ignore"), doubts(annual)
+    votes = [
+        (labels.sel({YEAR: y}, drop=True) == old) | old.isin(list(doubted.get(y, {})))
+        for y in labels[YEAR].values.tolist()
+    ]
+    unchanged: xr.DataArray = reduce(operator.and_, votes) & (labels != 0).all(YEAR) & (old != 0)
+    return unchanged.rename("unchanged")
 
 
-@step("multiyear-training", kind="samples")
+@step("multiyear-training", kind="samples", version=2)
 def sample_unchanged(
     cube: xr.Dataset,
     product: xr.DataArray,
     unchanged: xr.DataArray,
+    annual: xr.Dataset | None = None,
+    forests: Mapping[str, Model] | None = None,
     *,
     train: int = MultiYearTraining.train,
     validation: int = MultiYearTraining.validation,
@@ -57,11 +74,18 @@ def sample_unchanged(
     split: SplitRule = MultiYearTraining.split,
     block: int = MultiYearTraining.block,
     gaps: Gaps = Gaps(),  # noqa: B008 (frozen)
+    sensor: Sensor = SENTINEL2,
 ) -> xr.Dataset:
     """Draw the multi-year training set: per year, `train` and `validation` pixels of the unchanged area.
 
     Parameters
     ----------
+    unchanged
+        (y, x) bool from :func:`unchanged_areas`.
+    annual, forests
+        Annual training sets, and the models of :func:`mlc_dask.fit_per_year`. In a year in which a class may have
+        changed as a whole, only pixels of the cluster that continues the class are drawn which the model of the old
+        map's year calls so, too; none are drawn where no cluster continues it.
     split
         ``blocks``: training and validation pixels never share a square with a side of `block` pixels, so neighbouring
         pixels do not improve the validation loss. ``random`` is the rule of the paper.
@@ -76,8 +100,13 @@ def sample_unchanged(
     check_same_grid(check_cube(cube), check_map(product), "cube and product")
     legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
     share, years = validation / (train + validation), [int(y) for y in cube[YEAR].values]
+    doubted = doubts(annual)
     stable = product.where(unchanged, np.uint8(0))
     labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
+    roles = sensor.positions(cube[BAND].values.tolist())
+    witness = forests and annual is not None and forests.get(str(annual.attrs["anchor"]))
+    for y, own in doubted.items():
+        labels[y] = still(cube, labels[y], y, own, Series(days_of(cube, y), gaps.method, roles), witness)
     splits = {
         part: partial(_belongs, part=part, share=share, seed=seed, block=block if split == "blocks" else 1)
         for part in Split

@@ -13,6 +13,7 @@ from mlc_dask.data.settings import GapMethod, base_of, settings
 
 SplitRule = Literal["blocks", "random"]
 Rule = Literal["majority", "median", "none"]
+Anchor = Literal["product-year", "none"]
 
 
 @settings
@@ -44,6 +45,10 @@ class Clustering:
     min_share: Annotated[
         float | None, Field(gt=0, le=1, description="keep every cluster of at least this share, not only the largest")
     ] = None
+    anchor: Annotated[
+        Anchor,
+        Field(description="keep the cluster that continues the class of the product's year; the paper: none"),
+    ] = "product-year"
 
 
 @settings

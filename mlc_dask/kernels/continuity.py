@@ -1,0 +1,148 @@
+"""Whether a class is still the class of the old map: its clusters in one year against those of the old map's year.
+
+The paper keeps the largest cluster of every class in every year. Where most of a class changed, for example by a
+clear-cut, the largest cluster *is* the change: all classifiers learn it and all maps agree (method section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mlc_dask.kernels.clusters import ClassClusters
+
+_CLEARLY: Final = 0.8
+"""Another class is clearly nearer below this share of the distance to the class itself."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Verdict(StrEnum):
+    """What became of a class between the old map's year and another year."""
+
+    SAME = "same"
+    """The largest cluster continues the class."""
+    SWAPPED = "swapped"
+    """A smaller cluster continues the class; the largest one does not."""
+    LOST = "lost"
+    """No cluster continues the class, and the largest one is clearly nearer to another class."""
+    UNLIKE = "unlike"
+    """No cluster continues the class, but no other class is clearly nearer: the year is unlike the others."""
+
+
+@dataclass(frozen=True)
+class Continuity:
+    """One class in one year, compared with the old map's year.
+
+    Attributes
+    ----------
+    verdict
+        See :class:`Verdict`.
+    kept
+        Numbers of the clusters that represent the class in the year, the first one above all.
+    distance, reach
+        Distance of the first kept cluster's centroid from the class's in the old map's year, and the distance within
+        which 95 % of the class's pixels of that year lie: root mean squares over the shared features, in the class's
+        own spread.
+    other, other_distance
+        Code of the nearest other class of the old map's year, and the distance to it; 0 and infinity if there is none.
+    """
+
+    verdict: Verdict
+    kept: tuple[int, ...]
+    distance: float
+    reach: float
+    other: int
+    other_distance: float
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the class as a whole may have changed in the year."""
+        return self.verdict in (Verdict.SWAPPED, Verdict.LOST)
+
+
+def common_offset(
+    before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]
+) -> Floats:
+    """Difference of two years that most of the ground shares: weather, phenology, processing.
+
+    It is the median over the same pixels in both years, every class counting alike, so that it holds while less than
+    half of the (weighted) pixels changed.
+
+    Parameters
+    ----------
+    before, after
+        Features (n, F) of the same pixels in the old map's year and in the other year; NaN where there is no data.
+    labels
+        Class codes (n,).
+
+    Returns
+    -------
+    (F,) float64, 0 for features without a common observation.
+    """
+    difference = after.astype(np.float64) - before
+    weights = 1 / np.bincount(labels)[labels]
+    return np.array([_weighted_median(column, weights) for column in difference.T])
+
+
+def _weighted_median(values: Floats, weights: Floats) -> float:
+    there = np.isfinite(values)
+    if not there.any():
+        return 0.0
+    order = np.argsort(values[there], kind="stable")
+    total = np.cumsum(weights[there][order])
+    return float(values[there][order][np.searchsorted(total, total[-1] / 2)])
+
+
+def distances(signatures: Floats, to: ClassClusters, shared: npt.NDArray[np.bool_]) -> Floats:
+    """Distance (t,) of signatures (t, F) from the dominant centroid of a class, in that class's own spread."""
+    if not shared.any():
+        return np.full(len(signatures), np.inf)
+    steps = (signatures - to.signatures[0])[:, shared] / to.scale[shared]
+    return np.asarray(np.sqrt(np.square(steps).mean(axis=1)))
+
+
+def continuity(own: ClassClusters, code: int, before: Mapping[int, ClassClusters], offset: Floats) -> Continuity:
+    """Find the clusters that continue a class.
+
+    The largest cluster whose centroid, without the common offset, lies where the class's pixels of the old map's year
+    lie is kept, and of the other clusters that were to be kept those that lie there, too. If none lies there, nothing
+    is changed.
+
+    Parameters
+    ----------
+    own
+        Clusters of the class in the other year.
+    code
+        The class, a key of `before`.
+    before
+        Clusters of all classes in the old map's year.
+    offset
+        See :func:`common_offset`.
+    """
+    reference, signatures = before[code], own.signatures - offset
+    away = distances(signatures, reference, own.seen & reference.seen)
+    near = np.flatnonzero(away <= reference.reach)
+    kept = (int(near[0]), *(c for c in own.kept if c in near[1:])) if near.size else own.kept
+    others = {c: _away(signatures[0], own, reference, other) for c, other in before.items() if c != code}
+    other = min(others, key=lambda c: others[c], default=0)
+    other_distance = others.get(other, float("inf"))
+    if near.size:
+        verdict = Verdict.SAME if kept[0] == 0 else Verdict.SWAPPED
+    else:
+        verdict = Verdict.LOST if other_distance < _CLEARLY * away[0] else Verdict.UNLIKE
+    return Continuity(verdict, kept, float(away[kept[0]]), reference.reach, other, other_distance)
+
+
+def _away(signature: Floats, own: ClassClusters, reference: ClassClusters, other: ClassClusters) -> float:
+    """Distance of the largest cluster from another class, in the spread of the class itself."""
+    shared = own.seen & reference.seen & other.seen
+    if not shared.any():
+        return float("inf")
+    steps = (signature - other.signatures[0])[shared] / reference.scale[shared]
+    return float(np.sqrt(np.square(steps).mean()))
