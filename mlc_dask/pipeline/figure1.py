@@ -16,6 +16,7 @@ from mlc_dask.show.report.quicklook import draw_quicklooks
 from mlc_dask.stages.annual_training import select_reliable_samples
 from mlc_dask.stages.classification import MULTI_YEAR, classify, fit_multi_and_single_year, fit_per_year
 from mlc_dask.stages.drawing import pooled
+from mlc_dask.stages.drift import watch_drift
 from mlc_dask.stages.evaluation import count_changes, judge
 from mlc_dask.stages.filtering import smooth_labels
 from mlc_dask.stages.multiyear_training import sample_unchanged, unchanged_areas
@@ -56,6 +57,7 @@ class MultiYear(NamedTuple):
 
     preliminary: Artifact
     samples: Artifact
+    drift: Artifact
 
 
 def annual_samples(run: Run, given: Given) -> Annual:
@@ -77,7 +79,8 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     preliminary = run.do(classify, cube, forests, name="preliminary")
     unchanged = run.do(unchanged_areas, preliminary, product, annual.samples)["unchanged"]
     samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, forests, **given.multiyear_training)
-    return MultiYear(preliminary, samples)
+    drift = run.do(watch_drift, annual.samples, forests)
+    return MultiYear(preliminary, samples, drift)
 
 
 def train_models(run: Run, config: Config, samples: Artifact) -> Artifact:
@@ -98,9 +101,10 @@ def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYea
     layers = {**made, CHANGES: changes}
     report = run.do(
         gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,
-        tables, layers, rule=given.config.filter.in_words,
+        tables, layers, multi_year.drift, rule=given.config.filter.in_words,
     )  # fmt: skip
-    run.publish({**layers, "cube": cube, "quicklooks": quicklooks, "evaluation": tables, "report": report})
+    shown = {"quicklooks": quicklooks, "evaluation": tables, "drift": multi_year.drift, "report": report}
+    run.publish({**layers, "cube": cube, **shown})
 
 
 def annual_maps(run: Run, given: Given) -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
+from mlc_dask.data.schema import BAND, YEAR, X, Y, check_cube, check_map, check_same_grid, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.borders import interior
@@ -94,7 +94,7 @@ def select_reliable_samples(
     ]
     samples = sampling.collect(cube, drawn, source=SampleSource.ANNUAL, gaps=gaps, legend=legend)
     samples.attrs |= {"notes": notes, "clusters": _report(clusters, legend), "product": product.attrs.get("source", "")}
-    return with_witnesses(samples, panel, found, clusters, anchor)
+    return with_witnesses(samples, cube, panel, found, clusters, anchor)
 
 
 def _pools(reliable: Mapping[int, xr.Dataset], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
@@ -157,7 +157,7 @@ def _cluster(
             dn, usable = sampling.series(cube, y, np.sort(ids[code == c]))
             fit = partial(_fit_class, reading=reading[y], settings=settings, seed=seed)
             tasks[y][c] = lazy.call(fit, dn.data, usable.data, name=f"cluster-{y}-{c}")
-    panel_labels, panel_ids = panel_of(pools[anchor])
+    panel_labels, panel_ids = panel_of(pools[anchor], cube.sizes[Y] * cube.sizes[X], seed)
     clusters, seen = lazy.compute([tasks, look(cube, list(labels), panel_ids)])
     panel = Panel(panel_labels, panel_ids, {y: dn for y, (dn, _) in seen.items()}, {y: u for y, (_, u) in seen.items()})
     return clusters, panel
@@ -166,10 +166,9 @@ def _cluster(
 def _compared(
     clusters: Mapping[int, Clusters], panel: Panel, reading: Mapping[int, Series], anchor: int
 ) -> dict[int, dict[int, Continuity]]:
-    features = {
-        y: reading[y].features(dn.transpose(1, 2, 0), panel.usable[y].T) for y, dn in panel.dn.items() if y in clusters
-    }
-    return compare_years(clusters, features, panel.label, anchor)
+    at = panel.classes
+    features = {y: reading[y].features(dn[at].transpose(1, 2, 0), panel.usable[y][at].T) for y, dn in panel.dn.items()}
+    return compare_years(clusters, features, panel.label[at], anchor)
 
 
 def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, seed: int) -> ClassClusters:

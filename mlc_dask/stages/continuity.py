@@ -13,7 +13,7 @@ import xarray as xr
 from mlc_dask import lazy
 from mlc_dask.classifiers import Model
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import ACQUISITION, BAND, WITNESS, WITNESS_YEAR, YEAR
+from mlc_dask.data.schema import ACQUISITION, BAND, WITNESS, WITNESS_YEAR, YEAR, X, Y
 from mlc_dask.kernels.clusters import ClassClusters, assign_clusters
 from mlc_dask.kernels.continuity import Continuity, Verdict, common_offset, continuity
 from mlc_dask.kernels.gaps import fill
@@ -25,14 +25,16 @@ Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
 
 _PER_CLASS = 300
+_GROUND = 1_500
 _ARRAYS = {"center": np.float32, "scale": np.float32, "centroids": np.float32, "sizes": np.int64, "seen": np.bool_}
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Pixels of every class in the old map's year, looked at in all years: the witnesses of what changed.
+    """Pixels of every class in the old map's year, and some of all ground, looked at in all years.
 
-    `label` (n,) uint8, `id` (n,) global pixel ids, ascending; `dn` (n, T, B) uint16 and `usable` (n, T) bool by year.
+    `label` (n,) uint8, 0 for the pixels of all ground; `id` (n,) global pixel ids, ascending; by year `dn` (n, T, B)
+    uint16 and `usable` (n, T) bool.
     """
 
     label: npt.NDArray[np.uint8]
@@ -40,15 +42,22 @@ class Panel:
     dn: Mapping[int, npt.NDArray[np.uint16]]
     usable: Mapping[int, npt.NDArray[np.bool_]]
 
-    def to_variables(self) -> dict[str, Any]:
+    @property
+    def classes(self) -> npt.NDArray[np.intp]:
+        """Positions of the pixels that stand for a class."""
+        return np.flatnonzero(self.label)
+
+    def to_variables(self, cube: xr.Dataset) -> dict[str, Any]:
         """Variables of a sample set along ``witness``."""
+        rows, columns = np.divmod(self.id, cube.sizes[X])
         dims = (WITNESS_YEAR, WITNESS, ACQUISITION)
         return {
             WITNESS_YEAR: list(self.dn),
             "witness_dn": ((*dims, BAND), np.stack(list(self.dn.values()))),
             "witness_usable": (dims, np.stack(list(self.usable.values()))),
             "witness_label": (WITNESS, self.label),
-            "witness_id": (WITNESS, self.id),
+            "witness_y": (WITNESS, cube[Y].values[rows]),
+            "witness_x": (WITNESS, cube[X].values[columns]),
         }
 
 
@@ -58,16 +67,18 @@ def anchor_year(product: xr.DataArray, years: list[int]) -> int:
     return min(years, key=lambda y: (abs(y - year), y)) if year else years[0]
 
 
-def panel_of(pool: Pool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Labels and ids of some hundred pixels per class, spread over the area by their ids."""
+def panel_of(pool: Pool, pixels: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Labels and ids of some hundred pixels per class, spread over the area, and of random ones of all `pixels`."""
     label, ids = pool.candidates.label, pool.candidates.id.astype(np.int64)
     chosen = []
     for code in np.unique(label).tolist():
         members = np.flatnonzero(label == code)[np.argsort(ids[label == code], kind="stable")]
         chosen.append(members[np.linspace(0, len(members) - 1, min(_PER_CLASS, len(members))).astype(np.intp)])
     at = np.concatenate(chosen)
-    at = at[np.argsort(ids[at], kind="stable")]
-    return label[at], ids[at]
+    ground = np.random.default_rng(seed).choice(pixels, min(_GROUND, pixels), replace=False)
+    both, codes = np.concatenate([ids[at], ground]), np.concatenate([label[at], np.zeros(len(ground), np.uint8)])
+    order = np.argsort(both, kind="stable")
+    return codes[order], both[order]
 
 
 def look(cube: xr.Dataset, years: list[int], ids: Array) -> dict[int, Any]:
@@ -132,6 +143,7 @@ def in_words(found: Mapping[int, Mapping[int, Continuity]], legend: Legend, anch
 
 def with_witnesses(
     samples: xr.Dataset,
+    cube: xr.Dataset,
     panel: Panel,
     found: Mapping[int, Mapping[int, Continuity]],
     clusters: Mapping[int, Clusters],
@@ -154,7 +166,7 @@ def with_witnesses(
         for year, verdicts in found.items()
         for code, own in verdicts.items()
     ]
-    return samples.assign(panel.to_variables()).assign_attrs(anchor=anchor, continuity=rows)
+    return samples.assign(panel.to_variables(cube)).assign_attrs(anchor=anchor, continuity=rows)
 
 
 def without_witnesses(samples: xr.Dataset) -> xr.Dataset:

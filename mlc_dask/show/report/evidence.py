@@ -14,13 +14,14 @@ from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.io.published import assemble
 from mlc_dask.show.report.page import Evidence
+from mlc_dask.stages.drift import alerts
 
 if TYPE_CHECKING:
     from mlc_dask.classifiers import Model
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report")
+@step("report", kind="report", version=2)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -31,6 +32,7 @@ def gather_evidence(
     models: Mapping[str, Model],
     tables: Evaluation,
     layers: Mapping[str, xr.Dataset],
+    drift: pd.DataFrame,
     *,
     rule: str,
 ) -> Evidence:
@@ -57,6 +59,7 @@ def gather_evidence(
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },
         rule=rule,
+        alerts=alerts(drift),
     )
 
 

@@ -46,6 +46,7 @@ class Evidence:
     selection: Selection
     facts: Mapping[str, str]
     rule: str
+    alerts: Sequence[str] = ()
 
 
 def write_report(evidence: Evidence, path: Path) -> None:

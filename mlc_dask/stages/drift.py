@@ -1,0 +1,165 @@
+"""Whether the classes and the ground of every year are still what the classifiers learned (method section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from mlc_dask.classifiers import Model
+from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
+from mlc_dask.data.steps import step
+from mlc_dask.kernels.applicability import unlike
+from mlc_dask.kernels.gaps import count_valid
+from mlc_dask.stages import drawing as sampling
+
+Array = npt.NDArray[Any]
+
+GROUND: Final = "(all ground)"
+COLUMNS: Final = (
+    "year", "class", "pixels", "kept", "verdict", "distance", "reach", "other", "other_distance", "band", "brightness",
+    "x", "y", "words",
+)  # fmt: skip
+"""Columns of the drift table."""
+
+_HALF: Final = 0.5
+_WORSE: Final = 0.7
+_MUCH_GROUND: Final = 0.1
+_SAMPLES: Final = 4_000
+_BLOCK: Final = 64
+
+
+@step("drift", kind="table")
+def watch_drift(annual: xr.Dataset, forests: Mapping[str, Model]) -> pd.DataFrame:
+    """Compare every class in every year with the class of the old map's year, on the witnesses of the annual samples.
+
+    Parameters
+    ----------
+    annual
+        Annual training sets of :func:`mlc_dask.select_reliable_samples`.
+    forests
+        Models by year of :func:`mlc_dask.fit_per_year`.
+
+    Returns
+    -------
+    One row per year and class: ``pixels`` looked at; ``kept``, the share of them that the model of the old map's year
+    still calls so; ``verdict``, ``distance``, ``reach``, ``other`` and ``other_distance`` of
+    :class:`mlc_dask.kernels.continuity.Continuity`; ``brightness`` of the ``band`` that changed most, as a ratio to the
+    old map's year; the median position ``x``, ``y`` of the pixels that are no longer kept; and ``words`` where the
+    class may have changed. One row per year of ``(all ground)``, whose ``kept`` is the share of random pixels that are
+    near some training sample.
+    """
+    anchor = str(annual.attrs["anchor"])
+    looks = {int(y): _Look(annual, i, forests.get(anchor)) for i, y in enumerate(annual.witness_year.values)}
+    first = looks[int(anchor)]
+    rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, first)]
+    table = pd.DataFrame([*rows, *_ground_rows(annual, looks)], columns=list(COLUMNS))
+    return table.assign(words=_words(table, int(anchor)))
+
+
+class _Look:
+    """The witnesses in one year: their filled series, which have enough dates, and what the model calls them."""
+
+    def __init__(self, annual: xr.Dataset, position: int, model: Model | None) -> None:
+        one = annual.isel(witness_year=position)
+        days = np.asarray(annual.attrs["days"][str(int(one.witness_year))])
+        usable = one.witness_usable.values
+        self.dn = sampling.filled(one.witness_dn.values, usable, days, annual.attrs["gaps"])
+        self.able = count_valid(usable.T) >= annual.attrs["min_valid"]
+        self.called = np.zeros(len(self.dn), np.uint8)
+        if model is not None and self.able.any():
+            self.called[self.able] = model.predict(np.ascontiguousarray(self.dn[self.able].transpose(1, 2, 0)))[0]
+
+
+def _class_rows(annual: xr.Dataset, year: int, look: _Look, first: _Look) -> Iterator[dict[str, Any]]:
+    legend, label = legend_of(annual), annual.witness_label.values
+    known = {(r["year"], r["code"]): r for r in annual.attrs["continuity"]}
+    for code in np.unique(label[label != 0]).tolist():
+        at = np.flatnonzero((label == code) & look.able & first.able)
+        if not at.size:
+            continue
+        row, gone = known.get((year, code), {}), at[look.called[at] != code]
+        band, brightness = _brightness(annual, look.dn[at], first.dn[at])
+        yield {
+            "year": year,
+            "class": legend.names[code],
+            "pixels": at.size,
+            "kept": float((look.called[at] == code).mean()),
+            "verdict": str(row.get("verdict", "")),
+            "distance": row.get("distance"),
+            "reach": row.get("reach"),
+            "other": legend.names.get(row.get("other", 0), ""),
+            "other_distance": row.get("other_distance"),
+            "band": band,
+            "brightness": brightness,
+            "x": float(np.median(annual.witness_x.values[gone])) if gone.size else None,
+            "y": float(np.median(annual.witness_y.values[gone])) if gone.size else None,
+        }
+
+
+def _brightness(annual: xr.Dataset, now: Array, then: Array) -> tuple[str, float]:
+    """Band whose median reflectance changed most, and its ratio to that of the old map's year."""
+    medians = [np.maximum(np.median((dn.astype(float) - DN_OFFSET) * SCALE, axis=(0, 1)), 0.005) for dn in (now, then)]
+    ratio = medians[0] / medians[1]
+    most = int(np.abs(np.log(ratio)).argmax())
+    return str(annual.band.values[most]), float(ratio[most])
+
+
+def _ground_rows(annual: xr.Dataset, looks: Mapping[int, _Look]) -> Iterator[dict[str, Any]]:
+    """Share of random pixels that some training sample of the year resembles."""
+    ground = annual.witness_label.values == 0
+    for year, look in looks.items():
+        own, at = np.flatnonzero(annual.year.values == year), np.flatnonzero(ground & look.able)
+        if not own.size or not at.size:
+            continue
+        own = own[np.linspace(0, len(own) - 1, min(len(own), _SAMPLES)).astype(np.intp)]
+        days = np.asarray(annual.attrs["days"][str(year)])
+        dn = sampling.filled(annual.dn[own].values, annual.usable[own].values, days, annual.attrs["gaps"])
+        blocks = annual.row.values[own] // _BLOCK * 1_000_000 + annual.column.values[own] // _BLOCK
+        far = unlike(_flat(dn), blocks, _flat(look.dn[at]))
+        yield {"year": year, "class": GROUND, "pixels": at.size, "kept": 1 - float(far.mean()), "verdict": ""}
+
+
+def _flat(dn: Array) -> npt.NDArray[np.float32]:
+    return dn.reshape(len(dn), -1).astype(np.float32)
+
+
+def _words(table: pd.DataFrame, anchor: int) -> list[str]:
+    """Return what a reader must look at, empty where all is well."""
+    classes = table[table["class"] != GROUND]
+    first = classes[classes.year == anchor].set_index("class")["kept"]
+    ratio = classes.kept / classes["class"].map(first).clip(lower=0.01)
+    usual = ratio.groupby(classes.year).median()
+    return [
+        _ground_words(row)
+        if row["class"] == GROUND
+        else _class_words(row, anchor, float(ratio[i]), float(usual[row.year]))
+        for i, row in table.iterrows()
+    ]
+
+
+def _ground_words(row: pd.Series[Any]) -> str:
+    if 1 - row.kept <= _MUCH_GROUND:
+        return ""
+    return f"{row.year}: {1 - row.kept:.0%} of the ground is unlike every training sample; its class is a guess there"
+
+
+def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
+    changed = row.verdict in ("swapped", "lost")
+    if row.year == anchor or not (changed or (ratio < _HALF and ratio < _WORSE * usual)):
+        return ""
+    place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
+    return (
+        f"{row.year}: {row['class']} is no longer what it was in {anchor} ({row.band} is {row.brightness:.1f} times "
+        f"as bright; the model of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
+        f"unlike the others{place}"
+    )
+
+
+def alerts(table: pd.DataFrame) -> Sequence[str]:
+    """Sentences of a drift table that a reader must see first."""
+    return [str(words) for words in table["words"] if isinstance(words, str) and words]
