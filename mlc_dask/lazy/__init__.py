@@ -6,6 +6,7 @@ series of chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a
 :func:`write_patches` stores one. Kernels never see Dask; when one fails on a block, the error names the block's place.
 """
 
+from mlc_dask.lazy.provenance import Made
 from mlc_dask.lazy.tasks import call, compute
 from mlc_dask.lazy.telemetry import PATCH_TOPIC, announce, tell
 from mlc_dask.lazy.verbs import (
@@ -22,6 +23,7 @@ from mlc_dask.lazy.writing import PatchWriter, identity, write_patches
 __all__ = [
     "PATCH_TOPIC",
     "Block",
+    "Made",
     "PatchWriter",
     "announce",
     "blocks_of",

@@ -112,7 +112,6 @@ def go_through(
     *,
     until: str | None = None,
     listener: Callable[[Event], object] | None = None,
-    facts: Callable[[str], Mapping[str, Any]] | None = None,
     dry: bool = False,
 ) -> list[Event]:
     """Go through a pipeline for the place, or all tiles, of a configuration; returns the steps.
@@ -123,7 +122,7 @@ def go_through(
         Inputs of every tile by its name, or of the only place as ``""``.
     until
         Name of the last step, without that of a tile: every tile then goes as far.
-    listener, facts, dry
+    listener, dry
         As of :class:`~mlc_dask.runs.run.Run`; steps of a tile are called ``TILE/step``.
     """
 
@@ -133,7 +132,6 @@ def go_through(
             own.output,
             kinds,
             listener=listener and (lambda event: listener(replace(event, step=place + event.step))),
-            facts=facts and (lambda step: facts(place + step)),
             until=until,
             dry=dry,
         )
