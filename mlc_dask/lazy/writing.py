@@ -68,10 +68,11 @@ def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
         return
     whole = {d: size if d in (Y, X) else 1 if d in store.layout.by else -1 for d in data.sizes}
     cut = data.chunk(whole)
-    ready, makers = dask.base.optimize(cut, provenance.makers(cut))
+    makers = {n: ([f"{n}-{axis}" for axis in range(by.ndim)], by) for n, by in provenance.makers(cut).items()}
+    (ready,) = dask.base.optimize(cut.assign(makers))
     needed = ready.__dask_graph__().get_all_dependencies()
     blocks = {n: v.data.to_delayed(optimize_graph=False) for n, v in ready.data_vars.items()}
-    engines = {n: by.to_delayed(optimize_graph=False) for n, by in makers.items()}
+    engines = {n: blocks[n] for n in makers}
     tasks = {}
     for patch in todo:
         place = patch.place(store.layout)
