@@ -2,7 +2,7 @@
 
 A block of :func:`~mlc_dask.lazy.verbs.map_pixels` is a :class:`Made`. A layer of the graph, built by
 :func:`planes_of`, takes the pixels out of it; the name of that layer leads back to the blocks. So a writer finds the
-blocks behind a patch in the graph (:func:`blocks_behind`) and asks them for their engines (:func:`makers`), whatever
+blocks behind a patch in the graph (:class:`Blocks`) and asks them for their engines (:func:`makers`), whatever
 lies in between: other blocks, a filter, another worker.
 """
 
@@ -79,17 +79,26 @@ def _by(made: Made) -> Array:
     return np.array([[[made.by]]], object)
 
 
-def blocks_behind(needed: Mapping[Key, Iterable[Key]], keys: Iterable[Key], names: Iterable[str]) -> list[Key]:
-    """Return the sorted keys of the arrays `names` that `keys` depend on, directly or not.
+class Blocks:
+    """Blocks of the arrays `names` that other keys of a graph are made from.
 
     Parameters
     ----------
     needed
         Dependencies of every key.
     """
-    wanted, seen, todo = frozenset(names), set(keys), list(keys)
-    while todo:
-        fresh = set(needed[todo.pop()]) - seen
-        seen |= fresh
-        todo += fresh
-    return sorted(key for key in seen if isinstance(key, tuple) and key[0] in wanted)
+
+    def __init__(self, needed: Mapping[Key, Iterable[Key]], names: Iterable[str]) -> None:
+        self._needed, self._names = needed, frozenset(names)
+        self._found: dict[Key, frozenset[Key]] = {}
+
+    def behind(self, keys: Iterable[Key]) -> list[Key]:
+        """Return the sorted keys of the blocks that `keys` depend on, directly or not."""
+        return sorted(frozenset().union(*map(self._behind, keys)))
+
+    # Remembered per key: neighbouring patches share blocks, and blocks share what they are made from.
+    def _behind(self, key: Key) -> frozenset[Key]:
+        if key not in self._found:
+            own = {key} if isinstance(key, tuple) and key[0] in self._names else ()
+            self._found[key] = frozenset(own).union(*map(self._behind, self._needed[key]))
+        return self._found[key]
