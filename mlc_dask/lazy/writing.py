@@ -56,8 +56,8 @@ class PatchWriter(Protocol):
 
 # Strategy: the whole dataset is optimised once, so that variables made by one task stay made by one task; then every
 # missing patch is a task of its own that depends on exactly its blocks. Finished patches are culled with all they need.
-# The blocks' engines are optimised together with the blocks, so that no block is computed twice. All these tasks are one
-# layer of the graph: a Delayed call per patch would merge the whole graph per patch.
+# The blocks' engines are optimised together with the blocks, so that no block is computed twice. The writing tasks
+# are one layer of the graph: a Delayed call per patch would merge the whole graph per patch.
 def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
     """Compute the missing patches of `store` from the lazy `data` and write each where it was computed.
 
@@ -78,9 +78,7 @@ def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
     tasks, names = {}, {}
     for patch in todo:
         place = patch.place(store.layout)
-        parts = {
-            n: (arrays[n], *(place.get(str(d), 0) for d in ready[n].dims)) for n in store.layout.arrays_of(patch)
-        }
+        parts = {n: (arrays[n], *(place.get(str(d), 0) for d in ready[n].dims)) for n in store.layout.arrays_of(patch)}
         made_by = [TaskRef((arrays[made], *at)) for made, *at in engines.behind(parts.values())]
         key = f"write-{name}-{patch.name.replace('_', '-')}-{token}"
         values = Dict({n: TaskRef(part) for n, part in parts.items()})
