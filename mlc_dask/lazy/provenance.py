@@ -40,7 +40,7 @@ class Made(NamedTuple):
 
 def planes_of(made: da.Array, count: int) -> da.Array:
     """Return the `count` planes (count, y, x) uint8 of an array whose blocks are :class:`Made`."""
-    return da.map_blocks(
+    planes: da.Array = da.map_blocks(
         _planes,
         made,
         chunks=((count,), *made.chunks[-2:]),
@@ -48,6 +48,7 @@ def planes_of(made: da.Array, count: int) -> da.Array:
         meta=np.empty((0, 0, 0), np.uint8),
         name=f"{_PLANES_OF}{made.name}",
     )
+    return planes
 
 
 def _planes(made: Made) -> Array:

@@ -75,7 +75,8 @@ def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
     (ready,) = dask.base.optimize(cut.assign(makers))
     engines = provenance.Blocks(ready.__dask_graph__().get_all_dependencies(), makers)
     arrays, token = {n: v.data.name for n, v in ready.data_vars.items()}, dask.base.tokenize(store, ready)
-    tasks, names = {}, {}
+    tasks: dict[Any, Task] = {}
+    names = {}
     for patch in todo:
         place = patch.place(store.layout)
         parts = {n: (arrays[n], *(place.get(str(d), 0) for d in ready[n].dims)) for n in store.layout.arrays_of(patch)}
