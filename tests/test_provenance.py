@@ -14,13 +14,14 @@ import xarray as xr
 from distributed import Client, LocalCluster
 
 from mlc_dask import lazy
+from mlc_dask.data.steps import step
 from mlc_dask.io.maps import open_layers, write_layers
 from mlc_dask.io.patchstore.layout import Layout
 from mlc_dask.io.patchstore.store import PatchStore
 from mlc_dask.runs.artifacts import Kind
 from mlc_dask.runs.run import Run
 from mlc_dask.stages.classification import classify
-from mlc_dask.stages.filtering import smooth
+from mlc_dask.stages.filtering import smooth_labels
 from tests.cubes import Array, landscape, threshold
 
 
@@ -90,9 +91,9 @@ def test_the_record_of_a_step_without_any_terminal(tmp_path: Path) -> None:
     cube, _ = landscape(32, 32)
     kinds = {"maps": Kind(open_layers, write_layers)}
     with dask.config.set(scheduler="synchronous"), Run(tmp_path, kinds) as run:
-        maps = run.do("maps", lambda: classify(cube, threshold(cube)), kind="maps")
-        filtered = run.do("filtered", smooth, maps, kind="maps", size=3)
-        empty = run.do("empty", lambda: classify(cube, threshold(cube, min_valid=99)), kind="maps")
+        maps = run.do(step("maps", kind="maps")(lambda: classify(cube, threshold(cube))))
+        filtered = run.do(smooth_labels, maps, size=3)
+        empty = run.do(step("empty", kind="maps")(lambda: classify(cube, threshold(cube, min_valid=99))))
     records = [json.loads((made.folder / "record.json").read_bytes()) for made in (maps, filtered, empty)]
     assert records[0]["engines"] == ["numpy"]
     assert not any("engines" in record for record in records[1:]), "no pixel was classified"
