@@ -278,10 +278,13 @@ def test_damage_is_found_and_only_that_patch_redone(finished: PatchStore, damage
 
 
 def test_a_run_names_a_flipped_bit_and_the_next_one_mends_it(tmp_path: Path) -> None:
-    kinds = {
-        "store": Kind(open_store, lambda data, folder: fill(folder, data, patch=PATCH, chunk=16)),
-        "text": Kind(lambda f: (f / "sum").read_text(), lambda value, f: (f / "sum").write_text(str(value))),
-    }
+    def write_store(data: xr.Dataset, folder: Path) -> None:
+        fill(folder, data, patch=PATCH, chunk=16)
+
+    def write_text(value: int, folder: Path) -> None:
+        (folder / "sum").write_text(str(value))
+
+    kinds = {"store": Kind(open_store, write_store), "text": Kind(lambda f: (f / "sum").read_text(), write_text)}
     events: list[Event] = []
 
     def run(*, counted: bool) -> None:

@@ -358,7 +358,7 @@ def refused(*words: str | Path) -> str:
 
 
 def test_what_cannot_be_shown_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "no folder" in refused(tmp_path / "nowhere", "--port", "0")
+    assert "is not a folder" in refused(tmp_path / "nowhere", "--port", "0")
     assert "has published no result yet" in refused(tmp_path, "--port", "0")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

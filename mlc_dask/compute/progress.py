@@ -26,7 +26,7 @@ from rich.progress import (
 from mlc_dask.io.patchstore.store import PatchStore
 from mlc_dask.lazy import PATCH_TOPIC, announce
 from mlc_dask.runs.artifacts import Event
-from mlc_dask.stages.classification import ENGINE_TOPIC, TRAINING_TOPIC
+from mlc_dask.stages.classification import TRAINING_TOPIC
 
 _POLL_SECONDS = 0.5
 _OF_PATCHES = ("cube", "product", "maps")
@@ -112,11 +112,9 @@ class StepProgress:
         self._poller = threading.Thread(target=self._poll, daemon=True)
         self._running: dict[str, tuple[TaskID, float]] = {}
         self._epochs: dict[str, str] = {}
-        self._engines: dict[str, set[str]] = {}
 
     def __enter__(self) -> Self:
         self._client.subscribe_topic(TRAINING_TOPIC, self._on_epoch)
-        self._client.subscribe_topic(ENGINE_TOPIC, self._on_block)
         self._progress.start()
         self._poller.start()
         return self
@@ -134,7 +132,6 @@ class StepProgress:
             case "started":
                 self._epochs.clear()
                 task = self._progress.add_task(event.step, total=None, detail=_because(event.reason))
-                self._engines[event.step] = set()
                 self._running[event.step] = (task, time.time())
             case "reused":
                 self._progress.add_task(event.step, total=1, completed=1, detail="reused")
@@ -150,11 +147,6 @@ class StepProgress:
                 self._progress.stop_task(task)
                 self._say(f"{event.step}: {event.state} after {event.seconds:.1f} s")
 
-    def facts(self, step: str) -> dict[str, Any]:
-        """Return the facts for the record of a step: the engines that classified while it ran."""
-        engines = self._engines.get(step)
-        return {"engines": sorted(engines)} if engines else {}
-
     def _say(self, line: str) -> None:
         """Print a line where bars cannot be drawn, as in a log."""
         if not self._console.is_terminal:
@@ -165,10 +157,6 @@ class StepProgress:
         self._epochs[row["model"]] = f"{row['model']} epoch {row['epoch']} loss {row['train_loss']:.3f}"
         if worth_a_line(row["epoch"], row["epochs"]):
             self._say(f"{row['model']}: epoch {row['epoch']} of {row['epochs']}, training loss {row['train_loss']:.3f}")
-
-    def _on_block(self, event: Any) -> None:
-        for step in list(self._running):
-            self._engines[step].add(event[1]["engine"])
 
     def _poll(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):

@@ -7,6 +7,7 @@ series of chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a
 """
 
 from mlc_dask.lazy.names import is_stored, only_reads
+from mlc_dask.lazy.provenance import Made
 from mlc_dask.lazy.tasks import call, compute
 from mlc_dask.lazy.telemetry import PATCH_TOPIC, announce, tell
 from mlc_dask.lazy.verbs import (
@@ -23,6 +24,7 @@ from mlc_dask.lazy.writing import PatchWriter, identity, write_patches
 __all__ = [
     "PATCH_TOPIC",
     "Block",
+    "Made",
     "PatchWriter",
     "announce",
     "blocks_of",

@@ -16,6 +16,7 @@ from dask.array.overlap import ensure_minimum_chunksize, overlap
 from dask.delayed import Delayed, delayed
 
 from mlc_dask.data.schema import ACQUISITION, BAND, X, Y
+from mlc_dask.lazy.provenance import Made, planes_of
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
@@ -105,7 +106,7 @@ def _aligned(raster: xr.DataArray) -> tuple[da.Array, tuple[int, ...]]:
 # and x are ever split, so a block is a patch with complete series. `parameter` (a model, clusters) is one delayed node
 # that every block depends on: it travels to a worker once, not once per block.
 def map_pixels(
-    kernel: Callable[..., Array],
+    kernel: Callable[..., Array | Made],
     *rasters: xr.DataArray,
     layers: Sequence[str],
     name: str,
@@ -118,7 +119,7 @@ def map_pixels(
     ----------
     kernel
         ``kernel(*blocks, parameter)`` with blocks (T, B, h, w), (T, h, w) or (h, w) as their rasters are, in order;
-        returns (len(layers), h, w) uint8.
+        returns (len(layers), h, w) uint8, or these and the name of the engine that computed them: :class:`Made`.
     rasters
         Lazy arrays with dims out of (acquisition, band, y, x) on one grid; the first one's blocks are used for all.
     layers
@@ -139,14 +140,16 @@ def map_pixels(
     arrays, squeezed = zip(*(_aligned(r.chunk(blocks)) for r in rasters), strict=True)
     origins = _origins(arrays[0])
 
-    def apply(*parts: Array, parameter: Any, block_id: tuple[int, ...]) -> Array:
+    def apply(*parts: Array, parameter: Any, block_id: tuple[int, ...]) -> Made:
         with _placed(name, origins[0][block_id[-2]], origins[1][block_id[-1]]):
             found = kernel(*(p.squeeze(axis=s) for p, s in zip(parts, squeezed, strict=True)), parameter)
-        assert found.dtype == np.uint8 and found.shape == (len(layers), *parts[0].shape[-2:]), (name, found.shape)
-        return found
+        made = found if isinstance(found, Made) else Made(found)
+        shape = (len(layers), *parts[0].shape[-2:])
+        assert made.planes.dtype == np.uint8 and made.planes.shape == shape, (name, made.planes.shape)
+        return made
 
     with dask.base.annotate(resources={resource: 1}) if resource else nullcontext():
-        planes = da.map_blocks(
+        made = da.map_blocks(
             apply,
             *arrays,
             parameter=delayed(parameter, pure=True),
@@ -157,6 +160,7 @@ def map_pixels(
             meta=np.empty((0, 0, 0), np.uint8),
             token=name,
         )
+    planes = planes_of(made, len(layers))
     coords = {d: grid.coords[d] for d in (Y, X) if d in grid.coords}
     return xr.Dataset({layer: ((Y, X), planes[i]) for i, layer in enumerate(layers)}, coords=coords)
 

@@ -114,7 +114,6 @@ def go_through(
     *,
     until: str | None = None,
     listener: Callable[[Event], object] | None = None,
-    facts: Callable[[str], Mapping[str, Any]] | None = None,
     dry: bool = False,
 ) -> list[Event]:
     """Run a pipeline for the place, or for all tiles, of a configuration; returns the steps.
@@ -125,7 +124,7 @@ def go_through(
         Inputs of every tile by name; a single place has the name ``""``.
     until
         Name of the last step, without the name of a tile: every tile stops there.
-    listener, facts, dry
+    listener, dry
         As in :class:`~mlc_dask.runs.run.Run`; a step of a tile is called ``TILE/step``.
     """
 
@@ -135,7 +134,6 @@ def go_through(
             own.output,
             kinds,
             listener=listener and (lambda event: listener(replace(event, step=place + event.step))),
-            facts=facts and (lambda step: facts(place + step)),
             until=until,
             dry=dry,
         )

@@ -122,7 +122,7 @@ def _go(
                 progress(event)
                 tell(event)
 
-            return go_through(config, places, pipeline, formats, until=until, listener=both, facts=progress.facts)
+            return go_through(config, places, pipeline, formats, until=until, listener=both)
 
 
 def _lay_out(output: Path) -> None:

@@ -14,10 +14,13 @@ from mlc_dask.storage.durable import NotPublished, canonical, sha256
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of result is opened from its folder and written into it."""
+    """How one kind of result is opened from its folder and written into it.
+
+    `write` may return entries for the record of the step, e.g. the engines that made the result.
+    """
 
     open: Callable[[Path], Any]
-    write: Callable[[Any, Path], None]
+    write: Callable[[Any, Path], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,6 @@ class Run:
         Name of the step after which :class:`StopRun` is raised.
     verify
         Before reuse compare all digests, not only the sizes, of the files that manifests list.
-    facts
-        Asked, with a step's name, when it is done: what else its record shall say.
     """
 
     def __init__(
@@ -59,9 +57,7 @@ class Run:
         dry: bool = False,
         until: str | None = None,
         verify: bool = False,
-        facts: Callable[[str], Mapping[str, Any]] | None = None,
     ) -> None:
-        self._facts = facts or (lambda step: {})
         self.folder, self.kinds, self.dry, self.until, self.verify = Path(folder), kinds, dry, until, verify
         self.steps: list[Event] = []
         self._listener = listener or (lambda event: None)
@@ -141,7 +137,7 @@ class Run:
         try:
             arguments = {**settings, **how}
             value = function(*opened(inputs), **arguments, **_scratch(function, arguments, folder))
-            self.kinds[artifact.kind].write(value, folder)
+            found = self.kinds[artifact.kind].write(value, folder) or {}
         except BaseException as error:
             self._listener(Event(name, "failed", artifact, str(error), time.monotonic() - clock))
             error.add_note(f"in step {name} of {self.folder}")
@@ -152,7 +148,7 @@ class Run:
         made = {"kind": artifact.kind, "function": function_name(function), "version": step_of(function).step_version}
         by = {"settings": settings, "arguments": inputs, "inputs": [i.reference() for i in given(inputs)]}
         times = {"started": started, "finished": now(), "seconds": seconds}
-        write_record(folder, {**self._facts(name), **artifact.reference(), **made, **by, **times})
+        write_record(folder, {**found, **artifact.reference(), **made, **by, **times})
         self._done(Event(name, "finished", artifact, seconds=seconds))
 
     def publish(self, layers: Mapping[str, Artifact]) -> None:

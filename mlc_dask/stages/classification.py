@@ -30,9 +30,6 @@ MULTI_YEAR = "multi-year"
 TRAINING_TOPIC = "mlc-training"
 """Scheduler topic on which running trainings report their epochs."""
 
-ENGINE_TOPIC = "mlc-engine"
-"""Scheduler topic on which every block reports the engine that classified it."""
-
 _PROBABILITY = "probability"
 _PIXELS_AT_ONCE = 65_536
 
@@ -202,12 +199,13 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
     return found[list(CLASSIFIED)].assign({_PROBABILITY: every})
 
 
-def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, codes: tuple[int, ...]) -> Array:
+def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, codes: tuple[int, ...]) -> lazy.Made:
     """Classify a block (T, B, h, w); only one batch at a time is gap-filled, to limit memory.
 
     Returns
     -------
-    Label, confidence, usable dates, and probabilities of `codes` in percent: (3 + K, h, w) uint8.
+    Label, confidence, usable dates, and probabilities of `codes` in percent: (3 + K, h, w) uint8, made by the model's
+    engine; by none where no pixel has enough usable dates.
     """
     t, b, height, width = dn.shape
     dn, usable = dn.reshape(t, b, -1), usable.reshape(t, -1)
@@ -222,6 +220,4 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, code
             planes[np.ix_(len(CLASSIFIED) + np.searchsorted(codes, model.classes), at)] = to_percent(every)
         else:
             planes[0, at], planes[1, at] = model.predict(whole)
-    if able.size:
-        lazy.tell(ENGINE_TOPIC, {"engine": model.engine})
-    return planes.reshape(-1, height, width)
+    return lazy.Made(planes.reshape(-1, height, width), model.engine if able.size else "")

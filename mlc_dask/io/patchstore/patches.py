@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,9 @@ def check_values(layout: Layout, patch: Patch, values: Mapping[str, npt.NDArray[
     return checked
 
 
-def write_patch(folder: Path, layout: Layout, patch: Patch, values: Mapping[str, npt.NDArray[Any]]) -> None:
+def write_patch(
+    folder: Path, layout: Layout, patch: Patch, values: Mapping[str, npt.NDArray[Any]], engines: Sequence[str] = ()
+) -> None:
     """Write `values` and sign them; see :meth:`mlc_dask.io.patchstore.store.PatchStore.write`."""
     values = check_values(layout, patch, values)
     pixels = {name: sha256(value) for name, value in values.items()}
@@ -88,8 +90,15 @@ def write_patch(folder: Path, layout: Layout, patch: Patch, values: Mapping[str,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "written": now(),
+        **made_on(engines),
     }
     _sign(folder, patch, record)
+
+
+def made_on(engines: Iterable[str]) -> dict[str, list[str]]:
+    """Return the entry ``engines`` of a record, sorted; {} where there are none."""
+    names = sorted(set(engines))
+    return {"engines": names} if names else {}
 
 
 def patch_fault(folder: Path, layout: Layout, patch: Patch, record: PatchRecord) -> str | None:

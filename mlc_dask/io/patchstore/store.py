@@ -7,7 +7,7 @@ are computed again. A store is readable once ``MANIFEST.json`` lists the digests
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from mlc_dask.io.patchstore.declaration import (
 )
 from mlc_dask.io.patchstore.layout import Layout, Patch
 from mlc_dask.io.patchstore.patches import (
+    made_on,
     patch_fault,
     read_record,
     record_path,
@@ -109,7 +110,7 @@ class PatchStore:
         """All patches, done or not: year by year, row by row."""
         return self.layout.patches()
 
-    def write(self, patch: Patch, values: Mapping[str, npt.NDArray[Any]]) -> None:
+    def write(self, patch: Patch, values: Mapping[str, npt.NDArray[Any]], engines: Sequence[str] = ()) -> None:
         """Write one patch of every array that has it, durably, and sign it; repeating it changes nothing.
 
         Parameters
@@ -117,13 +118,15 @@ class PatchStore:
         values
             Exactly the arrays of ``layout.arrays_of(patch)``, of their dtype and of the patch's shape in them (the
             year's axis of length 1 may be left out). Where the fill value is 255, 255 is no value.
+        engines
+            Names of the engines that computed the values, for the patch's record.
 
         Raises
         ------
         NonDeterministicOutput
             When the patch has been written with other values.
         """
-        write_patch(self.folder, self.layout, patch, values)
+        write_patch(self.folder, self.layout, patch, values, engines)
 
     def todo(self) -> list[Patch]:
         """Patches without a valid record; all their files are read and compared with their digests.
@@ -153,8 +156,12 @@ class PatchStore:
         for name in (MANIFEST, GROUP):
             (self.folder / name).unlink(missing_ok=True)
 
-    def finish(self) -> dict[str, Any]:
-        """Verify every file and publish the store; returns the manifest, whose ``digest`` identifies the content.
+    def finish(self) -> dict[str, list[str]]:
+        """Verify every file and publish the store by its manifest, whose ``digest`` identifies the content.
+
+        Returns
+        -------
+        The ``engines`` that the records of its patches name, for the record of the step; {} where there are none.
 
         Raises
         ------
@@ -170,10 +177,12 @@ class PatchStore:
         stored = read_declaration(self.folder)
         assert stored is not None, self.folder
         files: dict[str, Entry] = dict(stored["files"])
+        engines: list[str] = []
         for patch in self.patches():
             record = read_record(self.folder, patch)
             assert record is not None, f"{patch.name} lost its record: two processes finish {self.folder}"
             files |= record["files"]
+            engines += record.get("engines", ())
         atomic_write(self.folder / GROUP, group_metadata(self.folder, stored))
         files[GROUP] = entry(self.folder / GROUP)
         check_files(self.folder, stored["files"], verify=True)
@@ -186,4 +195,4 @@ class PatchStore:
             "files": files,
         }
         atomic_write(self.folder / MANIFEST, canonical(manifest))
-        return manifest
+        return made_on(engines)
