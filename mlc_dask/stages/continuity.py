@@ -225,5 +225,5 @@ def _to_lists(clusters: ClassClusters) -> dict[str, Any]:
 
 
 def _from_lists(form: Mapping[str, Any]) -> ClassClusters:
-    arrays = {name: np.asarray(form[name], dtype) for name, dtype in _ARRAYS.items()}
+    arrays: dict[str, Any] = {name: np.asarray(form[name], dtype) for name, dtype in _ARRAYS.items()}
     return ClassClusters(**{**form, **arrays, "kept": tuple(form["kept"])})

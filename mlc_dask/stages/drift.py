@@ -135,10 +135,8 @@ def _words(table: pd.DataFrame, anchor: int) -> list[str]:
     ratio = classes.kept / classes["class"].map(first).clip(lower=0.01)
     usual = ratio.groupby(classes.year).median()
     return [
-        _ground_words(row)
-        if row["class"] == GROUND
-        else _class_words(row, anchor, float(ratio[i]), float(usual[row.year]))
-        for i, row in table.iterrows()
+        _ground_words(row) if row["class"] == GROUND else _class_words(row, anchor, float(own), float(usual[row.year]))
+        for (_, row), own in zip(table.iterrows(), ratio.reindex(table.index), strict=True)
     ]
 
 

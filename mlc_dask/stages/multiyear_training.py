@@ -104,7 +104,7 @@ def sample_unchanged(
     stable = product.where(unchanged, np.uint8(0))
     labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
     roles = sensor.positions(cube[BAND].values.tolist())
-    witness = forests and annual is not None and forests.get(str(annual.attrs["anchor"]))
+    witness = forests.get(str(annual.attrs["anchor"])) if forests and annual is not None else None
     for y, own in doubted.items():
         labels[y] = still(cube, labels[y], y, own, Series(days_of(cube, y), gaps.method, roles), witness)
     splits = {
