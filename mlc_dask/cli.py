@@ -111,13 +111,14 @@ def plan(
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps. Finished steps are reused, and an interrupted run continues where it stopped."""
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
-    pipeline.perform.run(settings, until=until, console=console)
+    made = {e.step: e.artifact for e in pipeline.perform.run(settings, until=until, console=console)}
     if until is not None:
         console.print(f"stopped after {until}, as requested")
         return
     for name, given in pipeline.inputs.given_places(settings).items():
-        output = given.config.output
-        show.terminal.show_results(console, name, output, pipeline.formats.open_tables(output / "evaluation").summary)
+        output, drift = given.config.output, made[f"{name}/drift" if name else "drift"].open()
+        summary = pipeline.formats.open_tables(output / "evaluation").summary
+        show.terminal.show_results(console, name, output, summary, drift)
 
 
 @app.command()

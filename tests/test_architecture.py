@@ -18,8 +18,8 @@ FUNCTION_LINES, FILE_LINES = 40, 250
 SHORT_ROOMS = ("kernels", "stages", "classifiers", "io")
 APART = ("stages",)
 """Rooms whose modules do not import each other, except what they share."""
-SHARED = ("__init__.py", "drawing.py", "settings.py")
-SHARED_NAMES = ("drawing", "settings")
+SHARED = ("__init__.py", "continuity.py", "drawing.py", "features.py", "settings.py")
+SHARED_NAMES = ("continuity", "drawing", "features", "settings")
 STDLIB = set(sys.stdlib_module_names)
 
 

@@ -69,6 +69,10 @@ class Product(Section):
     path: Annotated[Path, Field(description="GeoTIFF of class codes")]
     crosswalk: Annotated[str, Field(description="corine, corine-clc, worldcover, or the path of a CSV")] = "corine"
     legend: Annotated[Path | None, Field(description="CSV code,name,colour; the crosswalk's own by default")] = None
+    year: Annotated[
+        int | None,
+        Field(ge=1900, le=2200, description="year that the map shows; by default from a name such as CLC2018"),
+    ] = None
 
 
 class Evaluation(Section):

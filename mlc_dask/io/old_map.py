@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,8 @@ from mlc_dask.data.schema import YEAR, X, Y
 from mlc_dask.data.steps import step
 from mlc_dask.io.rasters import EXACT, open_raster
 
+_YEAR_IN_NAME = re.compile(r"(?:CLC_?|WorldCover_10m_)((?:19|20)\d\d)", re.IGNORECASE)
+
 READ_BLOCK = 2048
 """Edge in pixels of the blocks in which a reference is read when the grid's raster has no blocks of its own."""
 
@@ -36,6 +39,7 @@ def open_product(
     like: xr.Dataset | xr.DataArray,
     crosswalk: str | Path | Crosswalk = "corine",
     legend: Legend | None = None,
+    year: int | None = None,
 ) -> xr.DataArray:
     """Old map M on the grid of `like` (paper section 2.1; method section 10).
 
@@ -52,10 +56,14 @@ def open_product(
     legend
         Classes of the maps; by default the eleven of the paper, or with ``worldcover`` the eight of WorldCover.
 
+    year
+        Year that the map shows; by default from the file's name, where it is that of CORINE or WorldCover.
+
     Returns
     -------
     (y, x) uint8 legend codes, 0 where excluded or without data; coordinate ``quota`` (y, x) uint8, the percentage of
-    a code's pixels that may become samples; attributes ``legend``, ``cell`` (product cell in CRS units) and ``source``.
+    a code's pixels that may become samples; attributes ``legend``, ``cell`` (product cell in CRS units), ``source``
+    and, where it is known, ``year``.
 
     Raises
     ------
@@ -80,14 +88,21 @@ def open_product(
             "legend": table.legend.to_dict(),
             "cell": max(cell, grid.pixel),
             "source": f"{Path(path).name}, {table.name}",
+            **({"year": known} if (known := year or year_of(Path(path).name)) else {}),
         },
     )
 
 
-@step("product", kind="product")
-def put_on_grid(path: Path, cube: xr.Dataset, *, crosswalk: Crosswalk) -> xr.DataArray:
+def year_of(name: str) -> int | None:
+    """Year that a map shows, by its file's name, e.g. ``U2018_CLC2018_V2020_20u1`` or ``WorldCover_10m_2021_v200``."""
+    found = _YEAR_IN_NAME.search(name)
+    return int(found.group(1)) if found else None
+
+
+@step("product", kind="product", version=2)
+def put_on_grid(path: Path, cube: xr.Dataset, *, crosswalk: Crosswalk, year: int | None = None) -> xr.DataArray:
     """Put the old map on the cube's grid, in the cube's blocks."""
-    product = open_product(path, like=cube, crosswalk=crosswalk, legend=crosswalk.legend)
+    product = open_product(path, like=cube, crosswalk=crosswalk, legend=crosswalk.legend, year=year)
     return product.chunk(lazy.blocks_of(cube.reflectance))
 
 

@@ -63,7 +63,7 @@ class MultiYear(NamedTuple):
 def annual_samples(run: Run, given: Given) -> Annual:
     """From acquisitions and an old map to annual training sets (sections 2.1 and 2.2)."""
     cubed = annual_cube(run, given)
-    product = run.do(put_on_grid, given.product, cubed.cube, crosswalk=given.crosswalk)
+    product = run.do(put_on_grid, given.product, cubed.cube, crosswalk=given.crosswalk, year=given.product_year)
     samples = run.do(select_reliable_samples, cubed.cube, product, **given.annual_training)
     return Annual(cubed, product, samples)
 

@@ -69,6 +69,11 @@ class Given:
         return read_crosswalk(product_of(self.config).crosswalk, legend_for(self.config))
 
     @property
+    def product_year(self) -> int | None:
+        """Year that the old map shows, where the configuration says so."""
+        return product_of(self.config).year
+
+    @property
     def acquisitions(self) -> dict[str, Any]:
         """Settings of the choice of acquisitions."""
         own = self.config.acquisitions
@@ -84,7 +89,8 @@ class Given:
     @property
     def multiyear_training(self) -> dict[str, Any]:
         """Settings of the multi-year training set."""
-        return {**asdict(self.config.multiyear_training), **self._sampling}
+        sampling = {**self._sampling, "sensor": sensor_for(self.config)}
+        return {**asdict(self.config.multiyear_training), **sampling}
 
     @property
     def filter(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import Origin
 from mlc_dask.show.report.calendar import calendar_png, calendar_text
+from mlc_dask.show.report.evidence import alerts
 from mlc_dask.show.report.page import key_figures
 from mlc_dask.storage.durable import atomic_write
 
@@ -95,9 +96,11 @@ def show_status(console: Console, events: Sequence[Event]) -> None:
     console.print(table)
 
 
-def show_results(console: Console, tile: str, output: Path, summary: pd.DataFrame) -> None:
-    """Print the figures that decide between the map series, and where the maps and the report are."""
+def show_results(console: Console, tile: str, output: Path, summary: pd.DataFrame, drift: pd.DataFrame) -> None:
+    """Print what to look at first, the figures that decide between the map series, and where maps and report are."""
     _head(console, tile)
+    for alert in alerts(drift):
+        console.print(f"look: {alert}", style="bold red", soft_wrap=True, highlight=False)
     figures = key_figures(summary)
     table = Table(*(str(c) for c in figures.columns), box=None)
     for row in figures.itertuples(index=False):

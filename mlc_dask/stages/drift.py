@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -156,8 +156,3 @@ def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -
         f"as bright; the model of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
         f"unlike the others{place}"
     )
-
-
-def alerts(table: pd.DataFrame) -> Sequence[str]:
-    """Sentences of a drift table that a reader must see first."""
-    return [str(words) for words in table["words"] if isinstance(words, str) and words]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.io.published import assemble
 from mlc_dask.show.report.page import Evidence
-from mlc_dask.stages.drift import alerts
 
 if TYPE_CHECKING:
     from mlc_dask.classifiers import Model
@@ -67,3 +66,8 @@ def _accepted(radiometry: pd.DataFrame) -> list[str]:
     """Acquisitions that contradict their metadata and were accepted by hand."""
     wrong = radiometry[radiometry["verdict"].str.startswith("offset")]
     return [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
+
+
+def alerts(drift: pd.DataFrame) -> Sequence[str]:
+    """Return the sentences of a drift table that a reader must see first."""
+    return [str(words) for words in drift["words"] if isinstance(words, str) and words]

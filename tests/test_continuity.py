@@ -1,0 +1,201 @@
+"""A class that changed as a whole: the old map's year is the anchor, and what changed is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import xarray as xr
+
+import mlc_dask as mlc
+from mlc_dask.classifiers import LSTM, RandomForest
+from mlc_dask.data.errors import InputError
+from mlc_dask.data.legend import DEFAULT_LEGEND
+from mlc_dask.io.old_map import year_of
+from mlc_dask.kernels.applicability import unlike
+from mlc_dask.kernels.clusters import ClassClusters, fit_clusters
+from mlc_dask.kernels.continuity import Verdict, common_offset, continuity
+from mlc_dask.show.report.evidence import alerts
+from mlc_dask.stages.continuity import anchor_year, doubts
+from mlc_dask.stages.drift import GROUND, watch_drift
+from mlc_dask.stages.settings import Clustering
+from mlc_dask.worlds import World, write_world
+from mlc_dask.worlds.changes import UPHEAVALS
+from mlc_dask.worlds.landscape import make_landscape
+
+Floats = npt.NDArray[np.float32]
+FOREST, CLEARING = (0.2, 0.8, 0.1), (0.9, 0.3, 0.6)
+
+
+def pixels(*kinds: tuple[tuple[float, ...], int], seed: int = 0) -> Floats:
+    """Features of so many pixels around each mean."""
+    random = np.random.default_rng(seed)
+    rows = [random.normal(mean, 0.02, (n, len(mean))) for mean, n in kinds]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def clusters(*kinds: tuple[tuple[float, ...], int], seed: int = 0) -> ClassClusters:
+    return fit_clusters(pixels(*kinds, seed=seed), seed=0)
+
+
+GRASS = (0.85, 0.35, 0.55)
+BEFORE = {1: clusters((FOREST, 800)), 2: clusters((GRASS, 800), seed=3)}
+NONE = np.zeros(3)
+
+
+def test_the_largest_cluster_is_kept_where_it_continues_the_class() -> None:
+    found = continuity(clusters((FOREST, 700), (CLEARING, 100), seed=1), 1, BEFORE, NONE)
+    assert found.verdict is Verdict.SAME and found.kept == (0,) and not found.doubted
+    assert found.distance < found.reach
+
+
+def test_a_smaller_cluster_is_kept_where_most_of_the_class_changed() -> None:
+    own = clusters((CLEARING, 700), (FOREST, 100), seed=1)
+    assert own.kept == (0,)
+    found = continuity(own, 1, BEFORE, NONE)
+    assert found.verdict is Verdict.SWAPPED and found.kept == (1,) and found.doubted
+
+
+def test_a_class_without_a_cluster_of_its_own_is_lost_to_the_nearest_other() -> None:
+    found = continuity(clusters((CLEARING, 800), seed=1), 1, BEFORE, NONE)
+    assert found.verdict is Verdict.LOST and found.other == 2 and found.other_distance < found.distance
+
+
+def test_a_year_unlike_the_others_is_not_another_class() -> None:
+    """Away from itself, and no nearer to any other class."""
+    found = continuity(clusters(((0.0, 1.4, 0.0), 800), seed=1), 1, BEFORE, NONE)
+    assert found.verdict is Verdict.UNLIKE and found.kept == (0,) and not found.doubted
+
+
+def test_what_all_ground_shares_is_no_change() -> None:
+    shift = np.array([0.3, -0.2, 0.1])
+    moved = tuple(float(v) for v in np.array(FOREST) + shift)
+    assert continuity(clusters((moved, 800), seed=1), 1, BEFORE, NONE).verdict is not Verdict.SAME
+    assert continuity(clusters((moved, 800), seed=1), 1, BEFORE, shift).verdict is Verdict.SAME
+
+
+def test_the_common_offset_is_a_median_in_which_every_class_counts_alike() -> None:
+    before = np.zeros((110, 1), np.float32)
+    labels = np.array([1] * 90 + [2] * 10 + [3] * 10, np.uint8)
+    after = np.where(labels == 1, 5.0, 0.25)[:, None].astype(np.float32)
+    assert common_offset(before, after, labels) == pytest.approx([0.25]), "one class of three changed, the largest"
+    after[:, 0] = np.nan
+    assert common_offset(before, after, labels) == [0.0]
+
+
+def test_kept_clusters_beside_the_dominant_one_must_continue_the_class_too() -> None:
+    own = fit_clusters(pixels((FOREST, 500), (CLEARING, 300), seed=1), seed=0, min_share=0.2)
+    assert own.kept == (0, 1)
+    assert continuity(own, 1, BEFORE, NONE).kept == (0,)
+
+
+@pytest.mark.parametrize(("year", "expected"), [(2018, 2018), (2012, 2017), (2030, 2019), (None, 2017)])
+def test_the_anchor_is_the_year_nearest_to_the_old_map(year: int | None, expected: int) -> None:
+    product = xr.DataArray(0, attrs={"year": year} if year else {})
+    assert anchor_year(product, [2017, 2018, 2019]) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "year"),
+    [
+        ("U2018_CLC2018_V2020_20u1.tif", 2018), ("CLC_2012.tif", 2012), ("g100_clc12_V18_5.tif", None),
+        ("ESA_WorldCover_10m_2021_v200_N45E009_Map.tif", 2021), ("landcover_2019.tif", None),
+    ],
+)  # fmt: skip
+def test_names_of_old_maps_tell_their_year(name: str, year: int | None) -> None:
+    assert year_of(name) == year
+
+
+def test_ground_unlike_every_sample() -> None:
+    random = np.random.default_rng(0)
+    samples = random.normal(0, 1, (600, 5)).astype(np.float32)
+    others = np.concatenate([random.normal(0, 1, (100, 5)), random.normal(9, 0.1, (40, 5))]).astype(np.float32)
+    found = unlike(samples, np.arange(600) % 7, others)
+    assert found[100:].all() and found[:100].mean() < 0.1
+    assert not unlike(samples, np.zeros(600, np.int64), others).any(), "one square cannot tell"
+
+
+def test_upheavals_change_the_share_of_the_class_that_is_asked_for() -> None:
+    for name, (before, _) in UPHEAVALS.items():
+        land, code = make_landscape(World(size=128, seed=2, upheaval=name)), DEFAULT_LEGEND.code(before)
+        of_class = land.truth(0) == code
+        gone = of_class & (land.truth(1) != code)
+        assert 0.7 < gone.sum() / of_class.sum() <= 1, name
+        assert {c.event for c in land.changes} >= {name}
+    with pytest.raises(InputError, match="did you mean 'felled'"):
+        make_landscape(World(size=64, upheaval="feled"))
+
+
+CONFIG = """
+output = "out"
+[source]
+kind = "geotiff"
+folder = "world/acquisitions"
+[product]
+path = "world/product/corine.tif"
+year = 2018
+[acquisitions]
+per_year = 16
+max_days_apart = 12
+"""
+WORLD = World(size=256, seed=1, upheaval="felled", variety=0.3)
+
+
+@pytest.fixture(scope="module")
+def felled(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, xr.DataArray]:
+    """Cube and old map of a world in which most conifers are felled in 2019."""
+    folder = tmp_path_factory.mktemp("felled")
+    write_world(folder / "world", WORLD)
+    (folder / "c.toml").write_text(CONFIG, encoding="utf-8")
+    made = {e.step: e.artifact for e in mlc.run(folder / "c.toml", until="product", scheduler="current")}
+    return made["cube"].open(), made["product"].open()
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Annual samples, drift table, and the share of the felled and of the unchanged pixels that change in the maps."""
+
+    samples: xr.Dataset
+    drift: pd.DataFrame
+    recall: float
+    false: float
+
+
+def mapped(cube: xr.Dataset, product: xr.DataArray, anchor: Literal["product-year", "none"]) -> Mapped:
+    clustering = Clustering(pixels=3000, max_clusters=5, anchor=anchor)
+    samples = mlc.select_reliable_samples(cube, product, size=3000, min_per_class=100, clustering=clustering)
+    forests = mlc.fit_per_year(samples, classifier=RandomForest(trees=50))
+    unchanged = mlc.unchanged_areas(mlc.classify(cube, forests), product, samples)
+    training = mlc.sample_unchanged(
+        cube, product, unchanged, samples, forests, train=3000, validation=1000, min_per_class=60, block=32
+    )
+    lstm = LSTM(layers=1, hidden=48, dropout=0.0, batch=128, epochs=12)
+    maps = mlc.classify(cube, mlc.fit(training, classifier=lstm)).label.values
+    land, conifers = make_landscape(WORLD), DEFAULT_LEGEND.code("Conifers")
+    then, now, changed = land.truth(0), land.truth(1), maps[0] != maps[1]
+    gone = (then == conifers) & (now != conifers)
+    return Mapped(
+        samples, watch_drift(samples, forests), float(changed[gone].mean()), float(changed[then == now].mean())
+    )
+
+
+@pytest.mark.slow
+def test_the_maps_show_a_class_that_was_felled_in_one_year(felled: tuple[xr.Dataset, xr.DataArray]) -> None:
+    """Kind: a map that hides a clear-cut. Without an anchor no map says so."""
+    anchored, paper = mapped(*felled, "product-year"), mapped(*felled, "none")
+    assert paper.recall < 0.3 and anchored.recall >= 0.8
+    assert anchored.false <= paper.false + 0.05
+    conifers = DEFAULT_LEGEND.code("Conifers")
+    assert {year for year, own in doubts(anchored.samples).items() if conifers in own} == {2019, 2020}
+    assert any("2019" in note and "Conifers" in note for note in anchored.samples.attrs["notes"])
+    row = anchored.drift[(anchored.drift.year == 2019) & (anchored.drift["class"] == "Conifers")].iloc[0]
+    assert row.verdict == "swapped" and row.kept < 0.5
+    said = alerts(anchored.drift)
+    assert any("2019: Conifers is no longer what it was in 2018" in line and "look at (" in line for line in said)
+    assert doubts(paper.samples) == {}
+    assert any("Conifers" in line for line in alerts(paper.drift)), "the drift is told without an anchor, too"
+    assert set(anchored.drift[anchored.drift["class"] == GROUND].year) == {2018, 2019, 2020}
