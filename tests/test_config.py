@@ -213,6 +213,7 @@ def test_every_setting_is_reached_from_the_file(tmp_path: Path) -> None:
     assert config.annual_training.clustering == Clustering(30)
     assert plain(config.annual_training.clustering) == {
         "class": "Clustering", "pixels": 30, "max_clusters": 8, "min_silhouette": 0.25, "min_share": None,
+        "anchor": "product-year",
     }  # fmt: skip
 
 
@@ -297,7 +298,7 @@ LIMITS = {
     "gaps": {"method": ("spline",), "min_valid": (0,)},
     "annual_training": {
         "size": (1,), "min_per_class": (-1,), "cluster_pixels": (9,), "max_clusters": (0, 65),
-        "min_silhouette": (-1.1, 1.1), "min_share": (0.0, 1.1),
+        "min_silhouette": (-1.1, 1.1), "min_share": (0.0, 1.1), "anchor": ("year",),
     },
     "multiyear_training": {
         "train": (1,), "validation": (-1,), "min_per_class": (-1,), "split": ("half",), "block": (0,),

@@ -59,7 +59,7 @@ SAMPLED = {"annual-training", "pooled-samples", "unchanged", "multiyear-training
 TRAINED = {"forests", "models", "classified"}
 CHANGES = {
     "kernel": ("kernels/change.py", "0", "1", {"changes", "evaluation"}),
-    "C++": ("native/gaps.cpp", "0", "1", SAMPLED | TRAINED),
+    "C++": ("native/gaps.cpp", "0", "1", SAMPLED | TRAINED | {"drift"}),
     "network": ("classifiers/lstm/network.py", "0", "1", TRAINED),
     "source": ("io/sources/theia.py", "0", "1", {"catalogue", "acquisitions", "radiometry", "cube"}),
     "reference": ("io/old_map.py", "Resampling.nearest", "Resampling.mode", {"product", "evaluation"}),

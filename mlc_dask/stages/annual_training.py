@@ -167,6 +167,8 @@ def _compared(
     clusters: Mapping[int, Clusters], panel: Panel, reading: Mapping[int, Series], anchor: int
 ) -> dict[int, dict[int, Continuity]]:
     at = panel.classes
+    if not at.size:
+        return {}
     features = {y: reading[y].features(dn[at].transpose(1, 2, 0), panel.usable[y][at].T) for y, dn in panel.dn.items()}
     return compare_years(clusters, features, panel.label[at], anchor)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.classifiers import Model
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, BAND, WITNESS, WITNESS_YEAR, YEAR, X, Y
 from mlc_dask.kernels.clusters import ClassClusters, assign_clusters
@@ -20,6 +19,9 @@ from mlc_dask.kernels.gaps import fill
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.drawing import Pool
 from mlc_dask.stages.features import Series
+
+if TYPE_CHECKING:
+    from mlc_dask.classifiers import Model
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
@@ -74,7 +76,7 @@ def panel_of(pool: Pool, pixels: int, seed: int) -> tuple[npt.NDArray[np.uint8],
     for code in np.unique(label).tolist():
         members = np.flatnonzero(label == code)[np.argsort(ids[label == code], kind="stable")]
         chosen.append(members[np.linspace(0, len(members) - 1, min(_PER_CLASS, len(members))).astype(np.intp)])
-    at = np.concatenate(chosen)
+    at = np.concatenate([*chosen, np.zeros(0, np.intp)])
     ground = np.random.default_rng(seed).choice(pixels, min(_GROUND, pixels), replace=False)
     both, codes = np.concatenate([ids[at], ground]), np.concatenate([label[at], np.zeros(len(ground), np.uint8)])
     order = np.argsort(both, kind="stable")

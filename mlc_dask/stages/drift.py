@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from mlc_dask.classifiers import Model
 from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.gaps import count_valid
 from mlc_dask.stages import drawing as sampling
+
+if TYPE_CHECKING:
+    from mlc_dask.classifiers import Model
 
 Array = npt.NDArray[Any]
 

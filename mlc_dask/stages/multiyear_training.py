@@ -5,14 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from functools import partial, reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.classifiers import Model
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
@@ -24,6 +23,9 @@ from mlc_dask.stages.continuity import doubts, still
 from mlc_dask.stages.drawing import Keep, Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import Gaps, MultiYearTraining, SplitRule
+
+if TYPE_CHECKING:
+    from mlc_dask.classifiers import Model
 
 Array = npt.NDArray[Any]
 
@@ -99,25 +101,16 @@ def sample_unchanged(
     """
     check_same_grid(check_cube(cube), check_map(product), "cube and product")
     legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
-    share, years = validation / (train + validation), [int(y) for y in cube[YEAR].values]
-    doubted = doubts(annual)
-    stable = product.where(unchanged, np.uint8(0))
-    labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
-    roles = sensor.positions(cube[BAND].values.tolist())
-    witness = forests.get(str(annual.attrs["anchor"])) if forests and annual is not None else None
-    for y, own in doubted.items():
-        labels[y] = still(cube, labels[y], y, own, Series(days_of(cube, y), gaps.method, roles), witness)
-    splits = {
-        part: partial(_belongs, part=part, share=share, seed=seed, block=block if split == "blocks" else 1)
-        for part in Split
-    }
+    labels = _labels(cube, product.where(unchanged, np.uint8(0)), annual, forests, gaps, sensor)
+    share, edge = validation / (train + validation), block if split == "blocks" else 1
+    splits = {part: partial(_belongs, part=part, share=share, seed=seed, block=edge) for part in Split}
     pools = _pools(labels, product.quota, splits, limit=max(train, validation, min_per_class), seed=seed)
     wanted = {Split.TRAINING: (train, min_per_class), Split.VALIDATION: (validation, min_per_class // 3)}
     priors, present = sampling.priors_of(counts), np.flatnonzero(counts).tolist()
     drawn = [
         sampling.choose(pools[part][y], size=n, priors=priors, minimum=least, year=y, split=part)
         for part, (n, least) in wanted.items()
-        for y in years
+        for y in labels
     ]
     if len(np.unique(np.concatenate([d.label for d in drawn]))) < 2:
         raise InputError(
@@ -128,6 +121,23 @@ def sample_unchanged(
     notes = [note for part, (_, floor) in wanted.items() for note in _notes(pools[part], legend, present, floor, part)]
     samples.attrs |= {"notes": notes, "product": product.attrs.get("source", "")}
     return samples
+
+
+def _labels(
+    cube: xr.Dataset,
+    stable: xr.DataArray,
+    annual: xr.Dataset | None,
+    forests: Mapping[str, Model] | None,
+    gaps: Gaps,
+    sensor: Sensor,
+) -> dict[int, xr.DataArray]:
+    """Labels of every year that can be drawn: those of enough usable dates, and of doubted classes what is left."""
+    years, roles = [int(y) for y in cube[YEAR].values], sensor.positions(cube[BAND].values.tolist())
+    labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
+    witness = forests.get(str(annual.attrs["anchor"])) if forests and annual is not None else None
+    for y, own in doubts(annual).items():
+        labels[y] = still(cube, labels[y], y, own, Series(days_of(cube, y), gaps.method, roles), witness)
+    return labels
 
 
 def _notes(pools: dict[int, Pool], legend: Legend, present: list[int], floor: int, part: Split) -> list[str]:
