@@ -12,8 +12,9 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import on_grid_of
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import YEAR, check_cube, check_map, check_same_grid, legend_of
+from mlc_dask.data.schema import YEAR, check_cube, check_map, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.sampling.splits import spatial_split
 from mlc_dask.stages import drawing as sampling
@@ -39,7 +40,7 @@ def unchanged_areas(maps: xr.DataArray | xr.Dataset, product: xr.DataArray) -> x
     (y, x) bool, lazy; False where the old map or any year has no data.
     """
     labels = check_map(maps["label"] if isinstance(maps, xr.Dataset) else maps)
-    check_same_grid(labels, check_map(product), "maps and product")
+    product = on_grid_of(labels, check_map(product), "maps and product")
     same: xr.DataArray = (labels == product.drop_vars("quota", errors="ignore")).all(YEAR) & (product != 0)
     return same.drop_vars("quota", errors="ignore").rename("unchanged")
 
@@ -73,7 +74,8 @@ def sample_unchanged(
     -------
     Samples of all years (see :func:`mlc_dask.stages.drawing.collect`), attribute ``notes``.
     """
-    check_same_grid(check_cube(cube), check_map(product), "cube and product")
+    product = on_grid_of(check_cube(cube), check_map(product), "cube and product")
+    unchanged = on_grid_of(cube, unchanged, "cube and unchanged area")
     legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
     share, years = validation / (train + validation), [int(y) for y in cube[YEAR].values]
     stable = product.where(unchanged, np.uint8(0))
