@@ -55,7 +55,9 @@ class Grid:
         """Grid from its parts; rotated grids and non-square pixels are refused. Messages call the raster `name`."""
         t = transform
         if t.b or t.d or t.a <= 0 or t.e >= 0:
-            raise InputError(f"{name} is rotated or not north-up (its transform is {tuple(t)[:6]}); warp it with gdalwarp")
+            raise InputError(
+                f"{name} is rotated or not north-up (its transform is {tuple(t)[:6]}); warp it with gdalwarp"
+            )
         if abs(t.a + t.e) * max(shape) > _SHARE * t.a:
             raise InputError(f"{name} has non-square pixels ({t.a} × {-t.e}); warp it to square pixels")
         return cls(_crs(crs).to_wkt(), t.c, t.f, t.a, *map(int, shape))
@@ -70,9 +72,7 @@ class Grid:
         if raster.rio.crs is None:
             raise InputError("the raster has no CRS; set one with .rio.write_crs('EPSG:…')")
         left, top, pixel = _corner(raster)
-        return cls(
-            CRS.from_user_input(raster.rio.crs).to_wkt(), left, top, pixel, raster.sizes[Y], raster.sizes[X]
-        )
+        return cls(CRS.from_user_input(raster.rio.crs).to_wkt(), left, top, pixel, raster.sizes[Y], raster.sizes[X])
 
     @property
     def transform(self) -> Affine:
@@ -168,28 +168,27 @@ def north_up(raster: Raster) -> Raster:
 def on_grid_of(like: xr.Dataset | xr.DataArray, raster: Raster, what: str) -> Raster:
     """Return `raster` with the coordinates y and x of `like`, turned as `like` is.
 
-    Pixels are the same if their places differ by less than a share of a pixel, whatever arithmetic made the coordinates.
+    Pixels are the same if their places differ by less than a share of a pixel, however the coordinates were computed.
 
     Raises
     ------
     InputError
         When the pixels of the two rasters do not coincide. The message begins with `what`.
     """
-    fix = "put both on one grid with open_product(…, like=cube)"
-    for dim in (Y, X):
-        if like.sizes.get(dim) != raster.sizes.get(dim):
-            raise InputError(f"{what}: {like.sizes.get(dim)} and {raster.sizes.get(dim)} pixels along {dim}; {fix}")
     if like.rio.crs is not None and raster.rio.crs is not None and like.rio.crs != raster.rio.crs:
-        raise InputError(f"{what}: their CRS differ ({like.rio.crs} and {raster.rio.crs}); {fix}")
+        raise InputError(
+            f"{what}: their CRS differ ({like.rio.crs} and {raster.rio.crs}); put both on one grid with "
+            "open_product(…, like=cube)"
+        )
     if all(_same(like, raster, dim) for dim in (Y, X)):
         return raster
     turned = _turned(raster, [dim for dim in (Y, X) if _falls(raster, dim) is not _falls(like, dim)])
-    pixel = _corner(like)[2]
     for dim in (Y, X):
         a, b = like[dim].values, turned[dim].values
-        if not np.allclose(a, b, rtol=0, atol=_SHARE * pixel):
+        if a.shape != b.shape or not np.allclose(a, b, rtol=0, atol=_SHARE * _corner(like)[2]):
             raise InputError(
-                f"{what}: the {dim} coordinates differ (first {a[0]} and {b[0]}, pixels of {pixel:g}); {fix}"
+                f"{what}: the {dim} coordinates differ (first {a[0]} and {b[0]}, {len(a)} and {len(b)} pixels); "
+                "put both on one grid with open_product(…, like=cube)"
             )
     return turned.assign_coords({dim: (dim, like[dim].values, turned[dim].attrs) for dim in (Y, X)})
 

@@ -19,9 +19,7 @@ from mlc_dask.storage.durable import MANIFEST
 def assemble(steps: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Join the layers of several steps into one Dataset with CRS and legend."""
     first = steps["multi-year"]
-    layers = {
-        name: on_grid_of(first, steps[layer.step][layer.variable], layer.step) for name, layer in LAYERS.items()
-    }
+    layers = {name: on_grid_of(first, steps[layer.step][layer.variable], layer.step) for name, layer in LAYERS.items()}
     return xr.Dataset(layers, attrs={"legend": first.attrs["legend"]})
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.data.layers import RANKED_SERIES, SERIES
 from mlc_dask.data.grids import on_grid_of
+from mlc_dask.data.layers import RANKED_SERIES, SERIES
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, legend_of
 from mlc_dask.data.steps import step
