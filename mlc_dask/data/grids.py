@@ -54,12 +54,8 @@ class Grid:
     def at(cls, crs: str, transform: Affine, shape: tuple[int, int], name: str) -> Grid:
         """Grid from its parts; rotated grids and non-square pixels are refused. Messages call the raster `name`."""
         t = transform
-        if t.b or t.d or t.a <= 0 or t.e >= 0:
-            raise InputError(
-                f"{name} is rotated or not north-up (its transform is {tuple(t)[:6]}); warp it with gdalwarp"
-            )
-        if abs(t.a + t.e) * max(shape) > _SHARE * t.a:
-            raise InputError(f"{name} has non-square pixels ({t.a} × {-t.e}); warp it to square pixels")
+        if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) * max(shape) > _SHARE * t.a:
+            raise InputError(f"{name} is rotated or has non-square pixels ({t.a} × {-t.e}); warp it to square pixels")
         return cls(_crs(crs).to_wkt(), t.c, t.f, t.a, *map(int, shape))
 
     @classmethod
