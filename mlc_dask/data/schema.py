@@ -59,17 +59,6 @@ def check_map(labels: xr.DataArray, legend: Legend | None = None) -> xr.DataArra
     return labels
 
 
-def check_same_grid(a: xr.Dataset | xr.DataArray, b: xr.Dataset | xr.DataArray, what: str) -> None:
-    """Raise InputError if the pixels of two rasters do not coincide."""
-    for dim in (Y, X):
-        same = a.sizes[dim] == b.sizes[dim] and bool((abs(a[dim].values - b[dim].values) < 1e-6).all())
-        if not same:
-            raise InputError(
-                f"{what}: the {dim} coordinates differ (first {a[dim].values[0]} and {b[dim].values[0]}, "
-                f"{a.sizes[dim]} and {b.sizes[dim]} pixels); put both on one grid with open_product(…, like=cube)"
-            )
-
-
 def check_samples(samples: xr.Dataset) -> xr.Dataset:
     """Return `samples` (dims: sample, acquisition, band), or raise InputError if variables or samples are missing."""
     missing = [v for v in SAMPLE_VARIABLES if v not in samples.variables]

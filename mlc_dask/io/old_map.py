@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import floor, log10
 from pathlib import Path
 
 import dask.array as da
@@ -21,7 +22,7 @@ from rasterio.windows import Window
 
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid
+from mlc_dask.data.grids import Grid, on_grid_of
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.schema import YEAR, X, Y
 from mlc_dask.data.steps import step
@@ -48,7 +49,8 @@ def open_product(
     path
         GeoTIFF of integer product codes, any CRS and resolution.
     like
-        Cube or map with the target grid; the product is resampled to it by nearest neighbour.
+        Cube or map with the target grid; the product is resampled to it by nearest neighbour, and has its coordinates
+        and its direction of y.
     crosswalk
         Name of a shipped crosswalk, path of a ``code,label,class,quota,reason`` CSV, or a :class:`Crosswalk`. For
         CORINE, the file's codes decide between grid codes (1 to 44) and CLC codes (111 to 523), whichever crosswalk is
@@ -79,7 +81,7 @@ def open_product(
     label = table.table()[codes] * valid
     if not label.any():
         raise InputError(f"{path}: no pixel of the area has a class of the legend; check its extent and the crosswalk")
-    return xr.DataArray(
+    product = xr.DataArray(
         da.from_array(label, chunks=-1),
         dims=(Y, X),
         coords={**grid.coords(), "quota": ((Y, X), da.from_array(table.quotas()[codes], chunks=-1))},
@@ -91,6 +93,7 @@ def open_product(
             **({"year": known} if (known := year or year_of(Path(path).name)) else {}),
         },
     )
+    return on_grid_of(like, product, f"{path}")
 
 
 def year_of(name: str) -> int | None:
@@ -130,7 +133,7 @@ def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend:
         partial(_read_reference, Path(path), grid, legend.codes), leading=(), chunks=(heights, widths), dtype=np.uint8,
         name="reference",
     )  # fmt: skip
-    return xr.DataArray(data, dims=(Y, X), coords=grid.coords(), name="truth")
+    return on_grid_of(like, xr.DataArray(data, dims=(Y, X), coords=grid.coords(), name="truth"), f"{path}")
 
 
 class References(dict[int, Path]):
@@ -199,10 +202,12 @@ def _codes(
 def _cell(source: rasterio.io.DatasetReader, grid: Grid) -> float:
     """Edge of the product's cells in units of `grid`, measured on the grid: projections stretch other areas more."""
     left, bottom, right, top = transform_bounds(grid.crs, source.crs, *grid.bounds, densify_pts=21)
+    if right < left:  # the grid crosses the antimeridian
+        right += 360
     wide, high = (right - left) / abs(source.transform.a), (top - bottom) / abs(source.transform.e)
     columns, rows = max(1, round(wide)), max(1, round(high))
     transform, _, _ = calculate_default_transform(
         source.crs, grid.crs, columns, rows, left, bottom, left + columns * abs(source.transform.a),
         bottom + rows * abs(source.transform.e),
     )  # fmt: skip
-    return float(round(transform.a, 3))
+    return float(round(transform.a, max(3, 4 - floor(log10(grid.pixel)))))

@@ -8,6 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import on_grid_of
 from mlc_dask.data.layers import LAYERS, STEPS
 from mlc_dask.io.maps import open_layers
 from mlc_dask.runs.artifacts import Artifact, read_current
@@ -17,8 +18,9 @@ from mlc_dask.storage.durable import MANIFEST
 
 def assemble(steps: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Join the layers of several steps into one Dataset with CRS and legend."""
-    layers = {name: steps[layer.step][layer.variable] for name, layer in LAYERS.items()}
-    return xr.Dataset(layers, attrs={"legend": steps["multi-year"].attrs["legend"]})
+    first = steps["multi-year"]
+    layers = {name: on_grid_of(first, steps[layer.step][layer.variable], layer.step) for name, layer in LAYERS.items()}
+    return xr.Dataset(layers, attrs={"legend": first.attrs["legend"]})
 
 
 def open_maps(path: str | Path) -> xr.Dataset:

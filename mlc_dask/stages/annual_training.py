@@ -12,8 +12,9 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import on_grid_of, pixel_of
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import BAND, YEAR, X, Y, check_cube, check_map, check_same_grid, days_of, legend_of
+from mlc_dask.data.schema import BAND, YEAR, X, Y, check_cube, check_map, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.borders import interior
@@ -71,7 +72,7 @@ def select_reliable_samples(
     Samples of all years (see :func:`mlc_dask.stages.drawing.collect`); attributes ``clusters`` (the clusters of
     every class and year, and which of them were kept) and ``notes``.
     """
-    check_same_grid(check_cube(cube), check_map(product), "cube and product")
+    product = on_grid_of(check_cube(cube), check_map(product), "cube and product")
     years = [int(y) for y in cube[YEAR].values]
     legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
     present = np.flatnonzero(counts).tolist()
@@ -114,8 +115,8 @@ def _without_borders(
     product: xr.DataArray, counts: Array, least: int, legend: Legend
 ) -> tuple[xr.DataArray, list[str]]:
     """Old map without pixels within one product cell of a border; a class that would vanish keeps its border pixels."""
-    grid_pixel = abs(float(product.x[1] - product.x[0]))
-    radius = max(1, round(float(product.attrs.get("cell", grid_pixel)) / grid_pixel))
+    pixel = pixel_of(product)
+    radius = max(1, round(float(product.attrs.get("cell", pixel)) / pixel))
     inside = lazy.map_neighbourhood(
         partial(interior, radius=radius), product, radius=radius, name="interior", dtype=np.bool_
     )

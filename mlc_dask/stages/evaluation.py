@@ -15,9 +15,10 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
+from mlc_dask.data.grids import on_grid_of
 from mlc_dask.data.layers import RANKED_SERIES, SERIES
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, check_same_grid, legend_of
+from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels import agreement as measures
 from mlc_dask.kernels import change
@@ -188,7 +189,7 @@ def _counted(maps: xr.Dataset, truth: xr.DataArray | None, legend: Legend) -> tu
     tally = lazy.reduce_blocks(partial(_tally, size=legend.size), operator.add, labels, name="consistency")
     if truth is None:
         return tally, None
-    check_same_grid(labels, truth, "maps and truth")
+    truth = on_grid_of(labels, truth, "maps and truth")
     shared = _shared_years(labels, truth)
     if not shared:
         return tally, TruthTally(np.zeros((0, legend.size, legend.size), np.int64), None)

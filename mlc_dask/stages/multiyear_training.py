@@ -13,8 +13,9 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import on_grid_of
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, check_same_grid, days_of, legend_of
+from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.sampling.splits import spatial_split
@@ -51,7 +52,7 @@ def unchanged_areas(
     (y, x) bool, lazy; False where the old map or any year has no data.
     """
     labels = check_map(maps["label"] if isinstance(maps, xr.Dataset) else maps)
-    check_same_grid(labels, check_map(product), "maps and product")
+    product = on_grid_of(labels, check_map(product), "maps and product")
     old, doubted = product.drop_vars("quota", errors="ignore"), doubts(annual)
     votes = [
         (labels.sel({YEAR: y}, drop=True) == old) | old.isin(list(doubted.get(y, {})))
@@ -99,7 +100,8 @@ def sample_unchanged(
     -------
     Samples of all years (see :func:`mlc_dask.stages.drawing.collect`), attribute ``notes``.
     """
-    check_same_grid(check_cube(cube), check_map(product), "cube and product")
+    product = on_grid_of(check_cube(cube), check_map(product), "cube and product")
+    unchanged = on_grid_of(cube, unchanged, "cube and unchanged area")
     legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
     labels = _labels(cube, product.where(unchanged, np.uint8(0)), annual, forests, gaps, sensor)
     share, edge = validation / (train + validation), block if split == "blocks" else 1

@@ -20,6 +20,9 @@ from mlc_dask.io.sources.granules import GranuleSource, overpasses
 _COMMON_STEP = 60.0
 """Metres after which the pixel edges of all Sentinel-2 bands coincide."""
 
+_WIDEST = 180.0
+"""Degrees: a box whose west lies east of its east, and that is wider, was written in the wrong order."""
+
 BBox = tuple[float, float, float, float]
 
 
@@ -31,7 +34,8 @@ class AreaSource(GranuleSource):
     tile
         MGRS tile, ``T32TPS`` or ``32TPS``. The cube is on the tile's grid, and granules of other tiles are left out.
     bbox
-        West, south, east, north in degrees. The cube covers the box, on the grid of the granules.
+        West, south, east, north in degrees. The cube covers the box, on the grid of the granules. A box across the
+        antimeridian has its west east of its east (RFC 7946): ``[179.9, -17.0, -179.9, -16.8]``.
     crs
         CRS of the cube where granules of several UTM zones cover the area; by default the CRS of most granules.
     resolution
@@ -56,8 +60,14 @@ class AreaSource(GranuleSource):
     def _ordered(cls, bbox: BBox | None) -> BBox | None:
         if bbox is not None:
             west, south, east, north = bbox
-            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+            known = all(-180 <= v <= 180 for v in (west, east)) and west != east
+            if not (known and -90 <= south < north <= 90):
                 raise ValueError("not a bounding box; expected west, south, east, north in degrees")
+            if west > east and (east - west) % 360 > _WIDEST:
+                raise ValueError(
+                    "west lies east of east, which is a box across the antimeridian, and this one would be "
+                    f"{(east - west) % 360:g}° wide; exchange west and east"
+                )
         return bbox
 
     @field_validator("crs")
@@ -95,12 +105,25 @@ class AreaSource(GranuleSource):
         if not grids:
             raise InputError(f"{where}: the metadata gives no grid (proj:transform, proj:shape); use another source")
         base = _most_common(grids, self.crs, where)
+        if not CRS.from_wkt(base.crs).is_projected:
+            raise InputError(
+                f"{where}: the products are in {base.crs_name}, in degrees, but source.resolution is in metres; set "
+                "source.crs to a projected CRS of the products, or read local files with kind = 'geotiff'"
+            )
         if self.bbox is not None:
             return _around(self.bbox, base, self.resolution)
         if any(not g.matches(base) for g in grids):
             tiles = ", ".join(sorted({g.tile for g in granules}))
             raise InputError(f"{where}: products of several tiles ({tiles}); set source.tile or source.bbox")
         return base.at_pixel(self.resolution)
+
+
+def halves(bbox: BBox | None) -> list[BBox | None]:
+    """Boxes that a search is given: two for a box across the antimeridian, which many catalogues misread."""
+    if bbox is None or bbox[0] < bbox[2]:
+        return [bbox]
+    west, south, east, north = bbox
+    return [box for box in ((west, south, 180.0, north), (-180.0, south, east, north)) if box[0] < box[2]]
 
 
 def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:

@@ -23,7 +23,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.rasters import Method, read_on
 from mlc_dask.io.remote import check_href, environment, retried
-from mlc_dask.io.sources.area import AreaSource
+from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.items import granule_of
 from mlc_dask.io.sources.signing import signed
@@ -120,9 +120,11 @@ class Stac(AreaSource):
             names = dict.fromkeys((str(self.tile), str(self.tile).lstrip("0")))
             asked = [{str(self.tile_property): {"eq": self.tile_value.format(tile=name)}} for name in names]
         found = [
-            catalogues.found_by_search(self.catalogue_url, self.collection, years, self.bbox, query) for query in asked
+            catalogues.found_by_search(self.catalogue_url, self.collection, years, box, query)
+            for query in asked
+            for box in halves(self.bbox)
         ]
-        return [item for items in found for item in items]
+        return list({item.id: item for items in found for item in items}.values())
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`InputError` when a local asset is missing."""
@@ -205,6 +207,7 @@ def _bare_item(granule: Granule, name: str, href: str, grid: Grid) -> pystac.Ite
     """Item with the one asset to be loaded. Its footprint is the requested grid, so that odc-stac never skips it."""
     left, bottom, right, top = grid.bounds
     xs, ys = transform(grid.crs, "EPSG:4326", [left, right, right, left, left], [bottom, bottom, top, top, bottom])
+    xs = [xs[0] + (x - xs[0] + 180) % 360 - 180 for x in xs]  # in one piece, also across the antimeridian
     footprint = {"type": "Polygon", "coordinates": [[*map(list, zip(xs, ys, strict=True))]]}
     item = pystac.Item(granule.id, footprint, [min(xs), min(ys), max(xs), max(ys)], granule.time, {})
     item.add_asset(name, pystac.Asset(str(Path(href)) if "://" not in href else href, roles=["data"]))

@@ -15,7 +15,7 @@ import rasterio
 import xarray as xr
 
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid
+from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.schema import legend_of
 from mlc_dask.io.published import made_by, open_maps, places_of
 from mlc_dask.runs.folder import RunFolder
@@ -85,7 +85,7 @@ class _Export:
     def __init__(self, output: Path, folder: Path, layers: Sequence[str] | None) -> None:
         self.folder = folder
         self.name = output.resolve().name
-        self.maps: xr.Dataset = open_maps(output)
+        self.maps: xr.Dataset = north_up(open_maps(output))
         if self.maps.rio.crs is None:
             raise InputError(
                 f"the maps of {output} have no CRS; set one with .rio.write_crs('EPSG:…') and write the maps again"

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask.data.grids import Grid
+from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, X, Y, check_cube
 from mlc_dask.show.notebook import html
 from mlc_dask.show.notebook.layers import at_hand, glance
@@ -23,7 +23,7 @@ Shares = npt.NDArray[np.float64]
 
 def cube_card(cube: xr.Dataset) -> str:
     """HTML of a cube. Only pixels in its centre are read, and nothing is computed."""
-    check_cube(cube)
+    cube = north_up(check_cube(cube))
     years = cube[YEAR].values.tolist()
     middle = cube.isel({dim: _middle(cube.sizes[dim]) for dim in (Y, X)})
     clear = _clear(cube, middle)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask.data.grids import Grid
+from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.layers import LAYERS, in_words
 from mlc_dask.data.legend import NO_DATA, Legend
 from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of
@@ -23,6 +23,7 @@ Codes = npt.NDArray[np.uint8]
 
 def maps_card(maps: xr.Dataset) -> str:
     """HTML of maps. Every n-th pixel is read, and nothing is computed."""
+    maps = north_up(maps)
     layer = check_map(layer_of(maps, None))
     legend = legend_of(maps)
     name = str(layer.name)

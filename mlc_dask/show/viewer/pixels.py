@@ -39,7 +39,7 @@ def inspect(place: Place, lon: float, lat: float) -> dict[str, Any] | None:
         "column": column,
         "x": float(maps[X]),
         "y": float(maps[Y]),
-        "corners": _corners(place, row, column),
+        "corners": _corners(place, row, column, lon),
         "labels": {name: np.atleast_1d(maps[name].values).tolist() for name in place.layers if name in classed},
         "old_map": None if old_map is None else int(old_map.isel(here)),
         "values": {str(name): v.values.tolist() for name, v in maps.data_vars.items() if name not in classed},
@@ -85,7 +85,8 @@ def _pixel_at(place: Place, lon: float, lat: float) -> tuple[int, int] | None:
     return (int(row), int(column)) if inside else None
 
 
-def _corners(place: Place, row: int, column: int) -> list[list[float]]:
+def _corners(place: Place, row: int, column: int, beside: float) -> list[list[float]]:
     left, bottom, right, top = place.grid.window(slice(row, row + 1), slice(column, column + 1)).bounds
     lons, lats = transform(place.grid.crs, _LON_LAT, [left, right, right, left], [top, top, bottom, bottom])
-    return [[lat, lon] for lon, lat in zip(lons, lats, strict=True)]
+    # Around the point that was asked for: near 180° the same longitude may be given as -180°.
+    return [[lat, beside + (lon - beside + 180) % 360 - 180] for lon, lat in zip(lons, lats, strict=True)]

@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid
+from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, legend_of
@@ -133,6 +133,7 @@ class Place:
         """Everything that the page needs to draw itself, as values for JSON."""
         grid = self.grid
         west, south, east, north = transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)
+        east += 360 * (east < west)  # across the antimeridian: Leaflet counts on beyond 180°
         unit, _ = CRS.from_wkt(grid.crs).units_factor
         ordered = sorted(self.legend.classes, key=lambda c: c.code)
         return {
@@ -158,7 +159,7 @@ def open_places(output: Path) -> dict[str, Place]:
     if not output.is_dir():
         raise InputError(f"{output} is not a folder; give the output folder of a finished run")
     named = {tile or output.resolve().name or "maps": folder.resolve() for tile, folder in places_of(output).items()}
-    return {name: Place(name, folder, open_maps(folder)) for name, folder in named.items()}
+    return {name: Place(name, folder, north_up(open_maps(folder))) for name, folder in named.items()}
 
 
 def _described(layer: Layer) -> dict[str, Any]:
