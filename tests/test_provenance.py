@@ -92,7 +92,7 @@ def test_the_record_of_a_step_without_any_terminal(tmp_path: Path) -> None:
     kinds = {"maps": Kind(open_layers, write_layers)}
     with dask.config.set(scheduler="synchronous"), Run(tmp_path, kinds) as run:
         maps = run.do(step("maps", kind="maps")(lambda: classify(cube, threshold(cube))))
-        filtered = run.do(smooth_labels, maps, size=3)
+        filtered = run.do(smooth_labels, maps, size=3, rule="majority")
         empty = run.do(step("empty", kind="maps")(lambda: classify(cube, threshold(cube, min_valid=99))))
     records = [json.loads((made.folder / "record.json").read_bytes()) for made in (maps, filtered, empty)]
     assert records[0]["engines"] == ["numpy"]

@@ -74,6 +74,14 @@ def test_models_are_common_and_maps_are_not(finished: tuple[Config, list[Event]]
         mlc.open_maps(config.output)
 
 
+def test_only_the_steps_that_classify_name_engines(finished: tuple[Config, list[Event]]) -> None:
+    """Two tiles are computed at once; a step that draws samples beside another tile's maps names no engine."""
+    _, events = finished
+    named = {e.step: json.loads((e.artifact.folder / "record.json").read_bytes()).get("engines", []) for e in events}
+    mapped = {step for step in named if step.rpartition("/")[2] in ("preliminary", "single-year", "multi-year")}
+    assert len(mapped) == 6 and {step for step, engines in named.items() if engines} == mapped
+
+
 def test_the_samples_of_all_tiles_are_pooled(finished: tuple[Config, list[Event]]) -> None:
     config, _ = finished
     (joint,) = artifacts(config.output, "multiyear-training")
