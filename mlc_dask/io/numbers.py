@@ -29,7 +29,7 @@ _SPECIAL: Final = (MaskFlags.nodata, MaskFlags.all_valid)
 
 
 def bands_of(file: rasterio.io.DatasetReader) -> int:
-    """Number of bands without the alpha band."""
+    """Count the bands without the alpha band."""
     return int(file.count) - sum(c is ColorInterp.alpha for c in file.colorinterp)
 
 
@@ -144,9 +144,9 @@ def check_values(values: npt.NDArray[Any], asset: Asset, where: str) -> None:
     fractions = values.dtype.kind == "f" and max(abs(low), abs(high)) * asset.scale < 1e-3 and bool((valid % 1).any())
     if fractions or not _POSSIBLE[0] <= reflectance <= _POSSIBLE[1]:
         raise InputError(
-            f"{where}: values from {low:.6g} to {high:.6g} cannot be digital numbers of scale {asset.scale:g} and offset "
-            f"{asset.offset:g} (median reflectance {reflectance:.3g}); state their scale (source.scale, the item's "
-            "raster:bands or the file's tag): 1.0 for reflectance"
+            f"{where}: values from {low:.6g} to {high:.6g} cannot be numbers of scale {asset.scale:g} and "
+            f"offset {asset.offset:g} (median reflectance {reflectance:.3g}); state their scale "
+            "(source.scale, the item's raster:bands or the file's tag): 1.0 for reflectance"
         )
 
 
