@@ -326,7 +326,6 @@ ROTATED = Affine(9.8, -1.7, 600_000, -1.7, -9.8, 5_200_000)
         ("B02", {"transform": ROTATED}, "B02.tif is rotated or has non-square pixels .*; warp it to square"),
         ("B02", {"transform": Affine(10, 0, 600_000, 0, -12, 5_200_000)}, "B02.tif is rotated or has non-square"),
         ("B02", {"transform": Affine(10, 0, 600_000, 0, 10, 5_200_000)}, "B02.tif is rotated or has non-square"),
-        ("B02", {"nodata": -1, "dtype": "int16"}, "B02.tif declares -1 as no data, .*set source.nodata = -1"),
         ("B11", {"transform": Affine(20, 0, 600_010, 0, -20, 5_200_000)}, "B11: its grid is 6 × 6"),
         ("B11", {"size": 7}, "B11: its grid is 7 × 7 px .*warp it to that grid"),
         ("B02", {"size": 11}, "B02: its grid is 11 × 11 px .*expected 12 × 12"),

@@ -52,7 +52,9 @@ def test_real_metadata(row: tuple, tmp_path: Path) -> None:
         fine = band in ("B02", "B03", "B04", "B08")
         assert asset.href.startswith(f"2020/{name}.SAFE/GRANULE/") and ("/R10m/" if fine else "/R20m/") in asset.href
         assert asset.href.endswith(f"_{'SCL' if band == 'mask' else band}_{10 if fine else 20}m.jp2")
-    with pytest.raises(InputError, match=r"B02_10m\.jp2 is missing or empty; download the product again"):
+    with pytest.raises(
+        InputError, match=r"B02_10m\.jp2 has 0 bytes, but its product states 122450216; download it again"
+    ):
         source.check(catalogue.acquisitions[0], catalogue.grid)
 
 
@@ -61,7 +63,7 @@ def test_real_images(tmp_path: Path) -> None:
     """The noise of a public test data set: its images are real JPEG 2000, its metadata is written here."""
     name = "S2A_MSIL2A_20220414T110751_N0400_R108_T26EMU_20220414T165533"
     shutil.copytree(REAL / "synthetic_pixels" / f"{name}.SAFE", tmp_path / f"{name}.SAFE")
-    with pytest.raises(InputError, match=r"MTD_MSIL2A\.xml cannot be read as XML .*; download"):
+    with pytest.raises(InputError, match=r"MTD_MSIL2A\.xml is missing; download the product again"):
         Safe(folder=tmp_path).catalogue()
     (granule,) = (tmp_path / f"{name}.SAFE" / "GRANULE").iterdir()
     for old in granule.rglob("*_20190414T*"):

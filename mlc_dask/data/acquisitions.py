@@ -23,13 +23,14 @@ def utc(time: datetime) -> datetime:
 class Asset:
     """One raster, and how its digital numbers become reflectance: DN * `scale` + `offset`.
 
-    `href` is a path below the source's folder or a URL; `layer` identifies the band in a file of several bands.
+    `href` is a path below the source's folder or a URL; `layer` identifies the band in a file of several bands. NaN is
+    always no data, and None says that there is no other value.
     """
 
     href: str
     scale: float = 1e-4
     offset: float = 0.0
-    nodata: int = 0
+    nodata: int | float | None = 0
     layer: str | None = None
 
 

@@ -26,6 +26,7 @@ from mlc_dask.data.grids import Grid, on_grid_of
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.schema import YEAR, X, Y
 from mlc_dask.data.steps import step
+from mlc_dask.io.numbers import bands_of, packing_tags
 from mlc_dask.io.rasters import EXACT, open_raster
 
 _YEAR_IN_NAME = re.compile(r"(?:CLC_?|WorldCover_10m_)((?:19|20)\d\d)", re.IGNORECASE)
@@ -179,6 +180,12 @@ def _warped(path: Path, grid: Grid) -> Iterator[tuple[rasterio.io.DatasetReader,
         opaque = ColorInterp.alpha not in source.colorinterp
         if source.crs is None:
             raise InputError(f"{path} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
+        if bands_of(source) > 1:
+            raise InputError(
+                f"{path} has {bands_of(source)} bands, expected one of codes; extract it (gdal_translate -b)"
+            )
+        if packing_tags(source, 1) is not None:
+            raise InputError(f"{path} states a scale or an offset, but codes are whole numbers; remove the tags")
         if np.dtype(source.dtypes[0]).kind not in "iu":
             raise InputError(f"{path} holds {source.dtypes[0]}, not integer class codes; convert it to uint8 or uint16")
         with WarpedVRT(

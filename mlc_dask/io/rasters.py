@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil, floor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +13,15 @@ import numpy.typing as npt
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
+from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from mlc_dask.data.errors import InputError, UnreadableError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import DN_OFFSET, SCALE
+from mlc_dask.io.numbers import Number, fill_of, is_empty, masked
 
 EXACT = 1e-6
 """Tolerance, in fractions of a pixel, of the transformation to another grid."""
@@ -25,9 +29,20 @@ EXACT = 1e-6
 Method = Literal["nearest", "bilinear", "cubic", "average"]
 
 
+_STARTS = {b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "GTiff", b"\0\0\0\x0c": "JP2OpenJPEG"}
+"""GDAL driver by the first bytes of a file."""
+
+
 def driver_of(path: Path | str) -> str:
-    """GDAL driver for a file, by its name. No other driver is tried: a VRT called img.tif could point anywhere."""
-    return "JP2OpenJPEG" if str(path).partition("?")[0].lower().endswith(".jp2") else "GTiff"
+    """GDAL driver for a file, by its first bytes where it is local, else by its name.
+
+    No other driver is tried: a VRT called img.tif could point anywhere.
+    """
+    named = "JP2OpenJPEG" if str(path).partition("?")[0].lower().endswith((".jp2", ".j2k")) else "GTiff"
+    if not Path(path).is_file():
+        return named
+    with Path(path).open("rb") as stream:
+        return _STARTS.get(stream.read(4), named)
 
 
 @contextmanager
@@ -57,35 +72,93 @@ def band_index(file: rasterio.io.DatasetReader, layer: str | None) -> int:
 
 
 def read_on(
-    path: Path | str, grid: Grid, *, layer: str | None = None, nodata: int = 0, method: Method = "nearest"
+    path: Path | str, grid: Grid, *, layer: str | None = None, nodata: Number = 0, method: Method = "nearest"
 ) -> npt.NDArray[Any]:
-    """Values (h, w) of a file on `grid`, `nodata` where the file has no data.
+    """Values (h, w) of a file on `grid`; see :func:`put_on`."""
+    with open_raster(path) as file:
+        return put_on(file, grid, layer=layer, nodata=nodata, method=method)
+
+
+def put_on(
+    file: rasterio.io.DatasetReader,
+    grid: Grid,
+    *,
+    layer: str | None = None,
+    nodata: Number = 0,
+    method: Method = "nearest",
+) -> npt.NDArray[Any]:
+    """Values (h, w) of an open file on `grid`, ``fill_of(dtype, nodata)`` where it has no data or hides it by a mask.
 
     Pixels whose size is a multiple of the grid's are repeated: no value is invented. For any other grid (another CRS,
     an offset by a fraction of a pixel, or a pixel larger than the file's) the file is warped with `method`.
     """
-    with open_raster(path) as file:
-        index, own = band_index(file, layer), Grid.of(file)
-        steps = own.steps_to(grid)
-        if steps is not None:
-            return _repeated(file, index, own, grid, steps, nodata)
-        # By default GDAL approximates the transformation and fits the kernel to the requested window: without these
-        # settings a pixel would depend on the window in which it is read.
-        scale = min(1.0, own.pixel / grid.pixel) if own.same_crs(grid) else 1.0
-        with WarpedVRT(
-            file, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
-            resampling=Resampling[method], src_nodata=nodata, nodata=nodata,
-            tolerance=EXACT, XSCALE=scale, YSCALE=scale,
-        ) as warped:  # fmt: skip
-            values: npt.NDArray[Any] = warped.read(index)
-            return values
+    index, own = band_index(file, layer), Grid.of(file)
+    fill, steps = fill_of(file.dtypes[index - 1], nodata), own.steps_to(grid)
+    if steps is not None:
+        return _repeated(file, index, own, grid, steps, fill)
+    if masked(file, index):
+        with _unmasked(file, index, own, grid, fill) as plain:
+            return _warped(plain, 1, own, grid, fill, method)
+    return _warped(file, index, own, grid, fill, method)
+
+
+def _warped(
+    file: rasterio.io.DatasetReader, index: int, own: Grid, grid: Grid, fill: float, method: Method
+) -> npt.NDArray[Any]:
+    # By default GDAL approximates the transformation and fits the kernel to the requested window: without these
+    # settings a pixel would depend on the window in which it is read.
+    scale = min(1.0, own.pixel / grid.pixel) if own.same_crs(grid) else 1.0
+    with WarpedVRT(
+        file, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
+        resampling=Resampling[method], src_nodata=fill, nodata=fill,
+        tolerance=EXACT, XSCALE=scale, YSCALE=scale,
+    ) as warped:  # fmt: skip
+        values: npt.NDArray[Any] = warped.read(index)
+        return values
+
+
+@contextmanager
+def _unmasked(
+    file: rasterio.io.DatasetReader, index: int, own: Grid, grid: Grid, fill: float
+) -> Iterator[rasterio.io.DatasetReader]:
+    """Give the part of a band below `grid` as a file in memory, `fill` where the band is masked."""
+    rows, columns = around(grid, own)
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        rows = columns = slice(0, 1)
+    part = own.window(rows, columns)
+    values = _shown(file, index, Window.from_slices(rows, columns), fill)
+    profile = {"count": 1, "dtype": values.dtype, "crs": part.crs, "transform": part.transform}
+    with MemoryFile() as memory:
+        with memory.open(driver="GTiff", height=part.height, width=part.width, **profile) as plain:
+            plain.write(values, 1)
+        with memory.open() as plain:
+            yield plain
+
+
+def _shown(file: rasterio.io.DatasetReader, index: int, window: Window, fill: float) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = file.read(index, window=window)
+    if masked(file, index):
+        values[file.read_masks(index, window=window) == 0] = fill
+    return values
+
+
+def around(grid: Grid, own: Grid) -> tuple[slice, slice]:
+    """Rows and columns of `own` below `grid`, plus the margin that resampling needs."""
+    left, bottom, right, top = transform_bounds(grid.crs, own.crs, *grid.bounds, densify_pts=21)
+    beside = 4 * max(1, ceil(grid.pixel / own.pixel))
+    spans = ((own.top - top, own.top - bottom, own.height), (left - own.left, right - own.left, own.width))
+    rows, columns = (
+        slice(max(0, floor(low / own.pixel) - beside), min(size, ceil(high / own.pixel) + beside))
+        for low, high, size in spans
+    )
+    return rows, columns
 
 
 def _repeated(
-    file: rasterio.io.DatasetReader, index: int, own: Grid, grid: Grid, steps: tuple[int, int, int], nodata: int
+    file: rasterio.io.DatasetReader, index: int, own: Grid, grid: Grid, steps: tuple[int, int, int], fill: float
 ) -> npt.NDArray[Any]:
     factor, *origin = steps
-    found = np.full(grid.shape, nodata, file.dtypes[index - 1])
+    found = np.full(grid.shape, fill, file.dtypes[index - 1])
     spans = []
     for start, length, size in zip(origin, own.shape, grid.shape, strict=True):
         low, high = max(0, start), min(size, start + length * factor)
@@ -93,13 +166,13 @@ def _repeated(
             return found
         spans.append((low, high, (low - start) // factor, -(-(high - start) // factor), (low - start) % factor))
     (top, bottom, r0, r1, down), (left, right, c0, c1, across) = spans
-    coarse = file.read(index, window=Window(c0, r0, c1 - c0, r1 - r0))
+    coarse = _shown(file, index, Window(c0, r0, c1 - c0, r1 - r0), fill)
     fine = coarse if factor == 1 else coarse.repeat(factor, axis=0).repeat(factor, axis=1)
     found[top:bottom, left:right] = fine[down : down + bottom - top, across : across + right - left]
     return found
 
 
-def to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
+def to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: Number) -> npt.NDArray[np.uint16]:
     """Convert digital numbers to the cube's: reflectance = DN * 1e-4 - 0.1, 0 = no data, valid pixels at least 1."""
     if raw.dtype == np.uint16:
         every = np.arange(2**16, dtype=np.uint16)
@@ -108,8 +181,8 @@ def to_convention(raw: npt.NDArray[Any], scale: float, offset: float, nodata: in
     return _converted(raw, scale, offset, nodata)
 
 
-def _converted(raw: npt.NDArray[Any], scale: float, offset: float, nodata: int) -> npt.NDArray[np.uint16]:
+def _converted(raw: npt.NDArray[Any], scale: float, offset: float, nodata: Number) -> npt.NDArray[np.uint16]:
     dn = np.rint((raw.astype(np.float64) * scale + offset) / SCALE) + DN_OFFSET
-    empty = (raw == nodata) | ~np.isfinite(dn)
+    empty = is_empty(raw, nodata) | ~np.isfinite(dn)
     found: npt.NDArray[np.uint16] = np.where(empty, 0, np.clip(dn, 1, 65535)).astype(np.uint16)
     return found

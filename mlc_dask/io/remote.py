@@ -21,6 +21,7 @@ from requests.exceptions import RequestException
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from mlc_dask.data.errors import FetchError, InputError, UnreadableError, first_cause
+from mlc_dask.io.rasters import driver_of
 
 T = TypeVar("T")
 
@@ -70,10 +71,9 @@ def environment(href: str, patience: Patience | None = None) -> Iterator[rasteri
     Within the block, every open of `href` gets the header that was checked, because GDAL caches it. After the block
     nothing stays cached. Yields the file.
     """
-    driver = "JP2OpenJPEG" if urlsplit(href).path.lower().endswith((".jp2", ".j2k")) else "GTiff"
     with rasterio.Env(**options(patience)):
         with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/"):
-            held = rasterio.open(href, driver=driver, sharing=False)
+            held = rasterio.open(href, driver=driver_of(href), sharing=False)
         with held:
             yield held
 

@@ -22,7 +22,7 @@ _LOOKED_AT = 1_000
 """Largest number of pixels per side of the grid on which acquisitions are judged."""
 
 
-@step("radiometry", kind="table")
+@step("radiometry", kind="table", version=2)
 def check_radiometry(
     source: Source, selection: Selection, catalogue: Catalogue, *, accept: bool = False, scratch: Path | None = None
 ) -> pd.DataFrame:

@@ -43,13 +43,13 @@ class Unpaired(InputError):  # noqa: N818 - it names a finding, and is raised as
         self.selection = selection
 
 
-@step("catalogue", kind="catalogue")
+@step("catalogue", kind="catalogue", version=2)
 def list_acquisitions(source: Source, *, years: Sequence[int] | None, known: Catalogue | None = None) -> Catalogue:
     """Everything that the source has, by metadata: `known`, where the source has been asked already."""
     return source.catalogue(years) if known is None else known
 
 
-@step("acquisitions", kind="selection")
+@step("acquisitions", kind="selection", version=2)
 def choose_acquisitions(
     source: Source,
     catalogue: Catalogue | None = None,
@@ -169,7 +169,7 @@ def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path
     return once(scratch, acquisition.id, looked)
 
 
-@step("cube", kind="cube", version=2)
+@step("cube", kind="cube", version=3)
 def stack_selection(source: Source, catalogue: Catalogue, selection: Selection) -> xr.Dataset:
     """Stack the chosen acquisitions as :func:`stack` does, on the catalogue's grid."""
     return stack(source, selection, grid=catalogue.grid, chunk=READ_BLOCK)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from math import ceil, floor
+from math import ceil
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from rasterio.io import MemoryFile
-from rasterio.warp import transform_bounds
 
 from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.sensors import SENTINEL2
-from mlc_dask.io.rasters import Method, read_on
+from mlc_dask.io.numbers import fill_of, is_empty
+from mlc_dask.io.rasters import Method, around, read_on
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.eopf_products import DAMAGE, NAME, array_of, centres, described, grid_of, packing_of, root_of
 from mlc_dask.io.sources.granules import MASK, required
@@ -93,15 +93,15 @@ class Eopf(AreaSource):
         product = Path(self.locate(asset.href))
         array = array_of(product, str(asset.layer))
         own = _grid(granule, array)
-        rows, columns = _around(grid, own)
+        rows, columns = around(grid, own)
         if rows.start >= rows.stop or columns.start >= columns.stop:
-            return np.full(grid.shape, asset.nodata, array.dtype)
+            return np.full(grid.shape, fill_of(array.dtype, asset.nodata), array.dtype)
         try:
             values = np.asarray(array[rows, columns])
         except DAMAGE as error:
             raise InputError(f"{product}, {name}: a chunk is damaged ({error}); download the product again") from error
         if values.dtype.kind == "f":
-            values = np.where(np.isnan(values), asset.nodata, values)
+            values = np.where(np.isnan(values), fill_of(values.dtype, asset.nodata), values)
         # A file in memory, because all rasters get onto the grid through `read_on`.
         part = own.window(rows, columns)
         profile = {"count": 1, "dtype": values.dtype, "crs": part.crs, "transform": part.transform}
@@ -134,7 +134,9 @@ class Eopf(AreaSource):
             ends = min(top + high, own.height), min(left + wide, own.width)
             under = own.window(slice(top, ends[0]), slice(left, ends[1]))
             for other in (n for n in granule.assets if n != name):
-                if (self.raw(granule, other, under, "nearest") != granule.assets[other].nodata).mean() > _SLIVER:
+                if (
+                    ~is_empty(self.raw(granule, other, under, "nearest"), granule.assets[other].nodata)
+                ).mean() > _SLIVER:
                     raise InputError(f"{where}: chunk {key} is missing where {other} has data; download it again")
 
     def provenance(self) -> dict[str, Any]:
@@ -158,18 +160,6 @@ def _grid(granule: Granule, array: zarr.Array[Any]) -> Grid:
     """Grid of one array: the granule's grid at the array's pixel size."""
     assert granule.grid is not None
     return granule.grid.at_pixel(granule.grid.pixel * granule.grid.width / array.shape[1])
-
-
-def _around(grid: Grid, own: Grid) -> tuple[slice, slice]:
-    """Rows and columns of `own` below `grid`, plus the margin that resampling needs."""
-    left, bottom, right, top = transform_bounds(grid.crs, own.crs, *grid.bounds, densify_pts=21)
-    beside = 4 * max(1, ceil(grid.pixel / own.pixel))
-    spans = ((own.top - top, own.top - bottom, own.height), (left - own.left, right - own.left, own.width))
-    rows, columns = (
-        slice(max(0, floor(low / own.pixel) - beside), min(size, ceil(high / own.pixel) + beside))
-        for low, high, size in spans
-    )
-    return rows, columns
 
 
 def _missing(product: Path, keys: Sequence[str], where: str, *, blosc: bool) -> list[str]:

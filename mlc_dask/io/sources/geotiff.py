@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from pydantic import Field, field_validator
 
 from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, utc
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.io.numbers import declared_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, open_raster
 from mlc_dask.io.sources.granules import MASK, GranuleSource
 
@@ -42,9 +44,9 @@ class GeoTiff(GranuleSource):
     index_column
         Column of `index` with ISO dates.
     scale, offset
-        Reflectance = DN * `scale` + `offset`.
+        Reflectance = DN * `scale` + `offset`. Without them, the tags of a file decide where it has them.
     nodata
-        DN of pixels without data.
+        DN of pixels without data; NaN never has data. Without it, the value that a file declares decides.
     """
 
     folder: Path
@@ -55,7 +57,13 @@ class GeoTiff(GranuleSource):
     index_column: str = "datetime_utc"
     scale: float = Field(1e-4, gt=0)
     offset: float = 0.0
-    nodata: int = 0
+    nodata: int | float | None = 0
+
+    @field_validator("nodata", mode="before")
+    @classmethod
+    def _nan_is_none(cls, nodata: Any) -> Any:
+        # NaN is always no data, so it adds no value.
+        return None if isinstance(nodata, float) and np.isnan(nodata) else nodata
 
     @field_validator("date")
     @classmethod
@@ -88,15 +96,30 @@ class GeoTiff(GranuleSource):
         return found
 
     def _acquisition(self, name: str, time: datetime) -> Acquisition:
-        def asset(file: str, layer: str | None, **own: Any) -> Asset:
-            return Asset(f"{name}/{file}", layer=layer, **own)
-
-        packing = {"scale": self.scale, "offset": self.offset, "nodata": self.nodata}
-        files = {b: asset(self.file.replace("{band}", b), self._described(b), **packing) for b in self.bands}
+        files = {b: self._band(f"{name}/{self.file.replace('{band}', b)}", b) for b in self.bands}
         if self.mask is not None:
-            files[MASK] = asset(self.mask.file, None)
+            files[MASK] = Asset(f"{name}/{self.mask.file}")
         orbit = self._orbit(name)
         return Acquisition(name, time, orbit, (Granule(name, time, files, orbit=orbit),))
+
+    def _band(self, href: str, band: str) -> Asset:
+        """Asset of a band: the settings that a user gave, and for the others what the file states of itself."""
+        asset = Asset(href, self.scale, self.offset, self.nodata, self._described(band))
+        if not Path(self.locate(href)).is_file():
+            return asset
+        where, state = self.locate(href), Path(self.locate(href)).stat()
+        tags, stated = _stated(where, asset.layer, (state.st_size, state.st_mtime_ns))
+        if tags is not None:
+            given = self.model_fields_set & {"scale", "offset"}
+            if given and not np.allclose(tags, (self.scale, self.offset), rtol=1e-6, atol=1e-12):
+                raise InputError(
+                    f"{where} states scale {tags[0]:g} and offset {tags[1]:g}, but source.scale is {self.scale:g} and "
+                    f"source.offset {self.offset:g}; remove the settings, or correct the tags (gdal_edit.py -a_scale)"
+                )
+            asset = replace(asset, scale=tags[0], offset=tags[1])
+        if "nodata" not in self.model_fields_set:
+            asset = replace(asset, nodata=stated[0]) if stated else asset
+        return asset
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
         """Grid of the finest band, and the acquisitions of `years`."""
@@ -147,24 +170,15 @@ class GeoTiff(GranuleSource):
 
     def _grids(self, acquisition: Acquisition) -> dict[str, Grid]:
         (granule,) = acquisition.granules
-        return {name: self._header(Path(self.locate(a.href)), name) for name, a in granule.assets.items()}
+        return {name: self._header(granule, name) for name in granule.assets}
 
-    def _header(self, path: Path, name: str) -> Grid:
+    def _header(self, granule: Granule, name: str) -> Grid:
+        path = Path(self.locate(granule.assets[name].href))
         if not path.is_file():
             raise InputError(f"{path} is missing; add {name} to this acquisition, or leave it out of the settings")
         with open_raster(path) as file:
-            band_index(file, self._described(name))
-            self._check_nodata(file, name)
+            self._look(file, granule, name)
             return Grid.of(file)
-
-    def _check_nodata(self, file: rasterio.io.DatasetReader, name: str) -> None:
-        """Refuse a file whose no-data value differs from the setting: its empty pixels would be read as dark ones."""
-        declared = file.nodata
-        if name in self.bands and declared is not None and not np.isnan(declared) and declared != self.nodata:
-            raise InputError(
-                f"{file.name} declares {declared:g} as no data, but source.nodata is {self.nodata}; "
-                f"set source.nodata = {declared:g}, or correct the file with gdal_edit.py -a_nodata"
-            )
 
     def _described(self, name: str) -> str | None:
         """Band description to look for, where all bands share one file."""
@@ -190,6 +204,22 @@ class GeoTiff(GranuleSource):
         """Rasters of every acquisition, and the index of dates."""
         rasters = {self.locate(a.href) for one in self.acquisitions() for a in one.granules[0].assets.values()}
         return sorted(f for f in {*rasters, *([str(self.index)] if self.index else [])} if Path(f).is_file())
+
+
+@lru_cache(maxsize=65_536)
+def _stated(
+    path: str, layer: str | None, state: tuple[int, int]
+) -> tuple[tuple[float, float] | None, tuple[int | float | None, ...]]:
+    """Packing and no-data value that a file states for a band, each empty where it states none.
+
+    `state`, size and time of the file, is part of the cache key.
+    """
+    with open_raster(path) as file:
+        index = band_index(file, layer)
+        declared, own = file.nodatavals[index - 1], declared_nodata(file, index)
+        # A value that the type cannot hold marks no pixel.
+        honoured = own is not None or (declared is not None and np.dtype(file.dtypes[index - 1]).kind == "f")
+        return packing_tags(file, index), ((own,) if honoured else ())
 
 
 def _whole_date(text: str) -> str:

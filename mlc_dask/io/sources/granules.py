@@ -11,12 +11,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mlc_dask.data.acquisitions import Acquisition, Granule, Weather
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
-from mlc_dask.io.rasters import Method, read_on, to_convention
+from mlc_dask.io.numbers import check_layout, check_numbers, check_values, is_empty, look
+from mlc_dask.io.rasters import Method, band_index, open_raster, put_on, to_convention
 
 MASK = "mask"
 """Name of the mask among a granule's assets."""
@@ -85,7 +87,23 @@ class GranuleSource(BaseModel):
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
         """Digital numbers (h, w) of one asset on `grid`; the asset's no-data value where it has no data."""
         asset = granule.assets[name]
-        return read_on(self.locate(asset.href), grid, layer=asset.layer, nodata=asset.nodata, method=method)
+        with open_raster(self.locate(asset.href)) as file:
+            self._agree(file, granule, name)
+            return put_on(file, grid, layer=asset.layer, nodata=asset.nodata, method=method)
+
+    def _agree(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> None:
+        """Refuse a file that contradicts what its asset assumes of type, bands, scale and no data."""
+        asset, where = granule.assets[name], f"{granule.id}, {name}"
+        check_layout(file, asset.layer, where)
+        if name in self.bands:
+            check_numbers(file, band_index(file, asset.layer), asset, where)
+
+    def _look(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> None:
+        """Refuse a local file as :meth:`_agree` does, or for values that a coarse look finds impossible."""
+        self._agree(file, granule, name)
+        if name in self.bands:
+            asset = granule.assets[name]
+            look(file, band_index(file, asset.layer), asset, f"{granule.id}, {name}: {file.name}")
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Check nothing: the catalogue has read the metadata, and the pixels are not read yet."""
@@ -110,7 +128,7 @@ class GranuleSource(BaseModel):
 
     def _has_data(self, granule: Granule, grid: Grid) -> Usable:
         band = self.bands[0]
-        found: Usable = self.raw(granule, band, grid, "nearest") != granule.assets[band].nodata
+        found: Usable = ~is_empty(self.raw(granule, band, grid, "nearest"), granule.assets[band].nodata)
         return found
 
     def read(self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice) -> tuple[DN, Usable]:
@@ -134,6 +152,7 @@ class GranuleSource(BaseModel):
         dn = np.empty((len(self.bands), *window.shape), np.uint16)
         for plane, (name, raw) in zip(dn, self._bands(granule, window), strict=True):
             asset = granule.assets[name]
+            check_values(raw, asset, f"{granule.id}, {name}")
             plane[:] = to_convention(raw, asset.scale, asset.offset, asset.nodata)
         return dn
 

@@ -103,21 +103,22 @@ def _href(item: pystac.Item, key: str) -> str:
     return href
 
 
-def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple[float, float, int]:
+def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple[float, float, int | float | None]:
     """Scale, offset and no-data value of an asset.
 
-    The first of these decides: a flag that the catalogue has applied the offset, the processing baseline, the raster
-    metadata. The raster metadata comes last because it may name an offset that was already applied. The date never
-    decides.
+    The first of these decides: a flag that the catalogue has applied the offset, an offset of the raster metadata that
+    no processing baseline has, the baseline, the raster metadata. Of the offsets 0 and -0.1 the baseline decides,
+    because catalogues state one of them for all items. The date never decides.
     """
     raster = _raster_metadata(item.assets[key])
-    empty = float(raster.get("nodata") or 0)
-    nodata = 0 if math.isnan(empty) else int(empty)
+    nodata = _nodata(raster)
     if mask:
         return 1.0, 0.0, nodata
     shifted = tuple(int(p) for p in baseline.split(".")) >= _SHIFTED_SINCE if baseline else None
     if _of(item.properties, "earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
         offset = 0.0
+    elif "offset" in raster and not any(math.isclose(float(raster["offset"]), o, abs_tol=1e-9) for o in (0, _SHIFT)):
+        offset = float(raster["offset"])
     elif shifted is not None:
         offset = _SHIFT if shifted else 0.0
     elif "offset" in raster:
@@ -128,6 +129,14 @@ def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple
             "take the item from another catalogue, or correct it"
         )
     return float(raster.get("scale") or _SCALE), offset, nodata
+
+
+def _nodata(raster: Mapping[str, Any]) -> int | float | None:
+    """No-data value; None for floats without data where they are NaN."""
+    value = float(raster.get("nodata") or 0)
+    if math.isnan(value):
+        return None if str(raster.get("data_type", "")).startswith("float") else 0
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _raster_metadata(asset: pystac.Asset) -> Mapping[str, Any]:

@@ -56,6 +56,8 @@ class Product:
         """Parse a document of the product; a document that is not XML, or that defines entities, is bad input."""
         try:
             folder = self.place if self.place.is_dir() else zipfile.Path(self.place, self.root)
+            if not (folder / file).is_file():
+                raise InputError(f"{self.place}: {file} is missing; {FIX}")
             root: Element = fromstring((folder / file).read_bytes(), forbid_dtd=True)
         except _UNREADABLE as error:
             raise InputError(f"{self.place}: {file} cannot be read as XML ({error!r}); {FIX}") from None
@@ -103,6 +105,7 @@ class ProductSource(AreaSource):
                     raise InputError(f"{path} is missing or empty; {FIX}, or leave {name} out of the settings")
                 with open_raster(path) as file:
                     own = Grid.of(file)
+                    self._look(file, granule, name)
                 if granule.grid is not None and not granule.grid.at_pixel(own.pixel).matches(own):
                     raise InputError(f"{path} is {own.label}, but its product is {granule.grid.label}; {FIX}")
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
 from xml.etree.ElementTree import Element
 
-from mlc_dask.data.acquisitions import Asset, Granule, utc
+import numpy.typing as npt
+
+from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, utc
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.io.checksums import check_digest, check_size, of_manifest
+from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.packages import FIX, Product, ProductSource, grid_of, share, told
 
@@ -24,9 +32,50 @@ class Safe(ProductSource):
     """A folder of ESA's Sentinel-2 L2A products, as ``NAME.SAFE`` folders or zip archives of them, at any depth.
 
     Scale and offset of every band come from the metadata; the mask is the scene classification.
+
+    Parameters
+    ----------
+    checksums
+        Compare the images with the checksums in ``manifest.safe`` before they are read; sizes are always compared.
     """
 
+    checksums: bool = True
     _name: ClassVar[re.Pattern[str]] = re.compile(r".+\.SAFE")
+
+    def provenance(self) -> dict[str, Any]:
+        """Every setting that decides about pixels."""
+        return {name: value for name, value in super().provenance().items() if name != "checksums"}
+
+    def check(self, acquisition: Acquisition, grid: Grid) -> None:
+        """Raise :class:`InputError` as every source of products does, and for a size that the manifest contradicts."""
+        for href in (a.href for g in acquisition.granules for a in g.assets.values()):
+            place, member, size, _ = self._stated(href)
+            if size is not None and (member is not None or place.is_file()):
+                found = place.stat().st_size if member is None else _member_size(place, member)
+                check_size(self.locate(href), found, size)
+        super().check(acquisition, grid)
+
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
+        """Digital numbers (h, w) of one image on `grid`, after its checksum was compared."""
+        if self.checksums:
+            place, member, _, digest = self._stated(granule.assets[name].href)
+            if digest is not None:
+                check_digest(place, member, digest)
+        return super().raw(granule, name, grid, method)
+
+    def _stated(self, href: str) -> tuple[Path, str | None, int | None, tuple[str, str] | None]:
+        """File of an asset, its name in an archive, and the size and the digest that the manifest states for it."""
+        head, _, inside = href.partition(".SAFE/")
+        archive, _, root = head.removeprefix("{").partition("}/")
+        zipped = href.startswith("{")
+        place = self.folder / (archive if zipped else href)
+        product, top = (place, f"{root}.SAFE/") if zipped else (self.folder / f"{head}.SAFE", "")
+        manifest = product if zipped else product / "manifest.safe"
+        if not manifest.is_file():
+            return place, None, None, None
+        state = manifest.stat()
+        stated = _manifest(product, top, (state.st_size, state.st_mtime_ns)).get(inside, (None, None))
+        return place, f"{top}{inside}" if zipped else None, *stated
 
     def _granules(self, product: Product) -> list[Granule]:
         if "_MSIL1C_" in product.name or "MTD_MSIL1C.xml" in product.files:
@@ -69,6 +118,32 @@ class Safe(ProductSource):
         if lost:
             raise InputError(f"{product.place} has no image of {', '.join(lost)}; {FIX}, or correct source.bands")
         return {n: Asset(product.prefix + images[b], scale, offsets.get(b, 0.0) * scale) for n, b in names.items()}
+
+
+def _member_size(archive: Path, member: str) -> int:
+    with zipfile.ZipFile(archive) as file:
+        return file.getinfo(member).file_size
+
+
+@lru_cache(maxsize=1024)
+def _manifest(product: Path, top: str, state: tuple[int, int]) -> dict[str, tuple[int | None, tuple[str, str] | None]]:
+    """Size and digest by file of a product; empty without a manifest. `state` is part of the cache key."""
+    files = (
+        ("manifest.safe",)
+        if (zipfile.Path(product, top) if top else product).joinpath("manifest.safe").is_file()
+        else ()
+    )
+    found: dict[str, tuple[int | None, tuple[str, str] | None]] = {}
+    if not files:
+        return found
+    for stream in Product(product.name, product, top, "", files).xml("manifest.safe").iter("byteStream"):
+        place, digest = stream.find("fileLocation"), stream.find("checksum")
+        if place is None:
+            continue
+        named = None if digest is None else of_manifest(digest.get("checksumName", ""), str(digest.text))
+        size = stream.get("size", "")
+        found[place.get("href", "").removeprefix("./")] = (int(size) if size.isdigit() else None, named)
+    return found
 
 
 def _finest(paths: Iterable[str]) -> dict[str, str]:

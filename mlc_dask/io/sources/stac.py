@@ -21,7 +21,8 @@ from rasterio.warp import transform
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
-from mlc_dask.io.rasters import Method, read_on
+from mlc_dask.io.numbers import fill_of, masked
+from mlc_dask.io.rasters import Method, open_raster, read_on
 from mlc_dask.io.remote import check_href, environment, retried
 from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import MASK
@@ -127,13 +128,17 @@ class Stac(AreaSource):
         return list({item.id: item for items in found for item in items}.values())
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
-        """Raise :class:`InputError` when a local asset is missing."""
+        """Raise :class:`InputError` when a local asset is missing, or its file contradicts the item."""
         for granule in acquisition.granules:
             for name, asset in granule.assets.items():
-                if "://" not in asset.href and not Path(asset.href).is_file():
+                if "://" in asset.href:
+                    continue
+                if not Path(asset.href).is_file():
                     raise InputError(
                         f"{granule.id}: {name} is missing ({asset.href}); download it, or leave the item out"
                     )
+                with open_raster(asset.href) as file:
+                    self._look(file, granule, name)
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
         """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac and retried after network faults."""
@@ -144,14 +149,15 @@ class Stac(AreaSource):
             href = signed(place, self.tokens, self.collection)
             item = _bare_item(granule, name, href, grid)
             with environment(href) as file:
-                own = Grid.of(file)
+                own, dtype = Grid.of(file), file.dtypes[0]
                 _refuse_elsewhere(granule, name, own)
+                self._agree(file, granule, name)
                 how = _loadable(own, grid, name, method)
-                if how is None:
+                if how is None or masked(file, 1):
                     return read_on(href, grid, nodata=asset.nodata, method=method)
                 found = odc.stac.load(
-                    [item], bands=[name], geobox=box, resampling=how, dtype="uint8" if name == MASK else "uint16",
-                    nodata=asset.nodata, fail_on_error=True, stac_cfg=_QUIET,
+                    [item], bands=[name], geobox=box, resampling=how, dtype=dtype,
+                    nodata=fill_of(dtype, asset.nodata), fail_on_error=True, stac_cfg=_QUIET,
                 )  # fmt: skip
             return np.asarray(found[name].values[0])
 
