@@ -79,7 +79,7 @@ def test_real_images(tmp_path: Path) -> None:
         pixel = 10 if band in ("B02", "B03", "B04", "B08") else 20
         with rasterio.open(granule / "IMG_DATA" / f"R{pixel}m" / f"T26EMU_20220414T110751_{band}_{pixel}m.jp2") as file:
             np.testing.assert_array_equal(plane, file.read(1).repeat(pixel // 10, 0).repeat(pixel // 10, 1))
-    with pytest.raises(InputError, match="cannot be numbers of scale 0.0001"):
+    with pytest.raises(InputError, match=r"cannot be numbers of scale 0\.0001"):
         source.read(acquisition, catalogue.grid, slice(0, 128), slice(0, 128))
 
 
