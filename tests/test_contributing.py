@@ -165,6 +165,9 @@ def test_the_recipe_of_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     codes, confidence = model.predict(dn)
     assert (codes == labels).mean() > 0.9 and codes.dtype == confidence.dtype == np.uint8 and confidence.min() >= 1
     assert same_bytes(model.predict(dn[..., 7:9]), (codes[7:9], confidence[7:9]))
+    *answer, shares = model.predict(dn, probabilities=True)
+    assert same_bytes(answer, (codes, confidence)) and shares.shape == (len(model.classes), 500)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, rtol=1e-5)
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     assert loaded.digest == model.digest and loaded.settings == model.settings
