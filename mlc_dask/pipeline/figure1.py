@@ -69,7 +69,7 @@ def annual_samples(run: Run, given: Given) -> Annual:
 
 
 def train_forests(run: Run, config: Config, samples: Artifact) -> Artifact:
-    """One forest a year (section 2.3)."""
+    """One forest per year (section 2.3)."""
     return run.do(fit_per_year, samples, classifier=config.forest, seed=config.seed)
 
 
@@ -84,7 +84,7 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
 
 
 def train_models(run: Run, config: Config, samples: Artifact) -> Artifact:
-    """One model for all years, and its baseline of one model a year (sections 2.4 and 4)."""
+    """One model for all years, and its baseline of one model per year (sections 2.4 and 4)."""
     return run.do(fit_multi_and_single_year, samples, classifier=config.classifier, seed=config.seed)
 
 

@@ -52,7 +52,7 @@ def gather_evidence(
         selection=selection,
         facts={
             "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
-            "Acquisitions": f"{selection.size} a year, bands {', '.join(cube.band.values.tolist())}",
+            "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
             "Old map": str(product.attrs.get("source", "")),
             "Annual samples": f"{annual.sizes['sample']:,}",
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
