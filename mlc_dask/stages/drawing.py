@@ -15,7 +15,7 @@ from dask.delayed import Delayed
 from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import SAMPLE, YEAR, X, Y, days_of
+from mlc_dask.data.schema import SAMPLE, WITNESS, WITNESS_YEAR, YEAR, X, Y, days_of
 from mlc_dask.data.settings import GapMethod
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.gaps import count_valid, fill
@@ -233,7 +233,8 @@ def pooled(*samples: xr.Dataset, tiles: Sequence[str]) -> xr.Dataset:
 
 
 def _filled_set(samples: xr.Dataset) -> xr.Dataset:
-    """Return the samples with all gaps in their series filled."""
+    """Return the samples, without the witnesses of their tile, with all gaps in their series filled."""
+    samples = samples.drop_dims([WITNESS, WITNESS_YEAR], errors="ignore")
     dn, usable, method = samples.dn.values.copy(), samples.usable.values, samples.attrs["gaps"]
     for year, days in samples.attrs["days"].items():
         at = np.flatnonzero(samples.year.values == int(year))
