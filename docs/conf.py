@@ -30,7 +30,7 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(np|npt|numpy|xr|xarray|pd|pandas|distributed|datetime|annotated_types|pydantic|rasterio|affine|collections|pathlib|rich)\..*",
     ),
-    ("py:class", "Field|GapMethod"),  # in annotations that stay strings
+    ("py:class", "Field|GapMethod|SplitRule|Anchor"),  # in annotations that stay strings
 ]
 
 autodoc_member_order = "bysource"
