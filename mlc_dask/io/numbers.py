@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -154,14 +155,11 @@ def look(file: rasterio.io.DatasetReader, index: int, asset: Asset, where: str) 
     """Judge a few windows of a local file before any work; integers at a usual scale are judged when they are read."""
     if np.dtype(file.dtypes[index - 1]).kind != "f" and 2e-5 <= asset.scale <= 5e-4:
         return
-    places = [
-        Window.from_slices(*(slice(at, min(at + _LOOK, size)) for at, size in zip(corner, file.shape, strict=True)))
-        for corner in np.ndindex(*(len(_corners(n)) for n in file.shape))
-        for corner in [(_corners(file.height)[corner[0]], _corners(file.width)[corner[1]])]
-    ]
+    places = [Window.from_slices(*part) for part in product(*map(_parts, file.shape))]
     check_values(np.concatenate([file.read(index, window=w).ravel() for w in places]), asset, where)
 
 
-def _corners(size: int) -> list[int]:
-    """First pixels of three windows along an edge."""
-    return sorted({max(0, (size - _LOOK) * k // 2) for k in range(3)})
+def _parts(size: int) -> list[slice]:
+    """Three parts of an edge: its begin, its middle, its end."""
+    starts = sorted({max(0, (size - _LOOK) * k // 2) for k in range(3)})
+    return [slice(start, min(start + _LOOK, size)) for start in starts]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ _SEEN = 0.5
 _REACH = 0.95
 
 Floats = npt.NDArray[np.float32]
+Rows = TypeVar("Rows", Floats, npt.NDArray[np.intp])
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ def fit_clusters(
     scaled = _standardise(features, center, scale)
     # The order in which BLAS and OpenMP sum depends on the number of threads.
     with threadpool_limits(limits=1):
-        start, score, silhouette = _best(_evenly(scaled, _TRIAL_ROWS), seed, max_clusters)
+        start, score, silhouette = _best(evenly(scaled, _TRIAL_ROWS), seed, max_clusters)
         if len(start) == 1 or silhouette < min_silhouette:
             start = scaled.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
         labels, centroids = _refine(scaled, start)
@@ -186,7 +188,7 @@ def _reach(rows: Floats, centroid: Floats) -> float:
     return float(np.quantile(np.sqrt(np.square(rows - centroid).mean(axis=1, dtype=np.float64)), _REACH))
 
 
-def _evenly(rows: Floats, most: int) -> Floats:
+def evenly(rows: Rows, most: int) -> Rows:
     """Return at most `most` evenly spaced rows; since rows are sorted by pixel id, they cover the whole area."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)]
 
@@ -208,7 +210,7 @@ def _best(rows: Floats, seed: int, max_clusters: int) -> tuple[Floats, float, fl
         trial = float(calinski_harabasz_score(rows, labels))
         if trial > score:
             centroids, score = fitted.cluster_centers_, trial
-    return centroids, score, _silhouette(_evenly(rows, _SILHOUETTE_ROWS), centroids)
+    return centroids, score, _silhouette(evenly(rows, _SILHOUETTE_ROWS), centroids)
 
 
 def _silhouette(rows: Floats, centroids: Floats) -> float:

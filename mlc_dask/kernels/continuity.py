@@ -35,6 +35,10 @@ class Verdict(StrEnum):
     """No cluster continues the class, but no other class is clearly nearer: the year is unlike the others."""
 
 
+DOUBTED: Final = (Verdict.SWAPPED, Verdict.LOST)
+"""Verdicts on a class that may have changed as a whole."""
+
+
 @dataclass(frozen=True)
 class Continuity:
     """One class in one year, compared with the old map's year.
@@ -63,7 +67,7 @@ class Continuity:
     @property
     def doubted(self) -> bool:
         """Whether the class as a whole may have changed in the year."""
-        return self.verdict in (Verdict.SWAPPED, Verdict.LOST)
+        return self.verdict in DOUBTED
 
 
 def common_offset(
@@ -99,11 +103,12 @@ def _weighted_median(values: Floats, weights: Floats) -> float:
     return float(values[there][order][np.searchsorted(total, total[-1] / 2)])
 
 
-def distances(signatures: Floats, to: ClassClusters, shared: npt.NDArray[np.bool_]) -> Floats:
-    """Distance (t,) of signatures (t, F) from the dominant centroid of a class, in that class's own spread."""
+def _distances(signatures: Floats, to: ClassClusters, spread: ClassClusters, seen: npt.NDArray[np.bool_]) -> Floats:
+    """Distance (t,) of signatures (t, F) from the dominant centroid of a class, in the spread of a class."""
+    shared = seen & to.seen & spread.seen
     if not shared.any():
         return np.full(len(signatures), np.inf)
-    steps = (signatures - to.signatures[0])[:, shared] / to.scale[shared]
+    steps = (signatures - to.signatures[0])[:, shared] / spread.scale[shared]
     return np.asarray(np.sqrt(np.square(steps).mean(axis=1)))
 
 
@@ -126,10 +131,12 @@ def continuity(own: ClassClusters, code: int, before: Mapping[int, ClassClusters
         See :func:`common_offset`.
     """
     reference, signatures = before[code], own.signatures - offset
-    away = distances(signatures, reference, own.seen & reference.seen)
+    away = _distances(signatures, reference, reference, own.seen)
     near = np.flatnonzero(away <= reference.reach)
     kept = (int(near[0]), *(c for c in own.kept if c in near[1:])) if near.size else own.kept
-    others = {c: _away(signatures[0], own, reference, other) for c, other in before.items() if c != code}
+    others = {
+        c: float(_distances(signatures[:1], other, reference, own.seen)[0]) for c, other in before.items() if c != code
+    }
     other = min(others, key=lambda c: others[c], default=0)
     other_distance = others.get(other, float("inf"))
     if near.size:
@@ -137,12 +144,3 @@ def continuity(own: ClassClusters, code: int, before: Mapping[int, ClassClusters
     else:
         verdict = Verdict.LOST if other_distance < _CLEARLY * away[0] else Verdict.UNLIKE
     return Continuity(verdict, kept, float(away[kept[0]]), reference.reach, other, other_distance)
-
-
-def _away(signature: Floats, own: ClassClusters, reference: ClassClusters, other: ClassClusters) -> float:
-    """Distance of the largest cluster from another class, in the spread of the class itself."""
-    shared = own.seen & reference.seen & other.seen
-    if not shared.any():
-        return float("inf")
-    steps = (signature - other.signatures[0])[shared] / reference.scale[shared]
-    return float(np.sqrt(np.square(steps).mean()))

@@ -18,7 +18,7 @@ from mlc_dask.data.schema import BAND, YEAR, X, Y, check_cube, check_map, days_o
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.borders import interior
-from mlc_dask.kernels.clusters import ClassClusters, assign_clusters, fit_clusters
+from mlc_dask.kernels.clusters import ClassClusters, fit_clusters
 from mlc_dask.kernels.continuity import Continuity
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.continuity import (
@@ -37,8 +37,6 @@ from mlc_dask.stages.settings import AnnualTraining, Clustering, Gaps
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
-
-_PIXELS_AT_ONCE = 65_536
 
 
 @step("annual-training", kind="samples", version=2)
@@ -198,13 +196,8 @@ def _keep_reliable(dn: Array, usable: Array, labels: Array, parameter: tuple[Ser
     t, b = dn.shape[:2]
     dn, usable, flat = dn.reshape(t, b, -1), usable.reshape(t, -1), labels.reshape(-1)
     found = np.zeros((2, flat.size), np.uint8)
-    for code, own in clusters.items():
-        members = np.flatnonzero(flat == code)
-        for start in range(0, len(members), _PIXELS_AT_ONCE):
-            at = members[start : start + _PIXELS_AT_ONCE]
-            cluster = assign_clusters(reading.features(dn[:, :, at], usable[:, at]), own)
-            kept = np.isin(cluster, own.kept)
-            found[0, at[kept]], found[1, at[kept]] = code, 1 + cluster[kept]
+    for code, at, cluster in reading.in_kept_clusters(dn, usable, flat, clusters):
+        found[0, at], found[1, at] = code, 1 + cluster
     return found.reshape(2, *labels.shape)
 
 

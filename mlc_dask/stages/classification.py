@@ -20,7 +20,6 @@ from mlc_dask.data.schema import BAND, CLASS, YEAR, check_cube, check_samples, d
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.continuity import without_witnesses
 
 Array = npt.NDArray[Any]
 ModelSet = dict[str, Model]
@@ -79,7 +78,7 @@ def fit_groups(
     scratch
         Folder, reachable by the workers, from which an interrupted training resumes after its last epoch.
     """
-    samples = without_witnesses(check_samples(samples))
+    samples = sampling.without_witnesses(check_samples(samples))
     tasks = {
         name: lazy.call(
             partial(_fit_group, classifier, name, tuple(years), seed, scratch),

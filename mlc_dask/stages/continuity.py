@@ -13,8 +13,8 @@ import xarray as xr
 from mlc_dask import lazy
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, BAND, WITNESS, WITNESS_YEAR, YEAR, X, Y
-from mlc_dask.kernels.clusters import ClassClusters, assign_clusters
-from mlc_dask.kernels.continuity import Continuity, Verdict, common_offset, continuity
+from mlc_dask.kernels.clusters import ClassClusters, evenly
+from mlc_dask.kernels.continuity import DOUBTED, Continuity, Verdict, common_offset, continuity
 from mlc_dask.kernels.gaps import fill
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.drawing import Pool
@@ -75,7 +75,7 @@ def panel_of(pool: Pool, pixels: int, seed: int) -> tuple[npt.NDArray[np.uint8],
     chosen = []
     for code in np.unique(label).tolist():
         members = np.flatnonzero(label == code)[np.argsort(ids[label == code], kind="stable")]
-        chosen.append(members[np.linspace(0, len(members) - 1, min(_PER_CLASS, len(members))).astype(np.intp)])
+        chosen.append(evenly(members, _PER_CLASS))
     at = np.concatenate([*chosen, np.zeros(0, np.intp)])
     ground = np.random.default_rng(seed).choice(pixels, min(_GROUND, pixels), replace=False)
     both, codes = np.concatenate([ids[at], ground]), np.concatenate([label[at], np.zeros(len(ground), np.uint8)])
@@ -171,16 +171,11 @@ def with_witnesses(
     return samples.assign(panel.to_variables(cube)).assign_attrs(anchor=anchor, continuity=rows)
 
 
-def without_witnesses(samples: xr.Dataset) -> xr.Dataset:
-    """Return the samples alone, as training takes them."""
-    return samples.drop_dims([d for d in (WITNESS, WITNESS_YEAR) if d in samples.dims])
-
-
 def doubts(samples: xr.Dataset | None) -> dict[int, dict[int, ClassClusters | None]]:
     """Classes by code that may have changed as a whole in a year; with the clusters that tell, None where none do."""
     result: dict[int, dict[int, ClassClusters | None]] = {}
     for row in samples.attrs.get("continuity", ()) if samples is not None else ():
-        if row["verdict"] in (Verdict.SWAPPED, Verdict.LOST):
+        if row["verdict"] in DOUBTED:
             result.setdefault(row["year"], {})[row["code"]] = row["clusters"] and _from_lists(row["clusters"])
     return result
 
@@ -209,16 +204,14 @@ def _keep_still(
 ) -> Array:
     reading, doubted, model = parameter
     t, b = dn.shape[:2]
-    dn, usable, kept = dn.reshape(t, b, -1), usable.reshape(t, -1), labels.copy().reshape(-1)
-    for code, clusters in doubted.items():
-        at = np.flatnonzero(kept == code)
-        kept[at] = 0
-        if clusters is None or not at.size:
-            continue
-        at = at[np.isin(assign_clusters(reading.features(dn[:, :, at], usable[:, at]), clusters), clusters.kept)]
-        if model is not None and at.size:
-            at = at[model.predict(fill(dn, usable, reading.days, reading.gaps, at))[0] == code]
-        kept[at] = code
+    dn, usable, flat = dn.reshape(t, b, -1), usable.reshape(t, -1), labels.reshape(-1)
+    kept = np.where(np.isin(flat, list(doubted)), 0, flat).astype(np.uint8)
+    swapped = {code: own for code, own in doubted.items() if own is not None}
+    for code, at, _ in reading.in_kept_clusters(dn, usable, flat, swapped):
+        if model is None or not at.size:
+            kept[at] = code
+        else:
+            kept[at[model.predict(fill(dn, usable, reading.days, reading.gaps, at))[0] == code]] = code
     return kept.reshape(1, *labels.shape)
 
 

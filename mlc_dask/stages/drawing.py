@@ -232,9 +232,14 @@ def pooled(*samples: xr.Dataset, tiles: Sequence[str]) -> xr.Dataset:
     return joined.assign_attrs(common | {"days": days, "notes": notes, "tiles": list(tiles)})
 
 
+def without_witnesses(samples: xr.Dataset) -> xr.Dataset:
+    """Return the samples alone, as training takes them."""
+    return samples.drop_dims([WITNESS, WITNESS_YEAR], errors="ignore")
+
+
 def _filled_set(samples: xr.Dataset) -> xr.Dataset:
     """Return the samples, without the witnesses of their tile, with all gaps in their series filled."""
-    samples = samples.drop_dims([WITNESS, WITNESS_YEAR], errors="ignore")
+    samples = without_witnesses(samples)
     dn, usable, method = samples.dn.values.copy(), samples.usable.values, samples.attrs["gaps"]
     for year, days in samples.attrs["days"].items():
         at = np.flatnonzero(samples.year.values == int(year))

@@ -13,6 +13,8 @@ import xarray as xr
 from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
+from mlc_dask.kernels.clusters import evenly
+from mlc_dask.kernels.continuity import DOUBTED
 from mlc_dask.kernels.gaps import count_valid
 from mlc_dask.stages import drawing as sampling
 
@@ -118,7 +120,7 @@ def _ground_rows(annual: xr.Dataset, looks: Mapping[int, _Look]) -> Iterator[dic
         own, at = np.flatnonzero(annual.year.values == year), np.flatnonzero(ground & look.able)
         if not own.size or not at.size:
             continue
-        own = own[np.linspace(0, len(own) - 1, min(len(own), _SAMPLES)).astype(np.intp)]
+        own = evenly(own, _SAMPLES)
         days = np.asarray(annual.attrs["days"][str(year)])
         dn = sampling.filled(annual.dn[own].values, annual.usable[own].values, days, annual.attrs["gaps"])
         blocks = annual.row.values[own] // _BLOCK * 1_000_000 + annual.column.values[own] // _BLOCK
@@ -149,7 +151,7 @@ def _ground_words(row: pd.Series[Any]) -> str:
 
 
 def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
-    changed = row.verdict in ("swapped", "lost")
+    changed = row.verdict in DOUBTED
     if row.year == anchor or not (changed or (ratio < _HALF and ratio < _WORSE * usual)):
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""

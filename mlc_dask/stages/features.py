@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.data.settings import GapMethod
+from mlc_dask.kernels.clusters import ClassClusters, assign_clusters
 from mlc_dask.kernels.gaps import fill
 from mlc_dask.kernels.indices import spectral_indices
 
 Array = npt.NDArray[Any]
+
+_PIXELS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,18 @@ class Series:
         """Spectral indices of all dates (P, T * I) float32, from series (T, B, P) and usable dates (T, P)."""
         indices = spectral_indices(fill(dn, usable, self.days, self.gaps), self.roles)
         return np.ascontiguousarray(indices.reshape(-1, indices.shape[-1]).T)
+
+    def in_kept_clusters(
+        self, dn: Array, usable: Array, labels: Array, clusters: Mapping[int, ClassClusters]
+    ) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.uint8]]]:
+        """Pixels of each class that lie in a kept cluster of it, some at a time: code, positions, and cluster numbers.
+
+        `dn` (T, B, P), `usable` (T, P) and `labels` (P,) are those of a block.
+        """
+        for code, own in clusters.items():
+            members = np.flatnonzero(labels == code)
+            for start in range(0, len(members), _PIXELS_AT_ONCE):
+                at = members[start : start + _PIXELS_AT_ONCE]
+                cluster = assign_clusters(self.features(dn[:, :, at], usable[:, at]), own)
+                kept = np.isin(cluster, own.kept)
+                yield code, at[kept], cluster[kept]
