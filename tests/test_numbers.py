@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.io import numbers
 from mlc_dask.io.checksums import of_manifest
 from mlc_dask.io.rasters import read_on
 from mlc_dask.io.sources import GeoTiff, Safe
@@ -56,6 +60,18 @@ def test_values_that_cannot_be_numbers_of_the_scale_are_refused(
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="cannot be numbers of scale"):
         read_all(source)
+
+
+@given(
+    values=hnp.arrays(np.uint16, st.integers(0, 60), elements=st.sampled_from([0, 1, 2, 7, 400, 65_534, 65_535])),
+    nodata=st.sampled_from([0, 7, 65_535, None, -9999]),
+)
+def test_the_histogram_of_uint16_is_what_sorting_gives(values: Array, nodata: int | None) -> None:
+    valid = np.sort(values[values != (nodata if nodata in range(65_536) else 0)])
+    found = numbers.spread(values, nodata)
+    assert found.valid == len(valid)
+    if len(valid):
+        assert (found.low, found.high, found.middle) == (valid[0], valid[-1], np.median(valid))
 
 
 def test_floats_are_read_at_the_scale_that_is_set(tmp_path: Path) -> None:

@@ -20,13 +20,16 @@ class Series:
     """Annual maps of one model, filtered or not; layer, step and title are named after `model` and `filtered`.
 
     `model` is the name in the tables of the evaluation, `rank` the position among all layers that are shown (lowest
-    first), and `stored` lists the variables that the step stores.
+    first), and `stored` lists the variables that the step stores. A series that is made from the maps of another step
+    names this step in `made_from`, and in `smoother` a row of :data:`mlc_dask.stages.filtering.SMOOTHERS`.
     """
 
     model: str
     filtered: bool
     rank: int
     stored: tuple[str, ...] = CLASSIFIED
+    made_from: str = ""
+    smoother: str = ""
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -80,11 +83,14 @@ def in_words(name: str) -> str:
 SERIES: Final = (
     Series("preliminary", False, 5),
     Series("single_year", False, 4),
-    Series("single_year", True, 2, ("label",)),
+    Series("single_year", True, 2, ("label",), made_from="single-year", smoother="filter"),
     Series("multi_year", False, 3),
-    Series("multi_year", True, 1, ("label",)),
+    Series("multi_year", True, 1, ("label",), made_from="multi-year", smoother="filter"),
 )
 """Series in the order in which they are made."""
+
+SMOOTHED: Final = tuple(s for s in SERIES if s.smoother)
+"""Series that are made from other maps."""
 
 RANKED_SERIES: Final = tuple(sorted(SERIES, key=lambda s: s.rank))
 """Series in the order in which they are shown."""

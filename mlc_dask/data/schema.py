@@ -59,6 +59,11 @@ def check_map(labels: xr.DataArray, legend: Legend | None = None) -> xr.DataArra
     return labels
 
 
+def maps_among(data: xr.Dataset) -> list[str]:
+    """Names of the layers that are maps; a layer with a plane per class, as of probabilities, is none."""
+    return [str(name) for name, layer in data.data_vars.items() if CLASS not in layer.dims]
+
+
 def check_samples(samples: xr.Dataset) -> xr.Dataset:
     """Return `samples` (dims: sample, acquisition, band), or raise InputError if variables or samples are missing."""
     missing = [v for v in SAMPLE_VARIABLES if v not in samples.variables]

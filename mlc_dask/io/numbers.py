@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -136,19 +136,45 @@ def _text(nodata: Number) -> str:
 
 def check_values(values: npt.NDArray[Any], asset: Asset, where: str) -> None:
     """Refuse values that cannot be digital numbers at the assumed scale; fewer than 256 valid pixels tell nothing."""
-    valid = values[~is_empty(values, asset.nodata)]
-    if valid.size < _JUDGED:
+    found = spread(values, asset.nodata)
+    if found.valid < _JUDGED:
         return
-    low, high, middle = float(valid.min()), float(valid.max()), float(np.median(valid))
-    reflectance = middle * asset.scale + asset.offset
+    low, high, reflectance = found.low, found.high, found.middle * asset.scale + asset.offset
     # Whole digital numbers of ±2 may be a black image; fractions of them are reflectance already.
-    fractions = values.dtype.kind == "f" and max(abs(low), abs(high)) * asset.scale < 1e-3 and bool((valid % 1).any())
+    fractions = found.fractions and max(abs(low), abs(high)) * asset.scale < 1e-3
     if fractions or not _POSSIBLE[0] <= reflectance <= _POSSIBLE[1]:
         raise InputError(
             f"{where}: values from {low:.6g} to {high:.6g} cannot be numbers of scale {asset.scale:g} and "
             f"offset {asset.offset:g} (median reflectance {reflectance:.3g}); state their scale "
             "(source.scale, the item's raster:bands or the file's tag): 1.0 for reflectance"
         )
+
+
+class Spread(NamedTuple):
+    """Number of valid values, their least, largest and median value, and whether any is no whole number."""
+
+    valid: int
+    low: float
+    high: float
+    middle: float
+    fractions: bool
+
+
+def spread(values: npt.NDArray[Any], nodata: Number) -> Spread:
+    """Summarise the valid values of a band; uint16 by a histogram, which is several times as fast as sorting."""
+    if values.dtype == np.uint16:
+        counts = np.bincount(values.ravel(), minlength=2**16)
+        counts[int(fill_of(values.dtype, nodata))] = 0
+        total = counts.cumsum()
+        count = int(total[-1])
+        ranks = (0, count - 1, (count - 1) // 2, count // 2)
+        low, high, *middle = (float(np.searchsorted(total, rank, side="right")) for rank in ranks)
+        return Spread(count, low, high, sum(middle) / 2, fractions=False)
+    valid = values[~is_empty(values, nodata)]
+    if not valid.size:
+        return Spread(0, math.nan, math.nan, math.nan, fractions=False)
+    fractions = values.dtype.kind == "f" and bool((valid % 1).any())
+    return Spread(valid.size, float(valid.min()), float(valid.max()), float(np.median(valid)), fractions)
 
 
 def look(file: rasterio.io.DatasetReader, index: int, asset: Asset, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mlc_dask.config import Config
-from mlc_dask.data.layers import CHANGES, SERIES
+from mlc_dask.data.layers import CHANGES, SERIES, SMOOTHED
 from mlc_dask.io.old_map import put_on_grid
 from mlc_dask.pipeline.inputs import Given
 from mlc_dask.pipeline.many_tiles import Pipeline, Tiles
@@ -18,7 +18,7 @@ from mlc_dask.stages.classification import MULTI_YEAR, classify, fit_multi_and_s
 from mlc_dask.stages.drawing import pooled
 from mlc_dask.stages.drift import watch_drift
 from mlc_dask.stages.evaluation import count_changes, judge
-from mlc_dask.stages.filtering import smooth_labels
+from mlc_dask.stages.filtering import SMOOTHERS
 from mlc_dask.stages.multiyear_training import sample_unchanged, unchanged_areas
 from mlc_dask.stages.radiometry import check_radiometry
 from mlc_dask.stages.time_series import choose_acquisitions, list_acquisitions, stack_selection
@@ -93,11 +93,13 @@ def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYea
     selection, radiometry, cube, quicklooks = annual.cubed
     single = run.do(classify, cube, models, name="single-year")
     multi = run.do(classify, cube, models[MULTI_YEAR], name="multi-year")
-    single_smooth = run.do(smooth_labels, single, **given.filter, name="single-year-filtered")
-    multi_smooth = run.do(smooth_labels, multi, **given.filter, name="multi-year-filtered")
-    changes = run.do(count_changes, multi_smooth, single_smooth)
-    made = {s.name: s for s in (multi_year.preliminary, single, multi, single_smooth, multi_smooth)}
-    tables = run.do(judge, given.truth, *(made[row.step] for row in SERIES))
+    maps = {s.name: s for s in (multi_year.preliminary, single, multi)}
+    smoothed = {
+        s.step: run.do(SMOOTHERS[s.smoother], maps[s.made_from], **given.smoother(s), name=s.step) for s in SMOOTHED
+    }
+    made = {**maps, **smoothed}
+    changes = run.do(count_changes, made["multi-year-filtered"], made["single-year-filtered"])
+    tables = run.do(judge, given.truth, *(made[s.step] for s in SERIES))
     layers = {**made, CHANGES: changes}
     report = run.do(
         gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,

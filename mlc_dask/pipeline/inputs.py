@@ -15,6 +15,7 @@ import xarray as xr
 from mlc_dask.config import Config, Product, load_config
 from mlc_dask.data.acquisitions import Catalogue, Source
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.layers import Series
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.sensors import SENSORS, Sensor
 from mlc_dask.data.settings import of_kind
@@ -92,10 +93,10 @@ class Given:
         sampling = {**self._sampling, "sensor": sensor_for(self.config)}
         return {**asdict(self.config.multiyear_training), **sampling}
 
-    @property
-    def filter(self) -> dict[str, Any]:
-        """Settings of the filter."""
-        return asdict(self.config.filter)
+    def smoother(self, series: Series) -> dict[str, Any]:
+        """Return the settings of a smoothed series: the table of the configuration with its smoother's name."""
+        section = getattr(self.config, series.smoother, None)
+        return asdict(section) if section else {}
 
     @property
     def _sampling(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,17 @@ Array = npt.NDArray[Any]
 
 OVERALL = "overall"
 ALL_PAIRS = "all"
+
+KEY_FIGURES: Final = {
+    "agreement": "agreement",
+    "kappa": "kappa",
+    "flicker_share": "flicker",
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "change_recall": "change recall",
+    "change_precision": "change precision",
+}
+"""Metrics that series are compared by wherever a run is shown, in this order, with their names for people."""
 
 
 class Reference(Protocol):

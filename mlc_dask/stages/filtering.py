@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,10 @@ def smooth_labels(maps: xr.Dataset, *, size: int, rule: Rule) -> xr.Dataset:
     """Filter the labels alone, as :func:`smooth` does; the other layers stand beside the unfiltered maps."""
     smoothed: xr.Dataset = smooth(maps[["label"]], size=size, rule=rule)
     return smoothed
+
+
+SMOOTHERS: Final[Mapping[str, Callable[..., xr.Dataset]]] = {"filter": smooth_labels}
+"""Steps that make a series of maps from another one, by the name that a row of the table of series gives."""
 
 
 def _filtered(labels: xr.DataArray, radius: int, rule: str, name: str) -> xr.DataArray:

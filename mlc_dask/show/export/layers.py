@@ -11,7 +11,7 @@ import xarray as xr
 from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import NEVER_WRITTEN, NO_DATA, LandCoverClass, Legend
-from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of
+from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of, maps_among
 from mlc_dask.show.palette import Colour, colours_of, rgb
 
 
@@ -71,14 +71,14 @@ class Plane:
 
 
 def describe(maps: xr.Dataset, wanted: Sequence[str] | None, place: str) -> tuple[Layer, ...]:
-    """Describe the `wanted` layers of `maps` (all by default), in the order of `maps`.
+    """Describe the `wanted` layers of `maps` (all maps by default), in the order of `maps`.
 
     Raises
     ------
     InputError
         An unknown layer of the maps of `place`, a layer that is not a map of codes 0..255, or an invalid colour.
     """
-    names = [str(name) for name in maps.data_vars]
+    names = maps_among(maps)
     for name in wanted or ():
         if name not in names:
             raise InputError(f"{place} has no layer {name!r}; {did_you_mean(name, names)}")

@@ -11,7 +11,7 @@ import xarray as xr
 from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.layers import LAYERS, layer_called
 from mlc_dask.data.legend import LandCoverClass, Legend
-from mlc_dask.data.schema import X, Y
+from mlc_dask.data.schema import X, Y, maps_among
 from mlc_dask.lazy import is_stored
 from mlc_dask.show.pictures import thinned
 
@@ -33,7 +33,7 @@ def by_code(legend: Legend) -> list[LandCoverClass]:
 def layer_of(data: xr.Dataset, name: str | None) -> xr.DataArray:
     """Return the layer `name`, by default the final maps; InputError with the nearest name for an unknown one."""
     codes = codes_among(data)
-    known = [*codes, *(n for n, row in LAYERS.items() if row.values != "classes" and n in data)]
+    known = [*codes, *(n for n, row in LAYERS.items() if row.values != "classes" and n in maps_among(data))]
     if name is None and codes:
         return data[codes[0]]
     if name not in known:

@@ -20,6 +20,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
+from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,19 +81,10 @@ def write_report(evidence: Evidence, path: Path) -> None:
 
 def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
     """One row per series with the figures to compare them by: agreement, accuracy and the recall of true changes."""
-    wanted = {
-        "agreement": "agreement",
-        "kappa": "kappa",
-        "flicker_share": "flicker",
-        "accuracy": "accuracy",
-        "macro_f1": "macro-F1",
-        "change_recall": "change recall",
-        "change_precision": "change precision",
-    }
-    rows = summary[summary.metric.isin(list(wanted))]
+    rows = summary[summary.metric.isin(list(KEY_FIGURES))]
     by_year = rows[(rows.scope == "overall") | rows.metric.isin(["agreement", "kappa"])]
     table = by_year.pivot_table(index=["model", "filtered"], columns="metric", values="value", sort=False)
-    named = table[[m for m in wanted if m in table]].rename(columns=wanted).rename_axis(columns=None)
+    named = table[[m for m in KEY_FIGURES if m in table]].rename(columns=KEY_FIGURES).rename_axis(columns=None)
     maps = [in_words(layer_name(model, filtered)) for model, filtered in table.index]
     return named.assign(maps=maps).set_index("maps").reset_index()
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from rasterio.warp import transform
 
-from mlc_dask.data.schema import BAND, YEAR, X, Y
+from mlc_dask.data.schema import BAND, YEAR, X, Y, maps_among
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.kernels.indices import spectral_indices
 from mlc_dask.show.viewer.places import OLD_MAP, Place
@@ -42,7 +42,7 @@ def inspect(place: Place, lon: float, lat: float) -> dict[str, Any] | None:
         "corners": _corners(place, row, column, lon),
         "labels": {name: np.atleast_1d(maps[name].values).tolist() for name in place.layers if name in classed},
         "old_map": None if old_map is None else int(old_map.isel(here)),
-        "values": {str(name): v.values.tolist() for name, v in maps.data_vars.items() if name not in classed},
+        "values": {name: maps[name].values.tolist() for name in maps_among(maps) if name not in classed},
         "ndvi": None if place.cube is None else ndvi(place.cube.isel(here)),
     }
 

@@ -15,7 +15,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import YEAR, legend_of
+from mlc_dask.data.schema import YEAR, legend_of, maps_among
 from mlc_dask.io.cubes import CHUNK, open_cube
 from mlc_dask.io.maps import open_stored_product
 from mlc_dask.io.published import open_maps, places_of
@@ -77,7 +77,7 @@ class Place:
     def layers(self) -> dict[str, Layer]:
         """Layers by name, the best first."""
         names = sorted(
-            (str(n) for n in self.maps.data_vars if n not in _UNSHOWN), key=lambda name: layer_called(name).rank
+            (n for n in maps_among(self.maps) if n not in _UNSHOWN), key=lambda name: layer_called(name).rank
         )
         found = [self._layer(name) for name in names]
         if self.old_map is not None:
