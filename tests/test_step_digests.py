@@ -12,6 +12,7 @@ import pytest
 
 from mlc_dask.data.steps import step_of
 from mlc_dask.pipeline import figure1
+from mlc_dask.stages.filtering import SMOOTHERS
 from tests.step_digests import COMMAND, COMPILED, PACKAGE, TABLE, House, digest, essence, faults, main
 from tests.test_architecture import imports_of
 
@@ -24,8 +25,9 @@ def test_a_changed_step_has_another_version() -> None:
 
 
 def test_every_step_of_the_pipeline_is_in_the_table() -> None:
-    called = set(re.findall(r"\.do\(\s*(\w+)", Path(figure1.__file__).read_text(encoding="utf-8")))
-    names = {step_of(getattr(figure1, function)).step_name for function in called}
+    called = set(re.findall(r"\.do\(\s*(\w+),", Path(figure1.__file__).read_text(encoding="utf-8")))
+    functions = {getattr(figure1, name) for name in called} | set(SMOOTHERS.values())
+    names = {step_of(function).step_name for function in functions}
     assert len(names) > 15 and names == set(json.loads(TABLE.read_bytes())["versions"])
 
 
@@ -58,7 +60,7 @@ def edited(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> 
 SAMPLED = {"annual-training", "pooled-samples", "unchanged", "multiyear-training"}
 TRAINED = {"forests", "models", "classified"}
 CHANGES = {
-    "kernel": ("kernels/change.py", "0", "1", {"changes", "evaluation"}),
+    "kernel": ("kernels/change.py", "0", "1", {"changes", "evaluation", "report"}),
     "C++": ("native/gaps.cpp", "0", "1", SAMPLED | TRAINED | {"drift"}),
     "network": ("classifiers/lstm/network.py", "0", "1", TRAINED),
     "source": ("io/sources/theia.py", "0", "1", {"catalogue", "acquisitions", "radiometry", "cube"}),
