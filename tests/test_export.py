@@ -408,6 +408,18 @@ def test_bad_input_is_told_in_one_line(output: Path, exported: Path, tmp_path: P
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.txt"]
 
 
+def test_probabilities_per_class_are_opened_but_not_exported(tmp_path: Path) -> None:
+    maps = synthetic(shape=(8, 8))
+    probability = maps.confidence.expand_dims({"class": np.array([1, 4, 8], np.uint8)}, axis=1)
+    mlc.write_maps(maps.assign(probability=probability), tmp_path / "maps")
+    opened = mlc.open_maps(tmp_path / "maps")
+    assert opened.probability.dims == ("year", "class", "y", "x") and opened["class"].values.tolist() == [1, 4, 8]
+    mlc.export_maps(tmp_path / "maps", tmp_path / "products")
+    assert len(files(tmp_path / "products")) and not list((tmp_path / "products").rglob("*probability*"))
+    with pytest.raises(mlc.InputError, match="no layer 'probability'"):
+        mlc.export_maps(tmp_path / "maps", tmp_path / "own", layers=["probability"])
+
+
 def test_a_colour_that_is_none(tmp_path: Path) -> None:
     maps = synthetic(shape=(8, 8))
     maps.attrs["legend"] = {"1": {"name": "Wood", "colour": "green"}}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlc_dask.data.layers import LAYERS, RANKED_SERIES, SERIES, STEPS, layer_called
+from mlc_dask.data.layers import LAYERS, RANKED_SERIES, SERIES, SMOOTHED, STEPS, layer_called
+from mlc_dask.stages.filtering import SMOOTHERS
 
 
 @pytest.mark.parametrize("series", SERIES, ids=lambda s: s.name)
@@ -14,6 +15,15 @@ def test_names_follow_from_model_and_filter(series: object) -> None:
     assert (layer.step, layer.title, layer.rank) == (row.step, row.title, row.rank)
     assert row.step == row.name.replace("_", "-") and row.name.startswith(row.model)
     assert row.name.endswith("_filtered") is row.filtered is row.title.endswith(", filtered")
+
+
+def test_a_series_made_from_another_names_a_step_before_it_and_a_smoother() -> None:
+    made: list[str] = []
+    for series in SERIES:
+        assert bool(series.smoother) is bool(series.made_from)
+        assert not series.smoother or (series.made_from in made and series.smoother in SMOOTHERS)
+        made.append(series.step)
+    assert SMOOTHED == tuple(s for s in SERIES if s.made_from)
 
 
 def test_ranks_are_the_order_of_showing() -> None:
