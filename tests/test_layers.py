@@ -23,7 +23,7 @@ def test_a_series_made_from_another_names_a_step_before_it_and_a_smoother() -> N
         assert bool(series.smoother) is bool(series.made_from)
         assert not series.smoother or (series.made_from in made and series.smoother in SMOOTHERS)
         made.append(series.step)
-    assert SMOOTHED == tuple(s for s in SERIES if s.made_from)
+    assert tuple(s for s in SERIES if s.made_from) == SMOOTHED
 
 
 def test_ranks_are_the_order_of_showing() -> None:
