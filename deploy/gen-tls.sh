@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the certificates of one Dask cluster: an authority of its own, and one certificate that scheduler, workers and
-# clients share. Whoever holds it can run code on the cluster. The authority's key is thrown away, so nobody can make
-# another: run this again before the days are over, and restart the pods.
+# clients share. Everyone who has it can run code on the cluster. The authority's key is deleted, so nobody can issue
+# another certificate: run this again before it expires, and restart the pods.
 #   deploy/gen-tls.sh FOLDER [DAYS]
 set -euo pipefail
 folder=${1:?usage: gen-tls.sh FOLDER [DAYS]}
