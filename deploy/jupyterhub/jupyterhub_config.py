@@ -1,7 +1,7 @@
 """JupyterHub with dask-gateway on one server, for people who trust each other: ``make hub``.
 
-Everything listens on the loopback interface and runs as the account that started the hub; docs/jupyterhub.md says what
-follows from that. ``MLC_HUB_PORT`` is the first of five ports, ``MLC_HUB_STATE`` the folder of everything that is kept.
+Everything listens on the loopback interface and runs as the account that started the hub; docs/jupyterhub.md describes
+the consequences. ``MLC_HUB_PORT`` is the first of five ports, ``MLC_HUB_STATE`` the folder of all stored state.
 """
 
 import os
@@ -24,7 +24,7 @@ SERVICE = "dask-gateway"
 
 
 def kept_password(file: Path) -> str:
-    """Password of the people who may log in: made at the first start, for nobody's eyes but the account's own."""
+    """Password for all users: made at the first start, readable only by the account that runs the hub."""
     if not file.exists():
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
             new.write(secrets.token_urlsafe(24))
@@ -41,7 +41,7 @@ def give_notebook(spawner) -> None:
 
 
 def dashboards(spawner) -> str:
-    """Address of a person's dashboards: behind the person's own notebook server, which asks who is there."""
+    """Address of a user's dashboards: behind the user's own notebook server, which requires a login."""
     return f"http://{PUBLIC}{spawner.server.base_url}proxy/{GATEWAY}"
 
 
@@ -55,7 +55,7 @@ c.ConfigurableHTTPProxy.api_url = f"http://{ROUTES}"
 c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")
 c.ConfigurableHTTPProxy.command = [str(HERE / "node_modules" / ".bin" / "configurable-http-proxy")]
 
-# One password and any name: names keep people's notebooks apart, they do not protect them from each other.
+# One password for all user names: names keep users' notebooks apart, but do not protect users from each other.
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = kept_password(STATE / "password")
 c.Authenticator.allow_all = True
@@ -66,23 +66,23 @@ c.SimpleLocalProcessSpawner.home_dir_template = str(STATE / "homes" / "{username
 c.Spawner.pre_spawn_hook = give_notebook
 c.Spawner.cmd = [str(BIN / "jupyterhub-singleuser")]
 c.Spawner.default_url = "/lab"
-# Jupyter refuses root; a container has nobody else.
+# Jupyter refuses to run as root; a container may have no other user.
 c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
 c.Spawner.environment = {
-    # `mlc-dask` in a terminal is the one of this environment, activated or not.
+    # A terminal uses `mlc-dask` of this environment, activated or not.
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-    # dask_gateway.Gateway() and execution.cluster = "gateway" need no argument, and show the session's own token.
+    # dask_gateway.Gateway() and execution.cluster = "gateway" need no argument, and use the session's own token.
     "DASK_GATEWAY__ADDRESS": f"http://{GATEWAY}",
     "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://{GATEWAY}",
     "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
     "DASK_GATEWAY__PUBLIC_ADDRESS": dashboards,
-    # What + NEW of the Dask panel starts.
+    # The cluster that + NEW in the Dask panel starts.
     "DASK_LABEXTENSION__FACTORY__MODULE": "dask_gateway",
     "DASK_LABEXTENSION__FACTORY__CLASS": "GatewayCluster",
 }
 
-# The hub starts the gateway, gives it a token of its own in JUPYTERHUB_API_TOKEN, and starts it again when it dies.
-# With a url, the hub's proxy would show dashboards to whoever has not logged in: the gateway's proxy asks nobody.
+# The hub starts the gateway, gives it its own token in JUPYTERHUB_API_TOKEN, and restarts it when it dies.
+# With a url, the hub's proxy would show dashboards without a login, because the gateway's proxy requires none.
 c.JupyterHub.services = [
     {
         "name": SERVICE,
@@ -94,7 +94,7 @@ c.JupyterHub.services = [
         },
     }
 ]
-# A user's own token and the one of the user's server may ask the gateway for clusters.
+# A user's token and the token of the user's server may ask the gateway for clusters.
 c.JupyterHub.load_roles = [
     {"name": "user", "scopes": ["self", f"access:services!service={SERVICE}"]},
     {
