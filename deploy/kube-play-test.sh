@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Tries the image and the Kubernetes YAML for real, without a Docker engine or a cluster: builds the image, lets
-# `podman kube play` run the scheduler and two workers, maps a small world through them, kills a worker in the middle,
+# Tests the image and the Kubernetes YAML without a Docker engine or a cluster: builds the image, lets
+# `podman kube play` run the scheduler and two workers, maps a small world on them, kills a worker in the middle,
 # and compares the maps byte by byte with those of a local run of the same image. Needs root, kubectl, openssl and
 #   apt-get install buildah podman runc catatonit netavark aardvark-dns iptables   (and debootstrap for BASE=debian)
-# Settings, by environment:
-#   BASE         image to build upon; `debian` makes one by debootstrap, where no registry is at hand
+# Settings, as environment variables:
+#   BASE         base image; `debian` makes one by debootstrap if no registry is available
 #   TORCH_INDEX  as in the Dockerfile
-#   BUILD_FLAGS  more for buildah, e.g. "--volume /etc/pip.conf:/etc/pip.conf:ro" for an index of your own
+#   BUILD_FLAGS  further options of buildah, e.g. "--volume /etc/pip.conf:/etc/pip.conf:ro" for an index of your own
 #   SIZE         edge of the world in pixels (256)
 #   KEEP         any value keeps the folder of the runs
 set -Eeuo pipefail
@@ -36,7 +36,7 @@ check_tools() {
   for tool in buildah podman runc kubectl openssl; do
     command -v "$tool" >/dev/null || fail "$tool is missing; see the head of this script"
   done
-  # Machines without systemd and with low limits run it too.
+  # This also works on machines without systemd and with low limits.
   cat >"$scratch/containers.conf" <<'EOF'
 [containers]
 default_ulimits = ["nofile=10000:10000", "nproc=10000:10000"]
@@ -74,7 +74,7 @@ build_image() {
     fail "$(tail -20 "$scratch/build.log")"
 }
 
-# A world, and two configurations that differ in the cluster alone; patches are small, so that there are some to lose.
+# A world, and two configurations that differ only in the cluster; small patches, so that a killed worker loses some.
 prepare_runs() {
   mkdir -p "$data/local" "$data/cluster"
   chown -R 1000:1000 "$data"
@@ -93,7 +93,7 @@ start_cluster() {
     echo ---
     kubectl kustomize "$here/kubernetes/overlays/podman"
   } >"$scratch/rendered.yaml"
-  # podman runs no Jobs: the Job's own pod is started as one. The claim's volume is there already.
+  # podman runs no Jobs, so the Job's pod is started as a plain pod. The volume of the claim already exists.
   in_image python -c "
 import sys, yaml
 documents = list(yaml.safe_load_all(sys.stdin))
@@ -122,10 +122,10 @@ wait_for_workers() {
   fail "two workers did not come: $(podman logs --tail 5 "$scheduler" 2>&1)"
 }
 
-# How many patches of the multi-year LSTM's maps are written; files may come and go while they are counted.
+# Number of written patches of the multi-year LSTM's maps; files may appear and disappear during the count.
 patches_of() { { find "$1" -path "*/multi-year-????????????????/patches/*.json" 2>/dev/null || true; } | wc -l; }
 
-# Kills a worker once the first patch of the long step is written, which is when both have more of them to do.
+# Kills a worker when the first patch of the long step is written: both workers then have further patches to do.
 kill_one_worker() {
   local done_patches
   for _ in $(seq 6000); do
