@@ -13,8 +13,8 @@
 # %% [markdown]
 # # A first run through the gateway
 #
-# The demonstration, small: a synthetic valley with planted truth, mapped by two workers that the hub's dask-gateway
-# starts. One line of the configuration says so, `cluster = "gateway"`; everything else is as on a laptop.
+# A small version of the demonstration: a synthetic valley with planted truth, mapped by two workers that the hub's
+# dask-gateway starts. One line of the configuration requests this, `cluster = "gateway"`; all else is as on a laptop.
 
 # %%
 from pathlib import Path
@@ -31,15 +31,15 @@ config.write_text(text, encoding="utf-8")
 print(text[text.index("[execution]") :])
 
 # %% [markdown]
-# The run prints two links while it works: Dask's dashboard, and the map of patches. Both open in the browser through
-# the hub. Interrupt it at any time: the same cell goes on where it stopped. (Jupyter's `FORCE_COLOR` would draw bars,
-# for which a notebook has no cursor; in a terminal of the hub they are as they should be.)
+# During the run, two links are printed: Dask's dashboard, and the map of patches. Both open in the browser through
+# the hub. You can interrupt the run at any time: the same cell continues where it stopped. (Jupyter's `FORCE_COLOR`
+# would draw progress bars, which need a cursor that a notebook lacks; they work in a terminal of the hub.)
 
 # %% magic_args="-s \"$config\"" language="bash"
 # env --unset=FORCE_COLOR mlc-dask run "$1"
 
 # %% [markdown]
-# The workers are gone when the run is; the maps are there.
+# The workers end with the run; the maps remain.
 
 # %%
 maps = mlc.open_maps(folder)
@@ -48,9 +48,9 @@ maps.mlc
 # %% [markdown]
 # ## A cluster to work with
 #
-# The same workers for what you compute yourself. In the Dask panel at the left, the magnifying glass finds this
-# cluster's plots, *Mlc Patches* among them; drag one to the side of the notebook. `Gateway().cluster_options()` says
-# what may be chosen.
+# The same kind of workers is available for your own computations. In the Dask panel at the left, the magnifying glass
+# finds this cluster's plots, including *Mlc Patches*; drag one to the side of the notebook.
+# `Gateway().cluster_options()` lists the options.
 
 # %%
 from dask_gateway import Gateway
