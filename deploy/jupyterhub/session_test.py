@@ -1,10 +1,10 @@
-"""Try the hub as a person would: log in, run the first notebook through the gateway, look at the dashboards.
+"""Test the hub as a user would: log in, run the first notebook through the gateway, look at the dashboards.
 
 Usage: python deploy/jupyterhub/session_test.py FOLDER    (after make hub; needs playwright and Chromium)
 
-The hub is started on free ports with its state in FOLDER/state, and driven by a real browser. FOLDER gets a picture of
-every step; 3-run.png is the one in the docs. The same configuration is then run by local workers in FOLDER/local: the
-maps must be the same bytes.
+The hub is started on free ports with its state in FOLDER/state, and operated by a real browser. FOLDER gets a picture
+of every step; 3-run.png is in the docs. Local workers then run the same configuration in FOLDER/local: the maps must
+be the same bytes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NOTEBOOK = 450
 
 
 def wait_for(what: str, ready: Callable[[], Any], seconds: float = _PATIENCE) -> Any:
-    """Ask until the answer is something, and return it."""
+    """Ask until there is an answer, and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := ready()):
         if time.monotonic() > deadline:
@@ -58,7 +58,7 @@ def wait_for(what: str, ready: Callable[[], Any], seconds: float = _PATIENCE) ->
 
 
 def free_ports(count: int) -> int:
-    """First of several ports in a row that nobody uses."""
+    """First of several consecutive free ports."""
     for first in range(20_000 + os.getpid() % 500 * 10, 32_000, count):
         with suppress(OSError):
             for port in range(first, first + count):
@@ -69,14 +69,14 @@ def free_ports(count: int) -> int:
 
 
 def answers(url: str) -> bool:
-    """Whether a server is there and shows this to everybody."""
+    """Whether a server answers this URL without a login."""
     with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
         return bool(answer.status == 200)
     return False
 
 
 class Hub:
-    """The hub and its gateway, on ports of their own."""
+    """The hub and its gateway, on their own ports."""
 
     def __init__(self, state: Path) -> None:
         self.state, port = state, free_ports(5)
@@ -84,7 +84,7 @@ class Hub:
         own = {**os.environ, "MLC_HUB_PORT": str(port), "MLC_HUB_STATE": str(state)}
         command = [str(BIN / "jupyterhub"), "--config", str(HERE / "jupyterhub_config.py")]
         state.mkdir(parents=True, exist_ok=True)
-        # In a session of its own it hears of a Ctrl-C once, from here, and not a second time while it tidies up.
+        # In its own session, the hub gets a Ctrl-C once, from here, and not a second time during its cleanup.
         with (state / "hub.log").open("w") as log:
             self.process = psutil.Popen(command, env=own, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
@@ -94,13 +94,13 @@ class Hub:
             wait_for(f"{page} of {self.state / 'hub.log'}", partial(answers, page), _START)
 
     def schedulers(self) -> list[psutil.Process]:
-        """Schedulers of the clusters that there are now."""
+        """Schedulers of the current clusters."""
         with suppress(psutil.NoSuchProcess):
             return [p for p in self.process.children(recursive=True) if "scheduler" in p.cmdline()]
         return self.schedulers()
 
     def stop(self) -> list[psutil.Process]:
-        """Stop it as its owner would; returns what outlived it for a minute, killed now."""
+        """Stop the hub as its owner would; returns the processes that outlived it by a minute, which are then killed."""
         family = self.process.children(recursive=True)
         self.process.terminate()
         _, left = psutil.wait_procs([self.process, *family], timeout=60)
@@ -111,7 +111,7 @@ class Hub:
 
 @contextmanager
 def running_hub(state: Path) -> Iterator[Hub]:
-    """Start the hub with its gateway, and see that nothing of them outlives it."""
+    """Start the hub with its gateway, and check that none of their processes outlives it."""
     hub = Hub(state)
     try:
         hub.wait()
@@ -122,18 +122,18 @@ def running_hub(state: Path) -> Iterator[Hub]:
 
 
 class Session:
-    """A browser in which a person goes through the first notebook."""
+    """A browser in which a user runs the first notebook."""
 
     def __init__(self, page: Page, hub: Hub, pictures: Path) -> None:
         self.page, self.hub, self.pictures = page, hub, pictures
         self.notebook = hub.state / "homes" / PERSON / "first-run.ipynb"
 
     def picture(self, name: str, page: Page | None = None) -> None:
-        """Keep what is seen now."""
+        """Save a picture of the current page."""
         (page or self.page).screenshot(path=self.pictures / f"{name}.png")
 
     def log_in(self) -> None:
-        """Log in with the password that the hub made, and not with another, until JupyterLab is there."""
+        """Log in with the hub's password, after a wrong one is refused, and wait for JupyterLab."""
         self.page.goto(self.hub.url)
         for password in ("guessed", (self.hub.state / "password").read_text()):
             assert self.page.url.startswith(f"{self.hub.url}/hub/login"), self.page.url
@@ -146,17 +146,17 @@ class Session:
         assert self.page.url.startswith(f"{self.hub.url}/user/{PERSON}/lab"), self.page.url
 
     def open_notebook(self) -> None:
-        """Open the notebook that the hub has put into the home, wait for its kernel, and open the Dask panel."""
+        """Open the notebook that the hub put into the home, wait for its kernel, and open the Dask panel."""
         self.page.goto(f"{self.hub.url}/user/{PERSON}/lab/tree/{self.notebook.name}")
         self.page.get_by_text("| Idle").wait_for(timeout=_START * 1000)
-        with suppress(Error):  # JupyterLab asks once whether it may fetch its news.
+        with suppress(Error):  # JupyterLab asks once for permission to fetch its news.
             self.page.get_by_role("button", name="No", exact=True).click(timeout=5000)
         self.page.click('li[data-id="dask-dashboard-launcher"]')
         self.page.wait_for_timeout(1000)
         self.picture("2-notebook")
 
     def cell(self, number: int) -> dict[str, Any]:
-        """Code cell as the notebook is saved now; not one that failed."""
+        """Code cell of the saved notebook; it must not have failed."""
         self.tab(self.notebook.name).click()
         self.page.keyboard.press("Control+s")
         self.page.wait_for_timeout(1000)
@@ -167,31 +167,31 @@ class Session:
         return found
 
     def start(self, number: int) -> None:
-        """Run a code cell, without waiting for its end."""
+        """Start a code cell without waiting for its end."""
         self.shown(number).locator(".cm-content").click()
         self.page.keyboard.press("Shift+Enter")
 
     def shown(self, number: int) -> Locator:
-        """Code cell as it is on the page."""
+        """Code cell on the page."""
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
     def end(self, number: int) -> str:
-        """Wait for the end of a code cell, and return what it printed."""
+        """Wait for the end of a code cell, and return its printed text."""
         wait_for(f"the end of cell {number}", lambda: self.cell(number)["execution_count"])
         return self.printed(number)
 
     def printed(self, number: int) -> str:
-        """Text of a code cell's outputs so far."""
+        """Text printed by a code cell so far."""
         outputs = self.cell(number)["outputs"]
         return "".join("".join(o["text"] if "text" in o else o["data"]["text/plain"]) for o in outputs)
 
     def run(self, number: int) -> str:
-        """Run a code cell, and return what it printed."""
+        """Run a code cell, and return its printed text."""
         self.start(number)
         return self.end(number)
 
     def patches_in_panel(self, link: str) -> FrameLocator:
-        """See the map of patches that the Dask panel offers: of this link's cluster, to the right of the notebook."""
+        """Open the map of patches from the Dask panel, for the cluster of this link, to the right of the notebook."""
         if not self.tab("Mlc Patches").count():
             self.page.locator(".dask-DashboardListing-item:not(.dask-mod-disabled)", has_text="Mlc Patches").click()
             self.tab("Mlc Patches").wait_for()
@@ -205,7 +205,7 @@ class Session:
         return self.page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text=title)
 
     def split(self) -> None:
-        """Put the notebook to the left: a frame, as the map is, takes the mouse from whoever drags it to the right."""
+        """Put the notebook to the left: the map is a frame, which captures the mouse when it is dragged to the right."""
         dock = self.page.locator("#jp-main-dock-panel").bounding_box()
         assert dock
         middle = dock["y"] + dock["height"] / 2
@@ -214,7 +214,7 @@ class Session:
         self.drag(handle, dock["x"] + _NOTEBOOK, middle)
 
     def drag(self, what: Locator, x: float, y: float) -> None:
-        """Drag something to a place on the page."""
+        """Drag an element to a position on the page."""
         mouse = self.page.mouse
         what.hover()
         mouse.down()
@@ -224,7 +224,7 @@ class Session:
         self.page.wait_for_timeout(300)
 
     def look_at_patches(self, link: str, name: str) -> None:
-        """Open the map of patches in a tab of its own, and wait until it counts finished ones."""
+        """Open the map of patches in a separate tab, and wait until it counts finished patches."""
         tab = self.page.context.new_page()
         tab.goto(link)
         tab.get_by_text(re.compile(r"[1-9]\d* done")).first.wait_for(timeout=_START * 1000)
@@ -250,7 +250,7 @@ class Session:
 
 
 def try_run(session: Session) -> None:
-    """Run the configuration in the notebook, and look at it from the Dask panel and from a tab of its own."""
+    """Run the configuration in the notebook, and look at the run in the Dask panel and in a separate tab."""
     assert 'cluster = "gateway"' in session.run(WORLD)
     session.start(RUN)
     first = wait_for("the run's first line", lambda: _TOLD.search(session.printed(RUN).replace("\n", "")))
@@ -284,7 +284,7 @@ def try_cluster(session: Session) -> None:
 
 
 def try_button(session: Session) -> None:
-    """Start a cluster by the Dask panel's own button, and stop it there."""
+    """Start a cluster with the button of the Dask panel, and stop it there."""
     session.page.get_by_role("button", name="NEW", exact=True).click()
     item = session.page.locator("li.dask-ClusterListingItem")
     item.get_by_text("Number of Workers: 0").wait_for(timeout=_START * 1000)
@@ -296,7 +296,7 @@ def try_button(session: Session) -> None:
 
 
 def run_locally(settings: Path, folder: Path) -> None:
-    """Run the same configuration on the same world by local workers."""
+    """Run the same configuration on the same world with local workers."""
     folder.mkdir()
     shutil.copytree(settings.parent / "world", folder / "world")
     local = folder / settings.name
@@ -316,14 +316,14 @@ def stored(output: Path) -> dict[tuple[str, str], str]:
 
 
 def told(chunks: dict[tuple[str, str], str]) -> Iterator[str]:
-    """Lines that name each step, the number of its chunks, and one digest of all of them."""
+    """Lines that name each step, the number of its chunks, and one digest of all its chunks."""
     for step, own in groupby(sorted(chunks.items()), lambda chunk: chunk[0][0]):
         digests = [digest for _, digest in own]
         yield f"{step.rpartition('-')[0]:22}{len(digests):4} chunks  {sha256(''.join(digests).encode())}"
 
 
 def try_hub(folder: Path) -> dict[tuple[str, str], str]:
-    """Go through all of it; returns the digests of the stored chunks, which are those of a local run."""
+    """Run the whole test; returns the digests of the stored chunks, which equal those of a local run."""
     folder.mkdir(parents=True, exist_ok=True)
     with running_hub(folder.absolute() / "state") as hub, sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS.split())
