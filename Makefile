@@ -1,4 +1,4 @@
-# Each target sets up .venv in the checkout by itself; PYTHON chooses the interpreter (3.11 or newer).
+# Each target sets up .venv in the checkout; PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := CMakeLists.txt $(wildcard mlc_dask/native/*.?pp)
@@ -35,15 +35,15 @@ notebooks: .venv/dev
 real-sites: .venv/dev
 	$(BIN)/python docs/real_sites.py
 
-# As root; the script's head says what it needs.
+# As root; the head of the script lists its requirements.
 deploy-test:
 	deploy/kube-play-test.sh
 
-# The password is in ~/.mlc-dask-hub; docs/jupyterhub.md says more.
+# The password is in ~/.mlc-dask-hub; see docs/jupyterhub.md.
 hub: .venv/hub deploy/jupyterhub/node_modules
 	$(BIN)/jupyterhub --config deploy/jupyterhub/jupyterhub_config.py
 
-# PyTorch by pip, whose settings say where a machine keeps its build; uv is a few times as fast for all the rest.
+# pip installs PyTorch, because its settings name the machine's build; uv installs the rest, a few times as fast.
 .venv/bin/uv:
 	$(PYTHON) -m venv .venv
 	$(PIP) torch uv
