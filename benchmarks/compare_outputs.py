@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/compare_outputs.py A B; prints one line per difference, and exits with 1 where there is any.
 
-Every result of a step is compared, and what was published. Records may differ in when, where and how fast a step ran,
-in the engine, and in the module that its function lives in. Of an array whose files differ, the values are compared as
+Every step's result is compared, and the published results. Records may differ in the time, place and speed of a step,
+in the engine, and in the module of its function. If the files of an array differ, the values are compared as
 well, so that a change of compression can be distinguished from a change of the map.
 """
 
@@ -32,7 +32,7 @@ SHOWN = ("evaluation", "report.html")
 
 
 def differences(a: Path, b: Path) -> list[str]:
-    """Say in one line each what differs between the outputs `a` and `b`; for several tiles, in all of them."""
+    """Give one line per difference between the outputs `a` and `b`; for several tiles, in all of them."""
     first, second = RunFolder(a), RunFolder(b)
     if not first.begun or not second.begun:
         return [f"{run.path}: not the output of a run" for run in (first, second) if not run.begun]
@@ -58,7 +58,7 @@ def _only_in_one(a: set[str], b: set[str], what: str) -> list[str]:
 
 
 def _folder(a: Path, b: Path, name: str) -> Iterator[str]:
-    """Compare all files of two folders, or two files; what belongs to an array is summed up for the array."""
+    """Compare all files of two folders, or two files; differences in an array are summed up per array."""
     mine, theirs = _files(a), _files(b)
     yield from _only_in_one(set(mine), set(theirs), f"{name}/" if a.is_dir() else "")
     arrays: dict[str, int] = {}
@@ -92,7 +92,7 @@ def _values(a: Path, b: Path) -> str:
 
 
 def _file(a: Path, b: Path, name: str) -> Iterator[str]:
-    """Compare two files; records by what they say of the result."""
+    """Compare two files; records by their statements about the result."""
     if not a.exists() or not b.exists():
         if a.exists() != b.exists():
             yield f"{name}: only in {'A' if a.exists() else 'B'}"
