@@ -10,9 +10,9 @@ with that seed (method section 7):
 - ``single_year``: the paper's baseline, one model per year;
 - ``one_year``: the model of the middle year applied to all years.
 
-A training whose years have no whole number of samples or epochs rounds down. Prints means over seeds and, paired by
-seed, differences from the baseline with their standard error; writes FOLDER/controls.csv. Series that FOLDER/seed-N.csv
-has already are not made again.
+Fractional numbers of samples or epochs are rounded down. Prints means over seeds and, paired by
+seed, differences from the baseline with their standard error; writes FOLDER/controls.csv. Series that are already in
+FOLDER/seed-N.csv are not made again.
 """
 
 from __future__ import annotations
