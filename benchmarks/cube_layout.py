@@ -3,8 +3,8 @@
 Usage: python benchmarks/cube_layout.py [FOLDER [EDGE]], by default a temporary folder and 1024. A year of
 20 acquisitions with ten bands (a synthetic world, tiled to EDGE) is written by the unit each layout allows, read
 back as one patch by zarr-python and by zarrs, and read at 100 random pixels; every figure is the median of three
-rounds over all layouts in turn, as a ratio to the first layout. Last comes how many of 40 damaged arrays each of the
-two reads without an error. Decision 006 quotes it.
+rounds over all layouts in turn, as a ratio to the first layout. The last output is how many of 40 damaged arrays each
+of the two reads without an error. Decision 006 quotes this benchmark.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CODECS = [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()
 
 @dataclass(frozen=True)
 class Candidate:
-    """Chunks and shards (acquisition, band, y, x), and what one writer writes: acquisitions and edge in pixels."""
+    """Chunks and shards (acquisition, band, y, x), and the unit of one writer: acquisitions and edge in pixels."""
 
     name: str
     chunks: tuple[int, int, int, int]
@@ -108,7 +108,7 @@ def measure(folder: Path, own: Candidate, year: np.ndarray) -> dict[str, float]:
 
 
 def unnoticed(folder: Path, place: tuple[slice, slice], pipeline: str, arrays: int = 40) -> int:
-    """Count the arrays, every chunk of which has a flipped bit, that are read at `place` without an error."""
+    """Count the arrays with a flipped bit in every chunk that are read at `place` without an error."""
     random, silent = np.random.default_rng(0), 0
     for i in range(arrays):
         path = folder / f"{pipeline}-{place[0].start}-{i}"
