@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/dashboard.py [STAGES]
 
-Six stages of 75 patches (three years of 5 × 5) go through a scheduler in a process of its own. Reading and classifying
+Six stages of 75 patches (three years of 5 × 5) go through a scheduler in a separate process. Reading and classifying
 a patch are tasks that sleep, so that about twenty squares of the page change per second. The viewer is a
 Bokeh session that takes every update, as a browser does.
 """
@@ -34,7 +34,7 @@ PAGE = ("--preload", "mlc_dask.dashboard")
 
 
 def maps(stage: int) -> xr.Dataset:
-    """Layers of a stage, whose blocks take their time."""
+    """Layers of a stage, whose blocks sleep."""
 
     def read(rows: slice, columns: slice) -> np.ndarray:
         time.sleep(PAUSE)
@@ -55,7 +55,7 @@ def maps(stage: int) -> xr.Dataset:
 
 
 def started(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start a process that says nothing."""
+    """Start a process without output."""
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
@@ -77,13 +77,13 @@ def cluster(*preload: str) -> Iterator[tuple[Client, psutil.Process, str]]:
 
 
 def look_at(session: Any, stop: threading.Event) -> None:
-    """Take the updates of the page, once a second."""
+    """Take the updates of the page once per second."""
     while not stop.wait(1):
         session.force_roundtrip()
 
 
 def load(stages: int, *preload: str, look: bool = False) -> tuple[float, float]:
-    """Run the stages; returns the share of a core that the scheduler took, and the patches per second."""
+    """Run the stages; returns the scheduler's share of a core, and the patches per second."""
     with tempfile.TemporaryDirectory() as name, cluster(*preload) as (_, scheduler, web):
         stop = threading.Event()
         if look:
