@@ -3,7 +3,7 @@
 Usage: python benchmarks/engines.py [OUT.json [ROUNDS]]   (make bench; writes OUT.svg beside it)
 
 The network is the paper's, 4 layers of 128, on series of 20 dates and 10 bands; the forest has 100 trees grown on
-24,000 samples; the filters' window is 11 × 11 on a map of ten classes; a fifth of the dates are gaps. Everybody gets
+24,000 samples; the filters' window is 11 × 11 on a map of ten classes; a fifth of the dates are gaps. Every engine gets
 the same uint16 digital numbers (T, B, pixels) and gives labels. Figures are pixels per second of CPU, medians over the
 rounds, with the spread of the ratio to the first of each group. Ceilings are measured first: float32 products of
 512 × 384 by 384 × 256 in PyTorch, the same in bfloat16, and copying memory.
@@ -82,7 +82,7 @@ def networks(pixels: int, *, bidirectional: bool, folder: Path, layers: int = 4,
 
 
 def decided(network: LSTMNetwork) -> LSTMNetwork:
-    """Train the head alone, which is quick: an untrained network is so undecided that every rounding changes labels."""
+    """Train only the head, which is fast: without training, every rounding changes labels."""
     torch.manual_seed(0)
     for parameter in network.lstm.parameters():
         torch.nn.init.uniform_(parameter, -0.1, 0.1)
@@ -135,7 +135,7 @@ def filters(edge: int) -> Group:
 
 
 def square(edge: int) -> Callable[[Callable[[Array], Array]], Callable[[Array], Array]]:
-    """Return what feeds a filter with a map of patches of classes instead of series, and gives its labels flat."""
+    """Wrap a filter: it gets a map of patches of classes instead of series, and gives flat labels."""
     coarse = np.random.default_rng(0).integers(1, K + 1, (edge // 8 + 1, edge // 8 + 1)).astype(np.uint8)
     labels = np.ascontiguousarray(np.kron(coarse, np.ones((8, 8), np.uint8))[:edge, :edge])
     return lambda call: lambda _: call(labels).reshape(-1)
@@ -191,7 +191,7 @@ def fastest(call: Callable[[], object], clock: Callable[[], float] = time.proces
 
 
 def measured(group: Group, rounds: int, clock: Callable[[], float] = time.process_time) -> dict[str, Any]:
-    """Run all of a group in turn: rates, ratios to the first with their range, the share of labels equal to its."""
+    """Run all engines of a group in turn: rates, ratios to the first with their range, share of labels equal to the first."""
     rates: dict[str, list[float]] = {name: [] for name in group}
     dn, _ = series(max(pixels for _, pixels in group.values()), 3)
     labels: dict[str, Array] = {}
@@ -251,7 +251,7 @@ def report(scale: float, rounds: int, folder: Path) -> dict[str, Any]:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Draw the ratios, ours apart."""
+    """Draw the ratios, with ours set apart."""
     import matplotlib as mpl
 
     mpl.use("svg")
