@@ -1,7 +1,7 @@
 """Memory and time of evaluating a whole tile: five map series against a reference, on two workers.
 
 Usage: python benchmarks/evaluation.py FOLDER [EDGE], 10980 pixels by default. Writes three years of five map series and
-a reference into FOLDER, once, calls the step `evaluation` of a run and draws the maps of the report, and prints the
+a reference into FOLDER once, calls the step `evaluation` of a run, draws the maps of the report, and prints the
 seconds and the peak resident memory of every process.
 
 On two cores shared with other work: 131 s, 0.43 GB in the client with its scheduler, 0.9 GB in each worker. When the
@@ -50,7 +50,7 @@ def true_classes(row: int, column: int, shape: tuple[int, int]) -> Array:
 
 
 def mapped(block_info: Any, error: float, seed: int) -> Array:
-    """Classes of a block of a map, of which a share is wrong."""
+    """Classes of a block of a map; a share of them is wrong."""
     (_, _), (top, bottom), (left, right) = block_info[None]["array-location"]
     truth = true_classes(top, left, (bottom - top, right - left))
     random = np.random.default_rng((top, left, seed))
@@ -96,7 +96,7 @@ def show(what: str, seconds: float, client: Client) -> None:
 
 
 def main(folder: Path, edge: int) -> None:
-    """Judge the maps, draw them, and print what both took."""
+    """Evaluate the maps, draw them, and print time and memory of both."""
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="4GB", dashboard_address=None) as cluster,
         Client(cluster) as client,
