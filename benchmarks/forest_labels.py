@@ -1,8 +1,8 @@
 """Whether the compiled forest gives scikit-learn's labels, on millions of pixels.
 
 Usage: python benchmarks/forest_labels.py [MILLIONS], 10 by default. A hundred trees of the paper's features, whose
-leaves hold five samples at least (`min_samples_leaf=5`), so that votes are sums of fractions. Labels and the top
-class's share must be equal bit by bit; the pixels where they are not are counted for every instruction set.
+leaves hold at least five samples (`min_samples_leaf=5`), so that votes are sums of fractions. Labels and the top
+class's share must be equal bit by bit; differing pixels are counted for every instruction set.
 """
 
 from __future__ import annotations
