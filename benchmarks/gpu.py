@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/gpu.py [OUT.json [ROUNDS]]   (part of make bench; states when there is no CUDA device)
 
-Network and series are those of benchmarks/engines.py. A rate is pixels per second of time on the clock, from digital
-numbers (T, B, pixels) uint16 in memory to labels in memory, so that the host's part and the copies count; medians over
+Network and series are those of benchmarks/engines.py. A rate is pixels per second of wall time, from digital
+numbers (T, B, pixels) uint16 in memory to labels in memory, including the host's part and the copies; medians over
 the rounds, with the spread of the ratio to the first. Labels are compared with those of float32 on the CPU. Ceilings
 are measured first: float16 products of 8192 × 8192 matrices, and copies of pinned memory to the device.
 """
