@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/house.py [PACKAGE TESTS]...; this package and its tests by default.
 
-Lines of a function are without its docstring; overloads do not count. Annotated: every argument and the return. Public:
+Lines of a function exclude its docstring; overloads do not count. Annotated: every argument and the return. Public:
 functions and methods with no underscore in their own or their class's name. A room is a module or a folder directly in
-the package, an arrow from one room to another an import at run time, and the floors are the longest chain of arrows. A
-module and its stub are one entry.
+the package, an arrow is an import from one room of another at run time, and the number of floors is the length of the
+longest chain of arrows. A module and its stub are one entry.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Arrows = dict[str, set[str]]
 
 @dataclass(frozen=True)
 class Definition:
-    """A function or class; `public` where neither its name nor one around it begins with an underscore."""
+    """A function or class; `public` if neither its name nor an enclosing name begins with an underscore."""
 
     node: Named
     public: bool
 
 
 def definitions(tree: ast.AST, public: bool = True) -> Iterator[Definition]:
-    """All functions and classes below `tree`; what stands inside a function is not public."""
+    """All functions and classes below `tree`; definitions inside a function are not public."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, Named):
             seen = public and not node.name.startswith("_")
@@ -84,7 +84,7 @@ def imported(tree: ast.AST, home: tuple[str, ...]) -> Iterator[str]:
 
 
 def arrows(package: Path) -> Arrows:
-    """Rooms of the package, each with the rooms that it imports, at once or, by a stub of lazy-loader, on use."""
+    """Rooms of the package, each with the rooms that it imports, immediately or on use (by a stub of lazy-loader)."""
     modules = {path: path.relative_to(package) for path in package.rglob("*.py*") if path.suffix in (".py", ".pyi")}
     rooms: Arrows = {inside.parts[0].partition(".")[0]: set() for inside in modules.values()}
     for path, inside in modules.items():
@@ -96,7 +96,7 @@ def arrows(package: Path) -> Arrows:
 
 
 def floors(rooms: Arrows) -> int:
-    """Rooms on the longest way from the top to the ground; RecursionError where they go in a circle."""
+    """Count the rooms on the longest path from the top to the ground; RecursionError if imports are circular."""
 
     @cache
     def height(room: str) -> int:
@@ -135,7 +135,7 @@ def row(package: Path, tests: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print the table, one package a row."""
+    """Print the table, one row per package."""
     given = [Path(name) for name in sys.argv[1:]] or [ROOT / "mlc_dask", ROOT / "tests"]
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     for package, tests in zip(given[::2], given[1::2], strict=True):
