@@ -1,4 +1,4 @@
-"""Peak memory of making a cube from a whole tile: what a worker holds while it reads and writes acquisitions.
+"""Peak memory of a worker that makes a cube from a whole tile, while it reads and writes acquisitions.
 
 Usage: python benchmarks/ingest_memory.py [EDGE [GIGABYTES]], 10980 pixels and a limit of 2 GB by default. Writes the
 bands of one acquisition as Cloud-Optimised GeoTIFFs into a temporary folder, names them in a STAC item collection for
@@ -70,7 +70,7 @@ def peak() -> float:
 
 
 def main(edge: int, gigabytes: float) -> None:
-    """Make the cube and print what it took."""
+    """Make the cube and print time and memory."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         source = mlc.Stac(catalogue=str(write_items(folder, edge)))
