@@ -1,4 +1,4 @@
-"""Peak memory of classifying whole patches: what a worker needs beside the patch itself.
+"""Peak memory of classifying whole patches, in addition to the patch itself.
 
 Usage: python benchmarks/patch_memory.py [EDGE], 2560 by default. Writes a cube of one year, 20 acquisitions and ten
 bands into a temporary folder, classifies it as one patch in a fresh process per classifier, and prints the peak of
@@ -67,7 +67,7 @@ def write(folder: Path, edge: int) -> None:
 def classify(
     folder: Path, name: str, edge: int, pixels: int, queue: multiprocessing.Queue[tuple[float, float]]
 ) -> None:
-    """Classify the first `pixels` of a patch on one thread, the rest being without usable dates; all of it is read."""
+    """Classify the first `pixels` of a patch on one thread; the others have no usable dates, but are read."""
     random = np.random.default_rng(1)
     dn = random.integers(1200, 5000, (2000, DATES, len(BANDS))).astype(np.uint16)
     context = Context(mlc.DEFAULT_LEGEND, BANDS, tuple(17.0 * i for i in range(DATES)))
