@@ -1,4 +1,4 @@
-"""The usual alternatives for the same work. A peer whose package is not installed is left out and named as missing."""
+"""The usual alternatives for the same work. If the package of a peer is not installed, it is named as missing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def in_batches(call: Callable[[npt.NDArray[np.float32]], Array], batch: int) -> 
 
 
 def naive_torch(network: LSTMNetwork, on: torch.device = CPU) -> Peer:
-    """PyTorch as one writes it first: batches of 1024 in float32, on the device where the network is."""
+    """PyTorch in its simplest form: batches of 1024 in float32, on the device of the network."""
 
     def call(x: npt.NDArray[np.float32]) -> Array:
         with torch.inference_mode():
@@ -57,7 +57,7 @@ def naive_torch(network: LSTMNetwork, on: torch.device = CPU) -> Peer:
 
 
 def autocast_torch(network: LSTMNetwork, on: torch.device, batch: int) -> Peer:
-    """PyTorch with the usual advice for GPUs: large batches, and whatever may be in float16 by autocast."""
+    """PyTorch with the usual advice for GPUs: large batches, and float16 by autocast where possible."""
 
     def call(x: npt.NDArray[np.float32]) -> Array:
         with torch.inference_mode(), torch.autocast(on.type, torch.float16):
@@ -111,14 +111,14 @@ def onnx_forest(forest: RandomForestClassifier) -> Peer:
 
 
 def intelex_forest(settings: dict[str, Any], x: Array, y: Array) -> Peer:
-    """Train and vote by Intel's extension; its trees are its own."""
+    """Train and vote by Intel's extension, which grows its own trees."""
     from sklearnex.ensemble import RandomForestClassifier as Extended
 
     return flat(Extended(**settings).fit(x, y).predict)
 
 
 def scipy_median(radius: int) -> Peer:
-    """Median filter of scipy, whose edge is repeated."""
+    """Median filter of scipy, with repeated edges."""
     return lambda labels: np.asarray(ndimage.median_filter(labels, 2 * radius + 1, mode="nearest"))
 
 
