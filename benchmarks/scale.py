@@ -1,9 +1,9 @@
 """Cost of larger areas, calculated from measured rates. Prints the tables of docs/scale.md.
 
-Usage: python benchmarks/scale.py ENGINES.json SCALING.json, as engines.py and scaling.py beside it write them.
+Usage: python benchmarks/scale.py ENGINES.json SCALING.json, which engines.py and scaling.py write.
 
 Nothing here is measured at scale: rates of one core are multiplied. A run classifies every year twice by LSTM (the
-model of all years, and the baseline of one model per year) and once by forests; all else is a hundredth of that.
+model of all years, and the baseline of one model per year) and once by forests; all other work is a hundredth of that.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def rates(engines: dict[str, Any]) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
-    """Print cost by area and core, then what the scheduler would have to do."""
+    """Print cost by area and core, then the load on the scheduler."""
     engines, scaling = (json.loads(Path(name).read_bytes()) for name in sys.argv[1:3])
     print(
         "| area | pixel-years | cube, TB | " + " | ".join(f"{k}: core-hours (dollars)" for k in rates(engines)) + " |"
