@@ -3,9 +3,9 @@
 Usage: python benchmarks/scaling.py [EDGE [OUT.json]]; EDGE of a patch in pixels, 256 by default.
 
 A cube of 4 × 4 patches, 20 dates and ten bands is classified from disk into a store of maps, 1, 4 and 16 patches at a
-time, by a network of one layer of 32 units, so quick that any overhead would show. Every cell is the median
-of three rounds; efficiency is the rate of a worker compared with that of one worker on 16 patches. Last comes what the
-scheduler takes for a task that does nothing.
+time, by a network of one layer of 32 units, so fast that any overhead would show. Every cell is the median
+of three rounds; efficiency is the rate of a worker compared with that of one worker on 16 patches. The last output is
+the scheduler's time for a task that does nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def model() -> Model:
 
 
 def seconds(folder: Path, trained: Model, edge: int, patches: int) -> float:
-    """Classify and store so many patches."""
+    """Classify and store the given number of patches."""
     side = int(patches**0.5)
     cube = mlc.open_cube(folder / "cube", patch=edge).isel(y=slice(side * edge), x=slice(side * edge))
     with tempfile.TemporaryDirectory(dir=folder) as out:
@@ -50,7 +50,7 @@ def seconds(folder: Path, trained: Model, edge: int, patches: int) -> float:
 
 
 def overhead(client: Client, tasks: int = 5_000) -> float:
-    """Return the seconds that a task without work takes."""
+    """Return the seconds of a task without work."""
     start = time.perf_counter()
     client.gather(client.map(lambda i: i, range(tasks), pure=False))
     return (time.perf_counter() - start) / tasks
