@@ -39,7 +39,7 @@ def samples() -> TrainingSet:
 
 
 def plain(data: TrainingSet, settings: LSTM) -> float:
-    """Train as a tutorial does; returns the best validation loss."""
+    """Train by a plain PyTorch loop; returns the best validation loss."""
     torch.manual_seed(0)
     (dn, labels), (other, truth) = data.part(validation=False), data.part(validation=True)
     network = settings.network(B, K)
@@ -61,7 +61,7 @@ def plain(data: TrainingSet, settings: LSTM) -> float:
 
 
 def ours(data: TrainingSet, settings: LSTM) -> float:
-    """Train by the package; returns the best validation loss."""
+    """Train with the package; returns the best validation loss."""
     return min(row["validation_loss"] for row in settings.fit(data, seed=0).history)
 
 
