@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/where_it_runs.py [SIZE], 256 pixels by default; needs openssl, and dask-gateway-server[local].
 
-Local processes first; then a running scheduler and two workers that speak TLS; then a dask-gateway that starts
-processes of this machine. Outputs are compared as by compare_outputs.py. Containers and a hub have scripts of their
-own: deploy/kube-play-test.sh and deploy/jupyterhub.
+Local processes come first; then a running scheduler and two workers with TLS; then a dask-gateway that starts
+processes on this machine. Outputs are compared as by compare_outputs.py. Containers and a hub have their own
+scripts: deploy/kube-play-test.sh and deploy/jupyterhub.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ c.ClusterConfig.worker_memory, c.ClusterConfig.scheduler_memory = "4 G", "2 G"
 
 @contextmanager
 def started(*command: str, **settings: str) -> Iterator[None]:
-    """Keep a process going, quietly."""
+    """Keep a process running, without output."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **settings}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:  # noqa: S603
         try:
@@ -48,7 +48,7 @@ def started(*command: str, **settings: str) -> Iterator[None]:
 
 @contextmanager
 def local(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Workers of the run's own."""
+    """Workers that the run starts itself."""
     yield 'cluster = "local"', {}
 
 
