@@ -4,10 +4,10 @@ Usage: python benchmarks/whole_run.py [SIZE [OUT.json]]   (make bench-run); SIZE
 
 The demonstration's world of SIZE × SIZE pixels, three years of 20 dates and ten bands, is mapped by the command line on
 two workers of one thread, in patches of half that edge, with the paper's forest and LSTM (4 × 128, both directions),
-trained for two epochs only: how long training takes does not depend on the area. Afterwards two processes at once
+trained for only two epochs: the training time does not depend on the area. Afterwards two processes at the same time
 measure the rate of the same engines on pixels in memory. Both rates give the share of its own rate that an engine
-reaches in a run, and the time that a tile of 10980 × 10980 pixels would take; peak memory is that of the largest
-process below this one while the run lasted.
+reaches in a run, and the time for a tile of 10980 × 10980 pixels; peak memory is that of the largest
+descendant process during the run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CLASSIFYING = {"preliminary": "forests", "single-year": "models", "multi-year": 
 
 
 def configure(folder: Path, size: int) -> Path:
-    """Write world and configuration; returns the configuration with the paper's network in it."""
+    """Write world and configuration; returns the configuration with the paper's network."""
     settings = write_demo(folder, size=size, seed=0)
     text = settings.read_text(encoding="utf-8")
     for old, new in {
