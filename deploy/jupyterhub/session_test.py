@@ -100,7 +100,7 @@ class Hub:
         return self.schedulers()
 
     def stop(self) -> list[psutil.Process]:
-        """Stop the hub as its owner would; returns the processes that outlived it by a minute, which are then killed."""
+        """Stop the hub as its owner would; returns, and kills, processes that outlived it by a minute."""
         family = self.process.children(recursive=True)
         self.process.terminate()
         _, left = psutil.wait_procs([self.process, *family], timeout=60)
@@ -205,7 +205,7 @@ class Session:
         return self.page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab", has_text=title)
 
     def split(self) -> None:
-        """Put the notebook to the left: the map is a frame, which captures the mouse when it is dragged to the right."""
+        """Put the notebook to the left: the map is a frame, which captures the mouse when dragged to the right."""
         dock = self.page.locator("#jp-main-dock-panel").bounding_box()
         assert dock
         middle = dock["y"] + dock["height"] / 2
