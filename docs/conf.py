@@ -1,4 +1,4 @@
-"""How the documentation site is built: ``make docs``."""
+"""Settings of the documentation site, which ``make docs`` builds."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ html_copy_source = False
 
 myst_heading_anchors = 3
 
-# A name in a docstring that leads nowhere is a warning, and `make docs` takes warnings for errors.
+# An undefined name in a docstring is a warning, and `make docs` treats warnings as errors.
 nitpicky = True
 nitpick_ignore_regex = [
-    # Other people's objects: the site is built without a network, so that their indices are not asked.
+    # Objects of other packages: the site is built without a network, so their indices are not available.
     (
         "py:.*",
         r"(np|npt|numpy|xr|xarray|pd|pandas|distributed|datetime|annotated_types|pydantic|rasterio|affine|collections|pathlib|rich)\..*",
