@@ -1,10 +1,10 @@
-"""Make docs/dashboard.png: the map of patches in the middle of a run that has met every state.
+"""Make docs/dashboard.png: the map of patches in the middle of a run, with patches of every state.
 
 Usage: python docs/dashboard_screenshot.py [DEMO]    (after make demo; needs playwright and Chromium)
 
 On two local workers the cube of the demo is classified again, in patches of 128 pixels, into a temporary folder:
-maps that were half there already, maps of a copy of the cube one chunk of which is damaged, and maps in full. When the
-scheduler knows patches of all states, the workers are stopped for the moment that the picture takes.
+maps that were half finished, maps of a copy of the cube with one damaged chunk, and complete maps. When the
+scheduler has patches of all states, the workers are suspended while the picture is taken.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def damaged(cube: Path, folder: Path) -> Path:
-    """Copy a cube, and change one byte of one chunk."""
+    """Copy a cube and change one byte of one chunk."""
     copy = folder / "cube"
     shutil.copytree(cube, copy)
     chunk = max((copy / "reflectance").glob("c/1/*/0/*/*"))
@@ -49,7 +49,7 @@ def damaged(cube: Path, folder: Path) -> Path:
 
 
 def half_there(maps: xr.Dataset, place: Path) -> None:
-    """Write maps, and lose every second patch."""
+    """Write maps and delete every second patch."""
     mlc.write_maps(maps, place)
     (place / "MANIFEST.json").unlink()
     for record in sorted((place / "patches").glob("*.json"))[::2]:
@@ -57,13 +57,13 @@ def half_there(maps: xr.Dataset, place: Path) -> None:
 
 
 def states(page: str) -> set[str]:
-    """States that the scheduler's patches have now."""
+    """Current states of the scheduler's patches."""
     with urllib.request.urlopen(page.replace(NAME, "mlc/patches.json")) as answer:  # noqa: S310
         return {patch["state"] for patch in json.load(answer)["patches"]}
 
 
 def work(folder: Path, cube: Path, forests: Mapping[str, mlc.Model], model: mlc.Model) -> None:
-    """Go through the stages, until the scheduler is gone."""
+    """Run the stages until the scheduler is gone."""
     whole, broken = (mlc.open_cube(place, patch=PATCH) for place in (cube, damaged(cube, folder)))
     half_there(mlc.classify(whole, forests), folder / "preliminary")
     mlc.write_maps(mlc.classify(whole, forests), folder / "preliminary")
@@ -74,7 +74,7 @@ def work(folder: Path, cube: Path, forests: Mapping[str, mlc.Model], model: mlc.
 
 
 def photograph(client: Client, page: str) -> None:
-    """Wait for all states, hold the workers and take the picture."""
+    """Wait for all states, suspend the workers and take the picture."""
     deadline = time.monotonic() + 600
     while (missing := set(STATES) - states(page)) and time.monotonic() < deadline:
         time.sleep(0.02)
