@@ -1,7 +1,7 @@
-"""What the site takes from the code while it is built, so that it cannot be out of date: a Sphinx extension.
+"""Sphinx extension: content generated from the code while the site is built, so that it cannot be out of date.
 
 ``<!-- generated: configuration -->`` in a page becomes the tables of all keys of the configuration, ``sources`` those
-of all sources, and ``commands`` the commands. Links to folders of the repository become plain text, since a site has
+of all sources, and ``commands`` the commands. Links to folders of the repository become plain text, because a site has
 no folders.
 """
 
@@ -36,7 +36,7 @@ _DECISIONS = "\n```{toctree}\n:glob:\n:maxdepth: 1\n\n0*\n```\n"
 
 
 def configuration() -> str:
-    """Tables of all keys, a section each, the keys that stand above all sections first."""
+    """Tables of all keys, one per section; keys above all sections come first."""
     schema = Config.model_json_schema()
     sections = {name: next(iter(sections_in(own.annotation)), None) for name, own in fields_of(Config).items()}
     plain = {name for name, model in sections.items() if model is None and name != "classifier"}
@@ -67,14 +67,14 @@ def sources() -> str:
 
 
 def command_line() -> str:
-    """Every command: what it does, its arguments and its options."""
+    """Every command: its purpose, its arguments and its options."""
     group = typer.main.get_command(commands)
     assert isinstance(group, typer.core.TyperGroup)
     return "\n".join(part for name, one in group.commands.items() for part in _command(name, one))
 
 
 def parameters(model: type[Any]) -> dict[str, str]:
-    """Meaning of every key of a source, out of the docstrings of its class and of those it comes from."""
+    """Meaning of every key of a source, from the docstrings of its class and of its base classes."""
     found: dict[str, str] = {}
     for one in reversed(model.__mro__):
         _, _, section = inspect.cleandoc(one.__doc__ or "").partition("Parameters\n----------\n")
@@ -94,7 +94,7 @@ def _table(schema: Mapping[str, Any], only: set[str] | None, meanings: Mapping[s
 
 
 def _form(own: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    """Say in words what a value must be."""
+    """Describe the permitted values in words."""
     if "anyOf" in own:
         forms = [_form(o, models) for o in own["anyOf"] if o.get("type") != "null"]
         return " or ".join(forms)
@@ -157,7 +157,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 
 def fill(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Put what is generated into a page, and take out links to what is no page: folders, and Markdown outside docs."""
+    """Insert the generated parts of a page, and remove links to targets outside the site: folders, other Markdown."""
     text = source[0]
     for name, generated in GENERATED.items():
         mark = f"<!-- generated: {name} -->"
@@ -176,6 +176,6 @@ def _without_folders(root: Path, folder: Path, link: re.Match[str]) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Tell Sphinx when to call."""
+    """Register the events of Sphinx."""
     app.connect("source-read", fill)
     return {"parallel_read_safe": True}
