@@ -1,4 +1,4 @@
-"""Run the real sites of docs/sites and write what came out: docs/real-sites/*.png and the tables of docs/real-sites.md.
+"""Run the real sites of docs/sites and write the results: docs/real-sites/*.png and the tables of docs/real-sites.md.
 
 Usage: python docs/real_sites.py [DATA], where DATA holds the folder ``sites``; ../shared/data by default.
 """
