@@ -17,7 +17,7 @@ _OPTIONS = "--no-sandbox --disable-gpu --disable-background-networking --disable
 
 
 def main(output: Path, picture: Path) -> None:
-    """Serve `output`, compare its first and last year, ask for a pixel, and write what the browser shows."""
+    """Serve `output`, compare its first and last year, select a pixel, and save the browser's view."""
     command = [sys.executable, "-m", "mlc_dask", "view", str(output), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 (our own)
         assert server.stdout is not None
