@@ -1,7 +1,7 @@
 """Execute the notebooks' scripts into notebooks with outputs: ``python notebooks/render.py [--into FOLDER] [NAME …]``.
 
-Outputs that only live with a running kernel, which interactive maps are, are replaced by a line of text: in a file they
-would be megabytes of JavaScript.
+Outputs that need a running kernel, such as interactive maps, are replaced by a line of text: in a file they would take
+megabytes of JavaScript.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def render(name: str, folder: Path) -> Path:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = _still(cell.outputs)
-    # Cells are numbered, so that rendering again changes only what came out differently.
+    # Cells are numbered, so that rendering again changes only the outputs that differ.
     for number, cell in enumerate(notebook.cells):
         cell.id = f"{name}-{number}"
     target = folder / f"{name}.ipynb"
@@ -40,7 +40,7 @@ def render(name: str, folder: Path) -> Path:
 
 
 def _still(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Outputs that a file can hold: no warnings of the machine they were made on, and nothing that needs a kernel."""
+    """Outputs that a file can hold, without warnings of the machine and without outputs that need a kernel."""
     shown = [o for o in outputs if o.get("data") or o.get("name") == "stdout"]
     if not any(kind in o.get("data", {}) for o in shown for kind in LIVE):
         return shown
