@@ -191,7 +191,7 @@ def fastest(call: Callable[[], object], clock: Callable[[], float] = time.proces
 
 
 def measured(group: Group, rounds: int, clock: Callable[[], float] = time.process_time) -> dict[str, Any]:
-    """Run all engines of a group in turn: rates, ratios to the first with their range, share of labels equal to the first."""
+    """Run a group's engines in turn: rates, ratios to the first with their range, labels equal to the first's."""
     rates: dict[str, list[float]] = {name: [] for name in group}
     dn, _ = series(max(pixels for _, pixels in group.values()), 3)
     labels: dict[str, Array] = {}
