@@ -57,7 +57,7 @@ def half_there(maps: xr.Dataset, place: Path) -> None:
 
 
 def states(page: str) -> set[str]:
-    """Current states of the scheduler's patches."""
+    """States of the scheduler's patches at present."""
     with urllib.request.urlopen(page.replace(NAME, "mlc/patches.json")) as answer:  # noqa: S310
         return {patch["state"] for patch in json.load(answer)["patches"]}
 
