@@ -164,7 +164,7 @@ class Run:
 
 
 def _find_damage(inputs: tuple[Any, ...], error: BaseException) -> None:
-    """Raise InputError for the damaged file of an input; its result loses its record, so that the next run mends it."""
+    """Raise InputError for the damaged file of an input; its result loses its record, so the next run repairs it."""
     for artifact in given(inputs):
         if isinstance(artifact, Artifact):
             reason = why_not(artifact.folder, artifact.whole, verify=True)
