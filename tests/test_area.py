@@ -189,7 +189,7 @@ def test_metadata_cloud_is_weighted_by_what_has_data() -> None:
 
 
 def test_metadata_decides_before_any_mask_is_read() -> None:
-    """What is hopeless by its metadata is not surveyed, is told of, and never chosen."""
+    """An acquisition that its metadata rules out is not surveyed, is reported, and is never chosen."""
 
     class Watched(Memory):
         def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
