@@ -1,4 +1,4 @@
-"""The calendar: every acquisition once, where it belongs, and every reason told apart, on paper and on screen."""
+"""The calendar: every acquisition once, in its place, and every reason distinguished, on paper and on screen."""
 
 from __future__ import annotations
 
