@@ -1,4 +1,4 @@
-"""The command line: bad input is one line and exit code 2, before any work; good input is told about."""
+"""The command line: bad input gives one line and exit code 2, before any work; good input is reported."""
 
 from __future__ import annotations
 
