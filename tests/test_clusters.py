@@ -1,4 +1,4 @@
-"""Clusters: every backend runs tasks, and what is missing is told in one line before any work starts."""
+"""Clusters: every backend runs tasks, and anything missing gives one line before any work starts."""
 
 from __future__ import annotations
 
