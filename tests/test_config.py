@@ -1,4 +1,4 @@
-"""The configuration file: every fault told in one line with its place, and the written file true to the models."""
+"""The configuration file: every fault gives one line with its place, and the written file agrees with the models."""
 
 from __future__ import annotations
 
