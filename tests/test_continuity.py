@@ -197,5 +197,5 @@ def test_the_maps_show_a_class_that_was_felled_in_one_year(felled: tuple[xr.Data
     said = alerts(anchored.drift)
     assert any("2019: Conifers is no longer what it was in 2018" in line and "look at (" in line for line in said)
     assert doubts(paper.samples) == {}
-    assert any("Conifers" in line for line in alerts(paper.drift)), "the drift is told without an anchor, too"
+    assert any("Conifers" in line for line in alerts(paper.drift)), "the drift is reported without an anchor, too"
     assert set(anchored.drift[anchored.drift["class"] == GROUND].year) == {2018, 2019, 2020}
