@@ -139,7 +139,7 @@ def test_a_failure_shows_its_text(client: Client, tmp_path: Path) -> None:
 
 
 def test_the_page_and_its_picture(client: Client, tmp_path: Path) -> None:
-    """The document that a browser gets: a square a patch, and the written patches in the legend's colours."""
+    """The document that a browser gets: one square per patch, and the written patches in the legend's colours."""
     GO.set()
     mlc.write_maps(maps(), tmp_path / "maps")
     waited_for(client, "maps", {"done"})
