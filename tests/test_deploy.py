@@ -1,4 +1,4 @@
-"""What stands in deploy/: valid to the letter, confined, encrypted, and of one version everywhere."""
+"""Files of deploy/: valid by strict schemas, confined, encrypted, and of one version everywhere."""
 
 from __future__ import annotations
 
@@ -367,7 +367,7 @@ def test_what_the_operator_makes_is_valid_too() -> None:
         make.build_worker_deployment_spec(**names, pod_spec=worker["spec"], annotations={}, labels=labels),
     ]
     assert [fault(document) for document in made] == [None] * 3
-    assert "tcp://" not in str(made), "workers would be told to speak plainly"
+    assert "tcp://" not in str(made), "workers would use plain TCP"
     assert made[1]["metadata"]["name"] == "mlc-dask-scheduler", "the certificates' and the Job's name for it"
 
 
