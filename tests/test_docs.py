@@ -123,7 +123,7 @@ PLANTED = {
 
 
 def test_what_leads_nowhere_stops_the_build(tmp_path: Path) -> None:
-    """Each fault in a copy of the site's settings: every one is told of, and the page without them is sound."""
+    """Each fault in a copy of the site's settings is reported, and the page without faults builds."""
     for name in ("conf.py", "generate.py"):
         shutil.copy(ROOT / "docs" / name, tmp_path / name)
     page = tmp_path / "index.md"
