@@ -54,7 +54,7 @@ def with_offset(acquisition: Acquisition, offset: float) -> Acquisition:
 
 @pytest.mark.parametrize("site", SITES)
 def test_real_series_are_judged_rightly(site: str) -> None:
-    """All is well as the products are; the darkest and the brightest with 1000 more or less are told of."""
+    """Products pass as they are; the darkest and the brightest with 1000 more or less are reported."""
     source = real_site(site, 0.0)
     found = source.catalogue()
     clear = [a for a in found.acquisitions if (w := source.weather(a, found.grid)).cloud < 0.2 and w.valid > 0.5]
