@@ -37,5 +37,5 @@ def step(name: str, *, kind: str, version: int = 1) -> Callable[[Function], Func
 
 
 def step_of(function: Callable[..., Any]) -> Step:
-    """Return what a function says of itself; AttributeError if it is no step."""
+    """Return the step that a function declares; AttributeError if the function is not a step."""
     return Step(*(getattr(function, name) for name in Step._fields))
