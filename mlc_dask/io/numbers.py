@@ -151,7 +151,7 @@ def check_values(values: npt.NDArray[Any], asset: Asset, where: str) -> None:
 
 
 class Spread(NamedTuple):
-    """Number of valid values, their least, largest and median value, and whether any is no whole number."""
+    """Number of valid values, their least, largest and median value, and whether any is not a whole number."""
 
     valid: int
     low: float
