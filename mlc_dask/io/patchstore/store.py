@@ -117,7 +117,7 @@ class PatchStore:
         ----------
         values
             Exactly the arrays of ``layout.arrays_of(patch)``, of their dtype and of the patch's shape in them (the
-            year's axis of length 1 may be left out). Where the fill value is 255, 255 is no value.
+            year's axis of length 1 may be left out). If the fill value is 255, no value may be 255.
         engines
             Names of the engines that computed the values, for the patch's record.
 
