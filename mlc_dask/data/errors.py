@@ -1,9 +1,18 @@
 """The exceptions that a command reports in one line: what is wrong, where, and how to fix it."""
 
+import errno
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+_OF_A_PATH: Final = {
+    errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+"""The system's errors that another path or other permissions avoid; a full or broken disk is not among them."""
 
 
 class InputError(ValueError):
@@ -26,6 +35,23 @@ class FetchError(RuntimeError):
     def __str__(self) -> str:
         what, reason = self.args
         return f"{what}: {reason}; run again; finished work is kept"
+
+
+@contextmanager
+def naming(path: Path | None = None) -> Iterator[None]:
+    """Turn the system's refusal of a path into an InputError that names `path`, by default the refused one.
+
+    It is also a decorator. Any other error of the system, such as a full disk, is raised unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = path or error.filename
+        if error.errno not in _OF_A_PATH or place is None:
+            raise
+        raise InputError(
+            f"{place} cannot be read or written ({error.strerror}); correct the path, or its permissions"
+        ) from error
 
 
 class OutdatedSetting(FutureWarning):

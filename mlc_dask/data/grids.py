@@ -15,7 +15,7 @@ import xarray as xr
 from affine import Affine
 from rasterio.crs import CRS
 
-from mlc_dask.data.errors import InputError, UnreadableError
+from mlc_dask.data.errors import InputError
 from mlc_dask.data.schema import X, Y
 
 _TOLERANCE = 1e-3
@@ -47,7 +47,7 @@ class Grid:
     def of(cls, source: rasterio.io.DatasetReader) -> Grid:
         """Grid of an open file; rotated rasters, non-square pixels and a missing CRS are refused."""
         if source.crs is None:
-            raise UnreadableError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
+            raise InputError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         return cls.at(source.crs.to_wkt(), source.transform, source.shape, source.name)
 
     @classmethod

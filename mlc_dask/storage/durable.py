@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,7 +19,7 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Final
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, naming
 
 MANIFEST: Final = "MANIFEST.json"
 LOCK: Final = ".mlc-dask.lock"
@@ -117,8 +118,21 @@ def fsync(path: Path) -> None:
 
 
 def atomic_write(path: Path, data: bytes, *, exclusive: bool = False) -> None:
-    """Write the whole file or nothing, durably; with `exclusive`, an existing file raises FileExistsError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the whole file or nothing, durably.
+
+    Raises
+    ------
+    FileExistsError
+        When the file exists and `exclusive` is given.
+    InputError
+        When the system refuses the path.
+    """
+    with naming(path):
+        _write(path, data, exclusive=exclusive)
+
+
+def _write(path: Path, data: bytes, *, exclusive: bool) -> None:
+    make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with draft.open("wb") as file:
@@ -132,6 +146,14 @@ def atomic_write(path: Path, data: bytes, *, exclusive: bool = False) -> None:
     finally:
         draft.unlink(missing_ok=True)
     fsync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; a file in the way raises NotADirectoryError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
 
 
 def on_a_disk(path: Path) -> Path:
@@ -173,8 +195,9 @@ class OutputLock:
         self.folder = Path(folder)
 
     def __enter__(self) -> OutputLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / LOCK).open("a+")
+        with naming(self.folder):
+            make_folder(self.folder)
+            self._file = (self.folder / LOCK).open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
