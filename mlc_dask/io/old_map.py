@@ -17,7 +17,7 @@ import xarray as xr
 from dask.array.core import normalize_chunks
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform, transform_bounds
+from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
 
 from mlc_dask import lazy
@@ -208,7 +208,7 @@ def _codes(
 
 def _cell(source: rasterio.io.DatasetReader, grid: Grid) -> float:
     """Edge of the product's cells in units of `grid`, measured on the grid: projections stretch other areas more."""
-    left, bottom, right, top = transform_bounds(grid.crs, source.crs, *grid.bounds, densify_pts=21)
+    left, bottom, right, top = grid.bounds_in(source.crs.to_wkt())
     if right < left:  # the grid crosses the antimeridian
         right += 360
     wide, high = (right - left) / abs(source.transform.a), (top - bottom) / abs(source.transform.e)

@@ -67,7 +67,7 @@ def _unpacked(kind: type[Exception], args: tuple[Any, ...], state: Mapping[str, 
 def _arrives(sent: Exception, error: Exception) -> bool:
     """Whether the client would get `error`, by its type and text, where `sent` is raised."""
     try:
-        _, got, _ = clean_exception(error_message(sent)["exception"].data)  # type: ignore[union-attr]
+        _, got, _ = clean_exception(error_message(sent)["exception"].data)
     except Exception:
         return False
     return type(got) is type(error) and str(got) == str(error)

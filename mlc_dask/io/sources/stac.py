@@ -22,7 +22,7 @@ from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.numbers import fill_of, masked
-from mlc_dask.io.rasters import Method, open_raster, read_on
+from mlc_dask.io.rasters import Method, open_raster, read_on, readable
 from mlc_dask.io.remote import check_href, environment, retried
 from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import MASK
@@ -141,7 +141,7 @@ class Stac(AreaSource):
                     self._look(file, granule, name)
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
-        """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac and retried after network faults."""
+        """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac; network faults are retried."""
         asset = granule.assets[name]
         place, box = check_href(asset.href, self.hosts), GeoBox(grid.shape, grid.transform, grid.crs)
 
@@ -161,8 +161,10 @@ class Stac(AreaSource):
                 )  # fmt: skip
             return np.asarray(found[name].values[0])
 
-        values: npt.NDArray[Any] = retried(load, f"{granule.id}, {name} ({asset.href})")
-        return values
+        if "://" in asset.href:
+            return retried(load, f"{granule.id}, {name} ({asset.href})")
+        with readable(asset.href):
+            return load()
 
     def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         # A fetch mostly waits for the network; fetching several bands at once hides the wait.
