@@ -171,7 +171,10 @@ def test_faults_beyond_the_header(
     ("href", "message"),
     [
         ("http://example.com/B04.tif", r"'http://example.com/B04.tif' is not fetched: its scheme is http; use https"),
-        ("file:///etc/passwd", r"'file:///etc/passwd' is not a plain URL; correct it in the catalogue"),
+        (
+            "file://elsewhere.org/B04.tif",
+            r"'file://elsewhere.org/B04.tif' is not fetched: its scheme is file; use https",
+        ),
         ("/vsicurl/http://127.0.0.1/B04.tif", r"is not a plain URL"),
         ("/vsizip//etc/a.zip/B04.tif", r"is not a file path; use a path, or an https or s3 URL"),
         ("vrt:///etc/a.tif", r"is not a plain URL"),
@@ -190,11 +193,12 @@ def test_files_that_are_no_images(few: Few, server: FaultyServer, tmp_path: Path
     """A VRT could name any file, and passwords are none: neither is opened as what it is."""
     disguised = tmp_path / "B04.tif"
     disguised.write_text(VRT.format("/etc/passwd"), encoding="utf-8")
-    for href in (server.url("acquisitions/vrt.tif"), str(disguised), "/etc/passwd"):
+    for href in (server.url("acquisitions/vrt.tif"), str(disguised), "/etc/passwd", "file:///etc/passwd"):
         source, one, found = few(href)
-        if "://" not in href:
+        if not href.startswith("http"):
             with pytest.raises(
-                InputError, match=rf"{href} cannot be read as a GeoTIFF or JPEG 2000 file .*not recognized"
+                InputError,
+                match=rf"{href.removeprefix('file://')} cannot be read as a GeoTIFF or JPEG 2000 file .*not recognized",
             ):
                 source.check(one, found.grid)
             continue

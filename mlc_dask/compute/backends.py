@@ -42,6 +42,8 @@ _SETTINGS = {
         "OMP_NUM_THREADS": 1,
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,
+        # The error of a task reaches the client; a worker would print it, too, with its traceback.
+        "DASK_LOGGING": repr({"distributed": "error", "distributed.worker": "critical"}),
     },
     # By default a local cluster gives up on a worker that died twice within seconds, and the run hangs.
     "distributed.deploy.lost-worker-timeout": "1h",

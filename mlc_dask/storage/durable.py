@@ -18,6 +18,7 @@ from enum import Enum
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Final
+from urllib.parse import unquote
 
 from mlc_dask.data.errors import InputError, naming
 
@@ -154,6 +155,19 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
+
+
+def local(place: str) -> str:
+    """Path of a ``file://`` URL of this machine; any other text is returned unchanged."""
+    url = re.fullmatch(r"file:(?://(?:localhost)?)?(/.*)", str(place))
+    return unquote(url[1]) if url else place
+
+
+def existing(path: Path, fix: str) -> Path:
+    """Return the path of a file, or raise an InputError that says what is there instead, and `fix`."""
+    if path.is_file():
+        return path
+    raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {fix}")
 
 
 def on_a_disk(path: Path) -> Path:

@@ -20,6 +20,7 @@ from urllib3.util import Retry
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.io import remote
+from mlc_dask.storage.durable import local
 
 _SECONDS = 60
 """Timeout: a catalogue that sends nothing for this long has failed."""
@@ -46,6 +47,7 @@ class _Documents(DefaultStacIO):
 
     def read_text_from_href(self, href: str) -> str:
         """Text of a document."""
+        href = local(href)
         if "://" in href:
             return super().read_text_from_href(href)
         state = Path(href).stat()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import odc.stac
 import pystac
 from odc.geo.geobox import GeoBox
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from rasterio.warp import transform
 
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
@@ -28,6 +28,7 @@ from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.items import granule_of
 from mlc_dask.io.sources.signing import signed
+from mlc_dask.storage.durable import local
 
 _KNOWN = tomllib.loads(files("mlc_dask.io.sources").joinpath("catalogues.toml").read_text(encoding="utf-8"))
 PRESETS: Mapping[str, Mapping[str, str]] = _KNOWN["presets"]
@@ -58,7 +59,7 @@ class Stac(AreaSource):
     """
 
     preset: str | None = None
-    catalogue_url: Annotated[str, Field(alias="catalogue")] = ""
+    catalogue_url: Annotated[str, BeforeValidator(local), Field(alias="catalogue")] = ""
     collection: str | None = None
     assets: Mapping[str, str] = {}
     tokens: str | None = None
@@ -182,7 +183,7 @@ class Stac(AreaSource):
             return []
         items = list(self._items(None))
         assets = {a.href for g in self._granules(items) for a in g.assets.values()}
-        places = {str(item.get_self_href()) for item in items}
+        places = {local(str(item.get_self_href())) for item in items}
         return sorted(f for f in {self.catalogue_url, *assets, *places} if Path(f).is_file())
 
 
