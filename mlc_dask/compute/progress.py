@@ -53,14 +53,14 @@ def introduce(console: Console | None, client: Client) -> None:
     """Print the address of the dashboard and the engines of the workers, as far as they are known; needs a console."""
     if console is None:
         return
-    for facts in (_pages, _engines):
+    for facts in (_dashboard, _engines):
         try:
             console.print(facts(client), highlight=False)
         except Exception as error:  # what is only shown fails no run, e.g. a link that names a variable of a hub
             console.print(f"{facts.__name__.strip('_')}: not available ({error!r})", highlight=False)
 
 
-def _pages(client: Client) -> str:
+def _dashboard(client: Client) -> str:
     link = client.dashboard_link
     page = client.run_on_scheduler(shows_patches)
     return f"dashboard: {link}" + (f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if page else "")

@@ -139,6 +139,7 @@ class Stac(AreaSource):
                         f"{granule.id}: {name} is missing ({asset.href}); download it, or leave the item out"
                     )
                 with open_raster(asset.href) as file:
+                    _refuse_elsewhere(granule, name, Grid.of(file))
                     self._look(file, granule, name)
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
