@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click import ClickException
 from rich.console import Console
 
 from mlc_dask import pipeline, show, worlds
@@ -50,7 +49,7 @@ def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             console.print("interrupted; run the same command again to continue where it stopped")
             raise typer.Exit(INTERRUPTED) from None
-        except (typer.Exit, typer.Abort, ClickException):
+        except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
             show.terminal.show_error(console, error)

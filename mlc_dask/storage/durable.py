@@ -159,7 +159,7 @@ def make_folder(path: Path) -> None:
 
 def local(place: str) -> str:
     """Path of a ``file://`` URL of this machine; any other text is returned unchanged."""
-    url = re.fullmatch(r"file:(?://(?:localhost)?)?(/.*)", str(place))
+    url = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", str(place))
     return unquote(url[1]) if url else place
 
 
