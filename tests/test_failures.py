@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from mlc_dask.config import Execution
 from mlc_dask.data.errors import InputError, UnreadableError, naming
 from mlc_dask.io.sources import Stac
 from mlc_dask.lazy.failures import portable
+from mlc_dask.runs.artifacts import StopRun
 from mlc_dask.show.terminal import show_error
 from mlc_dask.storage.durable import OutputLock, local
 from mlc_dask.worlds import World, write_products
@@ -66,6 +68,7 @@ ARGUMENTS: dict[type[Exception], tuple[Any, ...]] = {
     UnicodeDecodeError: ("utf-8", b"\xff", 0, 1, "invalid start byte"),
     UnicodeEncodeError: ("ascii", "ü", 0, 1, "not in range"),
     UnicodeTranslateError: ("ü", 0, 1, "no"),
+    StopRun: (SimpleNamespace(name="cube"),),
     ExceptionGroup: ("several", [ValueError("one"), KeyError("two")]),
 }
 

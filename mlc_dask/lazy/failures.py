@@ -58,7 +58,7 @@ class _Parcel(Exception):  # noqa: N818  (unpickles as the error in it)
 def _unpacked(kind: type[Exception], args: tuple[Any, ...], state: Mapping[str, Any]) -> Exception:
     try:
         error = kind(*args)
-    except TypeError:
+    except (AttributeError, TypeError):  # its arguments are not those that it passed on
         error = kind.__new__(kind, *args)
     vars(error).update(state)
     return error
