@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,12 @@ def exit_code(error: Exception) -> int:
     with pytest.raises(cli.typer.Exit) as caught:
         command()
     return int(caught.value.exit_code)
+
+
+@pytest.fixture(autouse=True)
+def _details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of details are not left on the machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture(scope="module", params=["local", "running"])
@@ -248,7 +255,6 @@ def test_kind_4_an_unexpected_error_is_one_line_with_a_file_of_details(capsys: p
     assert line.startswith("error: KeyError: 'label'; in step cube of out; details in ") and "\n" not in line
     details = Path(line.rpartition(" ")[2])
     assert "KeyError" in details.read_text(encoding="utf-8")
-    details.unlink()
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ class Stac(AreaSource):
         ``earth-search-c1``, ``earth-search``, ``planetary-computer`` or ``copernicus``; sets the defaults of the
         parameters below.
     catalogue
-        URL of an API, or path or URL of a static catalogue, an item collection or an item (.json).
+        URL of an API, or path or URL (https, file) of a static catalogue, an item collection or an item (.json).
     collection
         Collection to search; for a file, all items by default.
     assets
