@@ -45,7 +45,9 @@ def _anchored(config: Config, base: Path) -> Config:
     truth = config.evaluation.truth
     evaluation = config.evaluation.model_copy(update={"truth": str(base / truth) if truth else None})
     source = {
-        key: str(base / path) if key in _SOURCE_PATHS and "://" not in (path := local(str(value))) else value
+        key: str(base / path)
+        if key in _SOURCE_PATHS and isinstance(value, str) and "://" not in (path := local(value))
+        else value
         for key, value in config.source.items()
     }
     options = {k: str(base / v) if k in _OPTION_PATHS else v for k, v in config.execution.options.items()}

@@ -9,6 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+_BETWEEN: Final = ("contextlib", "mlc_dask", "pydantic")
+"""Modules whose frames may lie between a setting and the caller who gave it."""
+
 _OF_A_PATH: Final = {
     errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS,
 }  # fmt: skip
@@ -59,9 +62,9 @@ class OutdatedSetting(FutureWarning):
 
 
 def warn_outdated(message: str) -> None:
-    """Warn with :class:`OutdatedSetting` at the caller's line: the first one outside this package and pydantic."""
+    """Warn with :class:`OutdatedSetting` at the caller's line: the first one outside :data:`_BETWEEN`."""
     frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("mlc_dask", "pydantic"):
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, OutdatedSetting, stacklevel=level)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import odc.stac
 import pystac
 from odc.geo.geobox import GeoBox
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from rasterio.warp import transform
 
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
@@ -59,7 +59,7 @@ class Stac(AreaSource):
     """
 
     preset: str | None = None
-    catalogue_url: Annotated[str, BeforeValidator(local), Field(alias="catalogue")] = ""
+    catalogue_url: Annotated[str, Field(alias="catalogue")] = ""
     collection: str | None = None
     assets: Mapping[str, str] = {}
     tokens: str | None = None
@@ -77,6 +77,11 @@ class Stac(AreaSource):
         if not isinstance(preset, str) or preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; expected {', '.join(PRESETS)}")
         return {**PRESETS[preset], **values}
+
+    @field_validator("catalogue_url")
+    @classmethod
+    def _path(cls, catalogue: str) -> str:
+        return local(catalogue)
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
