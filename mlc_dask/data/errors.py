@@ -62,7 +62,7 @@ class OutdatedSetting(FutureWarning):
 
 
 def warn_outdated(message: str) -> None:
-    """Warn with :class:`OutdatedSetting` at the caller's line: the first one outside :data:`_BETWEEN`."""
+    """Warn with :class:`OutdatedSetting` at the caller's line: the first one outside this package and pydantic."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         frame, level = frame.f_back, level + 1
