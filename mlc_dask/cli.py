@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from mlc_dask import pipeline, show, worlds
-from mlc_dask.data.errors import FetchError, InputError, OutdatedSetting
+from mlc_dask.data.errors import InputError, OutdatedSetting, naming
 from mlc_dask.runs.records import explain
 from mlc_dask.storage.durable import atomic_write, on_a_disk
 
@@ -44,14 +44,16 @@ def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            with _outdated_settings_in_one_line():
+            with _outdated_settings_in_one_line(), naming():
                 command(*args, **kwargs)
-        except (InputError, FetchError) as error:
-            show.terminal.show_error(console, error)
-            raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
         except KeyboardInterrupt:
             console.print("interrupted; run the same command again to continue where it stopped")
             raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            show.terminal.show_error(console, error)
+            raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
 
     return wrapped
 

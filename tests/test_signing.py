@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlc_dask.io.remote import FetchError
+from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.io.sources import signing
 from tests.stac_api import (
     COLLECTION,
@@ -51,6 +51,8 @@ def test_without_a_token_nothing_is_fetched(
     answer: tuple[int, Any], reason: str, requests: int, clock: list[float], quick: None
 ) -> None:
     with answering(lambda _: answer) as server:
-        with pytest.raises(FetchError, match=rf"^token from {server.url}/{COLLECTION}: .*{reason}"):
+        with pytest.raises(
+            InputError if reason == "404" else FetchError, match=rf"^token from {server.url}/{COLLECTION}: .*{reason}"
+        ):
             signing.signed(HREF, f"{server.url}/{{collection}}", COLLECTION)
         assert len(server.asked) == requests

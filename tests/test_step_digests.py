@@ -82,7 +82,7 @@ def test_a_planted_change_is_found(table: Table, monkeypatch: pytest.MonkeyPatch
         ("kernels/change.py", '"""', '"""Another docstring. '),
         ("kernels/change.py", "import numpy as np\n", "import numpy as np  # a comment\n\n\n"),
         ("kernels/gaps.py", "def fill(", "def fill(\n    "),
-        ("io/old_map.py", "does not exist; expected the path", "is not there; expected the path"),
+        ("io/old_map.py", "are not in the legend", "are missing in the legend"),
         ("native/gaps.cpp", "\n", "\n// a comment\n/* another */\n\n"),
         ("data/errors.py", "def did_you_mean(", "def did_you_perhaps_mean("),
         ("stages/settings.py", "= 11", "= 9"),

@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from mlc_dask.compute.loopback import HOST, LoopbackScheduler
 from mlc_dask.config import Execution
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, first_cause
 
 _CONNECT_SECONDS = 20
 _START_SECONDS = 600
@@ -42,6 +42,8 @@ _SETTINGS = {
         "OMP_NUM_THREADS": 1,
         "MKL_NUM_THREADS": 1,
         "OPENBLAS_NUM_THREADS": 1,
+        # The error of a task reaches the client; a worker would print it, too, with its traceback.
+        "DASK_LOGGING": repr({"distributed": "critical"}),
     },
     # By default a local cluster gives up on a worker that died twice within seconds, and the run hangs.
     "distributed.deploy.lost-worker-timeout": "1h",
@@ -263,6 +265,7 @@ def connect(execution: Execution) -> Iterator[Client]:
         except InputError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"execution.cluster = {execution.cluster!r} does not start: {reason}") from error
+            raise InputError(
+                f"execution.cluster = {execution.cluster!r} does not start: {first_cause(error)}"
+            ) from error
         yield client

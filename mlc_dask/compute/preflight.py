@@ -47,6 +47,10 @@ def preflight(client: Client, needs: Needs) -> None:
     InputError
         Naming the worker, what it lacks, and the remedy.
     """
+    for worker, known in client.scheduler_info(n_workers=-1)["workers"].items():
+        _check_memory(
+            worker, (known["memory_limit"] or 0) // known["nthreads"], needs
+        )  # without a task, which might be killed
     mark = needs.output / f".preflight-{uuid4().hex}"
     try:
         needs.output.mkdir(parents=True, exist_ok=True)
@@ -59,7 +63,6 @@ def preflight(client: Client, needs: Needs) -> None:
             _check_package(worker, answer)
             _check_folders(worker, answer, needs, mark)
             _check_device(worker, answer)
-            _check_memory(worker, answer, needs)
     finally:
         for file in needs.output.glob(f"{mark.name}*"):
             file.unlink(missing_ok=True)
@@ -72,8 +75,8 @@ def versions() -> dict[str, str]:
 
 
 def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str, Any]:
-    """Report the packages, folders, devices and memory of a worker; runs on the worker."""
-    state, own = dask_worker.state, Path(f"{mark}-{uuid4().hex}")
+    """Report the packages, folders and devices of a worker; runs on the worker."""
+    own = Path(f"{mark}-{uuid4().hex}")
     found: dict[str, Any] = {"versions": versions(), "missing": [p for p in inputs if not _appears(Path(p))]}
     found["sees"] = _appears(Path(mark))
     try:
@@ -81,12 +84,10 @@ def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str
         found["wrote"] = own.name
     except OSError as error:
         found["refused"] = error.strerror
-    gpu = bool(state.total_resources.get("GPU"))
-    limit = dask_worker.memory_manager.memory_limit
+    gpu = bool(dask_worker.state.total_resources.get("GPU"))
     return found | {
         "gpu": gpu,
         "cuda": gpu and _sees_cuda(),
-        "memory": limit // state.nthreads if limit else None,
         "host": os.uname().nodename,
     }
 
@@ -109,6 +110,11 @@ def _appears(path: Path) -> bool:
 
 
 def _check_package(worker: str, answer: Mapping[str, Any] | BaseException) -> None:
+    if isinstance(answer, OSError):
+        raise InputError(
+            f"worker {worker} was lost when it was asked ({type(answer).__name__}: {answer}); give it more memory, and "
+            "see its log"
+        )
     if isinstance(answer, BaseException):
         raise InputError(
             f"worker {worker} cannot run mlc_dask ({type(answer).__name__}: {answer}); "
@@ -146,9 +152,9 @@ def _check_device(worker: str, answer: Mapping[str, Any]) -> None:
         )
 
 
-def _check_memory(worker: str, answer: Mapping[str, Any], needs: Needs) -> None:
-    if answer["memory"] is not None and answer["memory"] < needs.memory:
+def _check_memory(worker: str, memory: int, needs: Needs) -> None:
+    if 0 < memory < needs.memory:  # 0 is no limit
         raise InputError(
-            f"worker {worker} may use {answer['memory'] / 1e9:.1f} GB per thread, but a patch needs "
-            f"{needs.memory / 1e9:.1f} GB; lower execution.patch or execution.workers, or give it more memory"
+            f"worker {worker} may use {memory / 1e9:.1f} GB per thread, but a patch needs {needs.memory / 1e9:.1f} GB; "
+            "lower execution.patch or execution.workers, or give it more memory"
         )

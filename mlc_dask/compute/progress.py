@@ -50,16 +50,25 @@ def shows_patches(dask_scheduler: Any = None) -> bool:
 
 
 def introduce(console: Console | None, client: Client) -> None:
-    """Print the address of the dashboard and the engines of the workers; nothing without a console."""
+    """Print the address of the dashboard and the engines of the workers, as far as they are known; needs a console."""
     if console is None:
         return
+    for facts in (_dashboard, _engines):
+        try:
+            console.print(facts(client), highlight=False)
+        except Exception as error:  # what is only shown fails no run, e.g. a link that names a variable of a hub
+            console.print(f"{facts.__name__.strip('_')}: not available ({error!r})", highlight=False)
+
+
+def _dashboard(client: Client) -> str:
     link = client.dashboard_link
-    page = (
-        f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if client.run_on_scheduler(shows_patches) else ""
-    )
-    console.print(f"dashboard: {link}{page}", highlight=False)
+    page = client.run_on_scheduler(shows_patches)
+    return f"dashboard: {link}" + (f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if page else "")
+
+
+def _engines(client: Client) -> str:
     engines = Counter(client.run(_engine_here).values())
-    console.print(f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}", highlight=False)
+    return f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}"
 
 
 def _engine_here() -> str:

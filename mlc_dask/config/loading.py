@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 
 from mlc_dask.config.sections import Config, Product
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, naming
 from mlc_dask.data.settings import validated
+from mlc_dask.storage.durable import local
 
 _SOURCE_PATHS = ("folder", "index", "catalogue")
 """Keys of a source that are paths, unless they are URLs."""
@@ -16,6 +17,7 @@ _OPTION_PATHS = ("spec", "tls_ca_file", "tls_client_cert", "tls_client_key")
 """Options of a cluster that are paths."""
 
 
+@naming()
 def load_config(path: str | Path) -> Config:
     """Read a configuration; relative paths in it are relative to the file.
 
@@ -43,7 +45,9 @@ def _anchored(config: Config, base: Path) -> Config:
     truth = config.evaluation.truth
     evaluation = config.evaluation.model_copy(update={"truth": str(base / truth) if truth else None})
     source = {
-        key: str(base / value) if key in _SOURCE_PATHS and isinstance(value, str) and "://" not in value else value
+        key: str(base / path)
+        if key in _SOURCE_PATHS and isinstance(value, str) and "://" not in (path := local(value))
+        else value
         for key, value in config.source.items()
     }
     options = {k: str(base / v) if k in _OPTION_PATHS else v for k, v in config.execution.options.items()}

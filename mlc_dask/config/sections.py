@@ -14,7 +14,7 @@ from mlc_dask.data.errors import warn_outdated
 from mlc_dask.data.settings import STRICT, base_of, of_kind, settings
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
-from mlc_dask.storage.durable import on_a_disk
+from mlc_dask.storage.durable import local, on_a_disk
 
 _RESERVED = ("artifacts", "evaluation")
 """Folders that a run makes in its output."""
@@ -66,9 +66,13 @@ class Acquisitions(PairingRules):
 class Product(Section):
     """The old land-cover map (method section 10)."""
 
-    path: Annotated[Path, Field(description="GeoTIFF of class codes")]
-    crosswalk: Annotated[str, Field(description="corine, corine-clc, worldcover, or the path of a CSV")] = "corine"
-    legend: Annotated[Path | None, Field(description="CSV code,name,colour; the crosswalk's own by default")] = None
+    path: Annotated[Path, BeforeValidator(local), Field(description="GeoTIFF of class codes")]
+    crosswalk: Annotated[
+        str, BeforeValidator(local), Field(description="corine, corine-clc, worldcover, or the path of a CSV")
+    ] = "corine"
+    legend: Annotated[
+        Path | None, BeforeValidator(local), Field(description="CSV code,name,colour; the crosswalk's own by default")
+    ] = None
     year: Annotated[
         int | None,
         Field(ge=1900, le=2200, description="year that the map shows; by default from a name such as CLC2018"),
@@ -80,6 +84,7 @@ class Evaluation(Section):
 
     truth: Annotated[
         str | None,
+        BeforeValidator(local),
         Field(description="independent reference, one GeoTIFF of legend codes per year, e.g. truth/{year}.tif"),
     ] = None
 

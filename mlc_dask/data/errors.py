@@ -1,9 +1,21 @@
 """The exceptions that a command reports in one line: what is wrong, where, and how to fix it."""
 
+import errno
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+_BETWEEN: Final = ("contextlib", "mlc_dask", "pydantic")
+"""Modules whose frames may lie between a setting and the caller who gave it."""
+
+_OF_A_PATH: Final = {
+    errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+"""The system's errors that another path or other permissions avoid; a full or broken disk is not among them."""
 
 
 class InputError(ValueError):
@@ -28,6 +40,23 @@ class FetchError(RuntimeError):
         return f"{what}: {reason}; run again; finished work is kept"
 
 
+@contextmanager
+def naming(path: Path | None = None) -> Iterator[None]:
+    """Turn the system's refusal of a path into an InputError that names `path`, by default the refused one.
+
+    It is also a decorator. Any other error of the system, such as a full disk, is raised unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = path or error.filename
+        if error.errno not in _OF_A_PATH or place is None:
+            raise
+        raise InputError(
+            f"{place} cannot be read or written ({error.strerror}); correct the path, or its permissions"
+        ) from error
+
+
 class OutdatedSetting(FutureWarning):
     """A setting written as an earlier version named it; the message says how to write it now."""
 
@@ -35,7 +64,7 @@ class OutdatedSetting(FutureWarning):
 def warn_outdated(message: str) -> None:
     """Warn with :class:`OutdatedSetting` at the caller's line: the first one outside this package and pydantic."""
     frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("mlc_dask", "pydantic"):
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, OutdatedSetting, stacklevel=level)
 

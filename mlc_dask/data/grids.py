@@ -13,7 +13,10 @@ import rasterio
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform_bounds
 
 from mlc_dask.data.errors import InputError, UnreadableError
 from mlc_dask.data.schema import X, Y
@@ -24,12 +27,27 @@ _TOLERANCE = 1e-3
 _SHARE = 0.05
 """Fraction of a pixel by which coordinates may differ from a regular grid: they may be rounded, or float32."""
 
+Box = tuple[float, float, float, float]
 Raster = TypeVar("Raster", xr.Dataset, xr.DataArray)
 
 
 @lru_cache(maxsize=256)
 def _crs(text: str) -> CRS:
     return CRS.from_user_input(text)
+
+
+def box_in(box: Box, crs: str, to: str, *, densify: int = 21) -> Box:
+    """Left, bottom, right and top of a box in another CRS, for which PROJ must know a transformation."""
+    try:
+        with rasterio.Env():  # else GDAL prints its errors
+            found: Box = transform_bounds(crs, to, *box, densify_pts=densify)
+    except (CRSError, CPLE_BaseError) as error:
+        names = [_crs(c).to_wkt().split('"')[1] for c in (crs, to)]
+        raise InputError(
+            f"no transformation is known from the CRS {names[0]!r} to {names[1]!r}; assign the files' CRS with "
+            "gdal_edit.py -a_srs EPSG:…"
+        ) from error
+    return found
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,9 @@ class Grid:
     def of(cls, source: rasterio.io.DatasetReader) -> Grid:
         """Grid of an open file; rotated rasters, non-square pixels and a missing CRS are refused."""
         if source.crs is None:
-            raise UnreadableError(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
+            # The header of a truncated answer lacks both, and another attempt may find them.
+            kind = UnreadableError if source.transform.is_identity else InputError
+            raise kind(f"{source.name} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
         return cls.at(source.crs.to_wkt(), source.transform, source.shape, source.name)
 
     @classmethod
@@ -81,9 +101,13 @@ class Grid:
         return self.height, self.width
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Box:
         """Left, bottom, right and top in CRS units."""
         return self.left, self.top - self.height * self.pixel, self.left + self.width * self.pixel, self.top
+
+    def bounds_in(self, crs: str) -> Box:
+        """Left, bottom, right and top in another CRS, for which PROJ must know a transformation."""
+        return box_in(self.bounds, self.crs, crs)
 
     @property
     def crs_name(self) -> str:

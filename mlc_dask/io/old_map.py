@@ -17,7 +17,7 @@ import xarray as xr
 from dask.array.core import normalize_chunks
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform, transform_bounds
+from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
 
 from mlc_dask import lazy
@@ -28,6 +28,7 @@ from mlc_dask.data.schema import YEAR, X, Y
 from mlc_dask.data.steps import step
 from mlc_dask.io.numbers import bands_of, packing_tags
 from mlc_dask.io.rasters import EXACT, open_raster
+from mlc_dask.storage.durable import existing, local
 
 _YEAR_IN_NAME = re.compile(r"(?:CLC_?|WorldCover_10m_)((?:19|20)\d\d)", re.IGNORECASE)
 
@@ -73,9 +74,10 @@ def open_product(
     InputError
         When the file cannot be read, has no class of the legend on the grid, or holds codes that the crosswalk lacks.
     """
+    path = Path(local(str(path)))
     table = read_crosswalk(crosswalk, legend or legend_of_crosswalk(str(crosswalk)))
     grid = Grid.of_raster(like)
-    codes, valid, cell = _on_grid(Path(path), grid)
+    codes, valid, cell = _on_grid(path, grid)
     values, counts = np.unique(codes[valid], return_counts=True)
     table = table.fitting(values.tolist())
     table.check(dict(zip(values.tolist(), counts.tolist(), strict=True)), str(path))
@@ -90,8 +92,8 @@ def open_product(
         attrs={
             "legend": table.legend.to_dict(),
             "cell": max(cell, grid.pixel),
-            "source": f"{Path(path).name}, {table.name}",
-            **({"year": known} if (known := year or year_of(Path(path).name)) else {}),
+            "source": f"{path.name}, {table.name}",
+            **({"year": known} if (known := year or year_of(path.name)) else {}),
         },
     )
     return on_grid_of(like, product, f"{path}")
@@ -125,13 +127,13 @@ def open_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend:
     The blocks are those of `like`, or 2048 pixels where `like` has none. A code that is not in the legend raises an
     :class:`InputError` when its block is read; ``check_reference`` reads all blocks.
     """
-    grid = Grid.of_raster(like)
-    with _warped(Path(path), grid):
+    path, grid = Path(local(str(path))), Grid.of_raster(like)
+    with _warped(path, grid):
         pass  # faults of the header are raised now, not with the first block
     blocks = like.unify_chunks().chunksizes
     heights, widths = normalize_chunks((blocks.get(Y, READ_BLOCK), blocks.get(X, READ_BLOCK)), grid.shape)
     data = lazy.read_blocks(
-        partial(_read_reference, Path(path), grid, legend.codes), leading=(), chunks=(heights, widths), dtype=np.uint8,
+        partial(_read_reference, path, grid, legend.codes), leading=(), chunks=(heights, widths), dtype=np.uint8,
         name="reference",
     )  # fmt: skip
     return on_grid_of(like, xr.DataArray(data, dims=(Y, X), coords=grid.coords(), name="truth"), f"{path}")
@@ -174,9 +176,7 @@ def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArra
 @contextmanager
 def _warped(path: Path, grid: Grid) -> Iterator[tuple[rasterio.io.DatasetReader, WarpedVRT]]:
     """Open a file of class codes, and warp it to `grid` (nearest); the last band of the warp marks valid pixels."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected the path of a GeoTIFF of class codes")
-    with open_raster(path) as source:
+    with open_raster(existing(path, "give a GeoTIFF of class codes")) as source:
         opaque = ColorInterp.alpha not in source.colorinterp
         if source.crs is None:
             raise InputError(f"{path} has no CRS; write one with gdal_edit.py -a_srs EPSG:…")
@@ -208,7 +208,7 @@ def _codes(
 
 def _cell(source: rasterio.io.DatasetReader, grid: Grid) -> float:
     """Edge of the product's cells in units of `grid`, measured on the grid: projections stretch other areas more."""
-    left, bottom, right, top = transform_bounds(grid.crs, source.crs, *grid.bounds, densify_pts=21)
+    left, bottom, right, top = grid.bounds_in(source.crs.to_wkt())
     if right < left:  # the grid crosses the antimeridian
         right += 360
     wide, high = (right - left) / abs(source.transform.a), (top - bottom) / abs(source.transform.e)

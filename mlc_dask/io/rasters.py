@@ -11,14 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio._err import CPLE_BaseError, CPLE_NotSupportedError
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from mlc_dask.data.errors import InputError, UnreadableError
+from mlc_dask.data.errors import InputError, UnreadableError, first_cause
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import DN_OFFSET, SCALE
 from mlc_dask.io.numbers import Number, fill_of, is_empty, masked
@@ -46,17 +46,28 @@ def driver_of(path: Path | str) -> str:
 
 
 @contextmanager
-def open_raster(path: Path | str) -> Iterator[rasterio.io.DatasetReader]:
-    """Open a GeoTIFF or JPEG 2000 file. Any other or unreadable file raises an UnreadableError that names it."""
+def readable(path: Path | str) -> Iterator[None]:
+    """Turn GDAL's exceptions inside the block into an InputError that names `path` and the fix; print none of them."""
     try:
-        with rasterio.open(path, driver=driver_of(path)) as file:
-            yield file
-    except RasterioIOError as error:
-        reason = str(error).replace("\n", " ")
-        raise UnreadableError(
-            f"{path} cannot be read as a GeoTIFF or JPEG 2000 file ({reason}); download it again, or convert it with "
-            "gdal_translate"
+        with rasterio.Env():
+            yield
+    except (CRSError, CPLE_NotSupportedError) as error:
+        raise InputError(
+            f"{path}: its CRS has no known transformation to the area's; assign the CRS that its coordinates are in "
+            "(gdal_edit.py -a_srs EPSG:…)"
         ) from error
+    except (RasterioError, CPLE_BaseError) as error:
+        raise UnreadableError(
+            f"{path} cannot be read as a GeoTIFF or JPEG 2000 file ({first_cause(error)}); download it again, or "
+            "convert it with gdal_translate"
+        ) from error
+
+
+@contextmanager
+def open_raster(path: Path | str) -> Iterator[rasterio.io.DatasetReader]:
+    """Open a GeoTIFF or JPEG 2000 file; GDAL's exceptions inside the block are those of :func:`readable`."""
+    with readable(path), rasterio.open(path, driver=driver_of(path)) as file:
+        yield file
 
 
 def band_index(file: rasterio.io.DatasetReader, layer: str | None) -> int:
@@ -144,7 +155,7 @@ def _shown(file: rasterio.io.DatasetReader, index: int, window: Window, fill: fl
 
 def around(grid: Grid, own: Grid) -> tuple[slice, slice]:
     """Rows and columns of `own` below `grid`, plus the margin that resampling needs."""
-    left, bottom, right, top = transform_bounds(grid.crs, own.crs, *grid.bounds, densify_pts=21)
+    left, bottom, right, top = grid.bounds_in(own.crs)
     beside = 4 * max(1, ceil(grid.pixel / own.pixel))
     spans = ((own.top - top, own.top - bottom, own.height), (left - own.left, right - own.left, own.width))
     rows, columns = (

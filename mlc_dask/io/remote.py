@@ -18,7 +18,14 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from requests.exceptions import RequestException
-from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from mlc_dask.data.errors import FetchError, InputError, UnreadableError, first_cause
 from mlc_dask.io.rasters import driver_of
@@ -79,9 +86,9 @@ def environment(href: str, patience: Patience | None = None) -> Iterator[rasteri
 
 
 def retried(function: Callable[[], T], what: str, patience: Patience | None = None) -> T:
-    """Call `function` until it succeeds, or raise a :class:`FetchError` that names `what`, the item and the band.
+    """Call `function` until it succeeds, or raise the :func:`failure` that names `what`, the item and the band.
 
-    A file that is missing (404, or a local path) or refused (401, 403) is not retried.
+    A fault that lasts, such as a missing file (404) or a refused one (401, 403), is not retried.
     """
     patience = patience or PATIENCE
     retrying = Retrying(
@@ -95,7 +102,14 @@ def retried(function: Callable[[], T], what: str, patience: Patience | None = No
         cause = error.last_attempt.exception() or error
         raise FetchError(what, f"{first_cause(cause)} ({patience.attempts} attempts)") from cause
     except _FAULTS as error:
-        raise FetchError(what, error) from error
+        raise failure(what, first_cause(error), error) from error
+
+
+def failure(what: str, reason: str, error: Exception) -> FetchError | InputError:
+    """Return the error to raise for a failed fetch: another run may succeed, or the address must be corrected."""
+    if _lasting(error):
+        return InputError(f"{what}: {reason}; correct its address, or get access to it")
+    return FetchError(what, reason)
 
 
 def check_href(href: str, hosts: Sequence[str] | None = None, *, plain_http: bool = False) -> str:
@@ -125,8 +139,12 @@ def check_href(href: str, hosts: Sequence[str] | None = None, *, plain_http: boo
 
 def _passing(error: BaseException) -> bool:
     """Whether a later attempt may succeed."""
+    return isinstance(error, _FAULTS) and not _lasting(error)
+
+
+def _lasting(error: BaseException) -> bool:
+    """Whether the address is wrong or refused."""
     answer = getattr(error, "response", None)  # of requests; GDAL states the status only in its message
     stated = _STATUS.search(str(error))
-    status = answer.status_code if answer is not None else int(stated[1]) if stated else 0
-    lasting = 400 <= status < 500 and status not in _BUSY
-    return isinstance(error, _FAULTS) and not lasting and not str(error).endswith("No such file or directory")
+    status = getattr(error if answer is None else answer, "status_code", None) or (int(stated[1]) if stated else 0)
+    return (400 <= status < 500 and status not in _BUSY) or str(error).endswith("No such file or directory")

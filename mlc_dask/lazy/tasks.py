@@ -9,13 +9,15 @@ import dask.base
 from dask.delayed import Delayed, delayed
 from distributed import default_client
 
+from mlc_dask.lazy.failures import carried
+
 T = TypeVar("T")
 
 
 def call(function: Callable[..., T], *arguments: Any, name: str, **settings: Any) -> Delayed:
     """One task of its own, named for the dashboard; lazy `arguments` are handed over computed."""
     token = dask.base.tokenize(function, *arguments, **settings)
-    task: Delayed = delayed(function)(*arguments, **settings, dask_key_name=f"{name}-{token}")
+    task: Delayed = delayed(carried(function))(*arguments, **settings, dask_key_name=f"{name}-{token}")
     return task
 
 

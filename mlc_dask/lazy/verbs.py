@@ -16,6 +16,7 @@ from dask.array.overlap import ensure_minimum_chunksize, overlap
 from dask.delayed import Delayed, delayed
 
 from mlc_dask.data.schema import ACQUISITION, BAND, X, Y
+from mlc_dask.lazy.failures import carried
 from mlc_dask.lazy.provenance import Made, planes_of
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ def read_blocks(
     """
     rows, columns = (np.cumsum([0, *c]) for c in chunks)
 
+    @carried
     def read(block_id: tuple[int, ...]) -> Array:
         i, j = block_id[-2:]
         with _placed(name, int(rows[i]), int(columns[j])):
@@ -140,6 +142,7 @@ def map_pixels(
     arrays, squeezed = zip(*(_aligned(r.chunk(blocks)) for r in rasters), strict=True)
     origins = _origins(arrays[0])
 
+    @carried
     def apply(*parts: Array, parameter: Any, block_id: tuple[int, ...]) -> Made:
         with _placed(name, origins[0][block_id[-2]], origins[1][block_id[-1]]):
             found = kernel(*(p.squeeze(axis=s) for p, s in zip(parts, squeezed, strict=True)), parameter)
@@ -185,6 +188,7 @@ def map_neighbourhood(
     (heights, widths), (rows, columns) = wide.chunks[lead:], _origins(wide)
     depth = {i: radius if i >= lead and wide.numblocks[i] > 1 else 0 for i in range(data.ndim)}
 
+    @carried
     def apply(block: Array, block_id: tuple[int, ...]) -> Array:
         i, j = block_id[lead:]
         with _placed(name, rows[i], columns[j]):
@@ -231,10 +235,12 @@ def reduce_blocks(
     (rows, columns), token = _origins(arrays[0]), dask.base.tokenize(chunk, combine, *arrays)
     grids = [a.to_delayed().reshape(len(rows), len(columns)) for a in arrays]
 
+    @carried
     def reduce_block(*parts: Array, place: Block) -> T:
         with _placed(name, place.row, place.column):
             return chunk(*parts, block=place)
 
+    @carried
     def fold(parts: list[T]) -> T:
         total, *rest = parts
         for part in rest:

@@ -15,6 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from mlc_dask.data.schema import X, Y
 from mlc_dask.lazy import provenance
+from mlc_dask.lazy.failures import carried
 from mlc_dask.lazy.tasks import compute
 from mlc_dask.lazy.telemetry import PATCH_TOPIC, announce, tell
 
@@ -90,6 +91,7 @@ def write_patches(data: xr.Dataset, store: PatchWriter, *, name: str) -> None:
     compute([Delayed(key, graph, layer=layer) for key in tasks], resource=_resource(data))
 
 
+@carried
 def _write(store: PatchWriter, name: str, patch: Any, parts: Mapping[str, Array], made_by: Sequence[Array]) -> None:
     store.write(patch, parts, sorted({by.item() for by in made_by} - {""}))
     if _LABEL in parts:

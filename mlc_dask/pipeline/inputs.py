@@ -25,7 +25,7 @@ from mlc_dask.io.sources import SOURCES
 from mlc_dask.kernels.indices import available
 from mlc_dask.runs.artifacts import Input
 from mlc_dask.runs.folder import RunFolder
-from mlc_dask.storage.durable import canonical, files_fingerprint, sha256
+from mlc_dask.storage.durable import canonical, existing, files_fingerprint, sha256
 
 PATCH_STEP = CHUNK // 2
 """The edge of a patch must be a multiple of this, or every chunk would be read several times."""
@@ -234,9 +234,7 @@ def truth_files(config: Config) -> References:
 
 def given_product(config: Config) -> Input:
     """Return the old map's file as an input of the run."""
-    path = product_of(config).path
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; set product.path to the old land-cover map")
+    path = existing(product_of(config).path, "set product.path to the file of the old land-cover map")
     return Input("product-file", files_fingerprint([path], path.parent), path)
 
 

@@ -12,7 +12,7 @@ from mlc_dask.compute.backends import client_for
 from mlc_dask.compute.preflight import preflight
 from mlc_dask.compute.progress import StepProgress, introduce, profiled
 from mlc_dask.config import Config
-from mlc_dask.data.errors import InputError, did_you_mean
+from mlc_dask.data.errors import InputError, did_you_mean, naming
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.formats import kinds
 from mlc_dask.pipeline.inputs import Given, as_config, check_inputs, check_source
@@ -28,6 +28,7 @@ _LAID_OUT = {"evaluation": ("evaluation", ("agreement.csv", "summary.csv")), "re
 """By step: the folder below the output into which its files are copied, and the files."""
 
 
+@naming()
 def run(
     config: str | Path | Config,
     *,
@@ -81,6 +82,7 @@ def run(
     return events
 
 
+@naming()
 def make_cube(config: str | Path | Config, *, console: Console | None = None) -> list[Event]:
     """Make only the cube of every place, as ``mlc-dask cube`` does; no old map is needed.
 
@@ -114,8 +116,8 @@ def _go(
     with client_for(config.execution, scheduler) as client:
         if client is None:
             return go_through(config, places, pipeline, formats, until=until, listener=tell)
-        introduce(console, client)
         preflight(client, needs(config, places))
+        introduce(console, client)
         with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
 
             def both(event: Event) -> None:

@@ -14,7 +14,7 @@ import xarray as xr
 from mlc_dask.compute.preflight import Needs
 from mlc_dask.config import Config, load_config
 from mlc_dask.data.acquisitions import Selection, Source
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, naming
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.layers import PLANES_PER_YEAR
 from mlc_dask.io.cubes import open_cube
@@ -82,6 +82,7 @@ class Plan:
         return next((InputError(f"{name}: {fault}") if name else fault for name, fault in faults), None)
 
 
+@naming()
 def plan(config: str | Path | Config) -> Plan:
     """Plan what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler; nothing is written.
 

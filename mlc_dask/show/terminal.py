@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from traceback import format_exception
 
 import pandas as pd
 import xarray as xr
@@ -14,6 +16,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from mlc_dask.data.acquisitions import Selection
+from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import Origin
@@ -24,8 +27,24 @@ from mlc_dask.storage.durable import atomic_write
 
 
 def show_error(console: Console, error: Exception) -> None:
-    """Print an error as one line, as plain text: a path or a pattern may contain characters of markup."""
-    console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True, highlight=False)
+    """Print an error as one line, as plain text: a path or a pattern may contain characters of markup.
+
+    Of an error that is neither bad input nor a failed fetch, the line has the type, the place and a file of details.
+    """
+    line = " ".join(str(error).split())
+    if not isinstance(error, InputError | FetchError):
+        where = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        line = f"{type(error).__name__}: {line}{where}; details in {_details(error)}"
+    console.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True, highlight=False)
+
+
+def _details(error: Exception) -> str:
+    try:
+        with NamedTemporaryFile("w", prefix="mlc-dask-", suffix=".log", delete=False, encoding="utf-8") as file:
+            file.writelines(format_exception(error))
+        return file.name
+    except OSError as other:  # a full disk may be what the error is about
+        return f"no file ({other.strerror})"
 
 
 def show_warning(console: Console, warning: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,8 +18,9 @@ from enum import Enum
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Final
+from urllib.parse import unquote
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, naming
 
 MANIFEST: Final = "MANIFEST.json"
 LOCK: Final = ".mlc-dask.lock"
@@ -117,8 +119,21 @@ def fsync(path: Path) -> None:
 
 
 def atomic_write(path: Path, data: bytes, *, exclusive: bool = False) -> None:
-    """Write the whole file or nothing, durably; with `exclusive`, an existing file raises FileExistsError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the whole file or nothing, durably.
+
+    Raises
+    ------
+    FileExistsError
+        When the file exists and `exclusive` is given.
+    InputError
+        When the system refuses the path.
+    """
+    with naming(path):
+        _write(path, data, exclusive=exclusive)
+
+
+def _write(path: Path, data: bytes, *, exclusive: bool) -> None:
+    make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with draft.open("wb") as file:
@@ -132,6 +147,27 @@ def atomic_write(path: Path, data: bytes, *, exclusive: bool = False) -> None:
     finally:
         draft.unlink(missing_ok=True)
     fsync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; a file in the way raises NotADirectoryError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
+
+
+def local(place: str) -> str:
+    """Path of a ``file://`` URL of this machine; any other text is returned unchanged."""
+    url = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", str(place))
+    return unquote(url[1]) if url else place
+
+
+def existing(path: Path, fix: str) -> Path:
+    """Return the path of a file, or raise an InputError that says what is there instead, and `fix`."""
+    if path.is_file():
+        return path
+    raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {fix}")
 
 
 def on_a_disk(path: Path) -> Path:
@@ -173,8 +209,9 @@ class OutputLock:
         self.folder = Path(folder)
 
     def __enter__(self) -> OutputLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / LOCK).open("a+")
+        with naming(self.folder):
+            make_folder(self.folder)
+            self._file = (self.folder / LOCK).open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

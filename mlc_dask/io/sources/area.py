@@ -10,11 +10,10 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.warp import transform_bounds
 
 from mlc_dask.data.acquisitions import Catalogue, Granule
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid
+from mlc_dask.data.grids import Grid, box_in
 from mlc_dask.io.sources.granules import GranuleSource, overpasses
 
 _COMMON_STEP = 60.0
@@ -143,7 +142,7 @@ def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:
 def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:
     """Grid around a box in degrees, aligned with `base`, whose edges are pixel edges of all bands."""
     step = max(_COMMON_STEP, pixel)
-    left, bottom, right, top = transform_bounds("EPSG:4326", base.crs, *bbox, densify_pts=41)
+    left, bottom, right, top = box_in(bbox, "EPSG:4326", base.crs, densify=41)
     west = base.left + floor((left - base.left) / step) * step
     east = base.left + ceil((right - base.left) / step) * step
     north = base.top + ceil((top - base.top) / step) * step
@@ -153,7 +152,7 @@ def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:
 
 def _overlap(a: Grid, b: Grid) -> bool:
     """Whether two grids overlap on the ground. Bounds in different CRS are compared in the CRS of `b`."""
-    bounds = a.bounds if a.same_crs(b) else transform_bounds(a.crs, b.crs, *a.bounds, densify_pts=21)
+    bounds = a.bounds if a.same_crs(b) else a.bounds_in(b.crs)
     left, bottom, right, top = bounds
     west, south, east, north = b.bounds
     return left < east and right > west and bottom < north and top > south

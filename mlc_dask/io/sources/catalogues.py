@@ -18,8 +18,9 @@ from pystac_client.warnings import DoesNotConformTo
 from requests.exceptions import RequestException
 from urllib3.util import Retry
 
-from mlc_dask.data.errors import FetchError, InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.io import remote
+from mlc_dask.storage.durable import local
 
 _SECONDS = 60
 """Timeout: a catalogue that sends nothing for this long has failed."""
@@ -46,6 +47,7 @@ class _Documents(DefaultStacIO):
 
     def read_text_from_href(self, href: str) -> str:
         """Text of a document."""
+        href = local(href)
         if "://" in href:
             return super().read_text_from_href(href)
         state = Path(href).stat()
@@ -71,7 +73,7 @@ def items_of_file(place: str) -> list[pystac.Item]:
     try:
         kind = json.loads(reader.read_text(place))
     except APIError as error:
-        raise FetchError(f"catalogue {place}", _answer(error)) from error
+        raise remote.failure(f"catalogue {place}", _answer(error), error) from error
     except FileNotFoundError:
         raise InputError(f"{place} does not exist; set source.catalogue to a STAC file or the URL of an API") from None
     except (ValueError, OSError) as error:
@@ -83,7 +85,7 @@ def items_of_file(place: str) -> list[pystac.Item]:
             return [pystac.Item.from_file(place, stac_io=reader)]
         return list(pystac.Catalog.from_file(place, stac_io=reader).get_items(recursive=True))
     except APIError as error:
-        raise FetchError(f"catalogue {place}", _answer(error)) from error
+        raise remote.failure(f"catalogue {place}", _answer(error), error) from error
     except _NOT_STAC as error:
         raise InputError(
             f"{place} is not a STAC catalogue, item collection or item ({_answer(error)}); correct it"
@@ -116,7 +118,7 @@ def found_by_search(
         )
         return list(search.items())
     except (APIError, RequestException) as error:
-        raise FetchError(f"search of {url}", _answer(error)) from error
+        raise remote.failure(f"search of {url}", _answer(error), error) from error
     except _NOT_STAC as error:
         raise InputError(
             f"{url} is not a STAC API ({_answer(error)}); set source.catalogue to the URL of a STAC API, or to a STAC "

@@ -21,6 +21,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.io.numbers import declared_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, open_raster
 from mlc_dask.io.sources.granules import MASK, GranuleSource
+from mlc_dask.storage.durable import existing
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 
@@ -133,9 +134,8 @@ class GeoTiff(GranuleSource):
     def _index(self) -> dict[str, str] | None:
         if self.index is None:
             return None
-        if not self.index.is_file():
-            raise InputError(f"{self.index} does not exist; set source.index to the CSV of dates, or leave it out")
-        with self.index.open(newline="", encoding="utf-8-sig") as stream:
+        index = existing(self.index, "set source.index to the CSV of dates, or leave it out")
+        with index.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             if not {"id", self.index_column} <= set(reader.fieldnames or ()):
                 raise InputError(f"{self.index} has no columns id and {self.index_column}; set source.index_column")

@@ -15,6 +15,7 @@ from mlc_dask.data.acquisitions import Asset, Granule, utc
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.sources.granules import MASK, understood
+from mlc_dask.storage.durable import local
 
 _PRODUCT = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L\w\w)_\d{8}T\d{6}_(?:N(?P<major>\d\d)(?P<minor>\d\d)_)?"
@@ -100,7 +101,7 @@ def _href(item: pystac.Item, key: str) -> str:
         raise InputError(
             f"{item.id}: {key} has a relative href, but the item no self link; read the item through its catalogue"
         )
-    return href
+    return local(href)
 
 
 def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple[float, float, int | float | None]:

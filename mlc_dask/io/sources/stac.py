@@ -15,19 +15,20 @@ import numpy.typing as npt
 import odc.stac
 import pystac
 from odc.geo.geobox import GeoBox
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from rasterio.warp import transform
 
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.numbers import fill_of, masked
-from mlc_dask.io.rasters import Method, open_raster, read_on
+from mlc_dask.io.rasters import Method, open_raster, read_on, readable
 from mlc_dask.io.remote import check_href, environment, retried
 from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.items import granule_of
 from mlc_dask.io.sources.signing import signed
+from mlc_dask.storage.durable import local
 
 _KNOWN = tomllib.loads(files("mlc_dask.io.sources").joinpath("catalogues.toml").read_text(encoding="utf-8"))
 PRESETS: Mapping[str, Mapping[str, str]] = _KNOWN["presets"]
@@ -42,7 +43,7 @@ class Stac(AreaSource):
         ``earth-search-c1``, ``earth-search``, ``planetary-computer`` or ``copernicus``; sets the defaults of the
         parameters below.
     catalogue
-        URL of an API, or path or URL of a static catalogue, an item collection or an item (.json).
+        URL of an API, or path or URL (https, file) of a static catalogue, an item collection or an item (.json).
     collection
         Collection to search; for a file, all items by default.
     assets
@@ -76,6 +77,11 @@ class Stac(AreaSource):
         if not isinstance(preset, str) or preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; expected {', '.join(PRESETS)}")
         return {**PRESETS[preset], **values}
+
+    @field_validator("catalogue_url")
+    @classmethod
+    def _path(cls, catalogue: str) -> str:
+        return local(catalogue)
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
@@ -138,10 +144,11 @@ class Stac(AreaSource):
                         f"{granule.id}: {name} is missing ({asset.href}); download it, or leave the item out"
                     )
                 with open_raster(asset.href) as file:
+                    _refuse_elsewhere(granule, name, Grid.of(file))
                     self._look(file, granule, name)
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
-        """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac and retried after network faults."""
+        """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac; network faults are retried."""
         asset = granule.assets[name]
         place, box = check_href(asset.href, self.hosts), GeoBox(grid.shape, grid.transform, grid.crs)
 
@@ -161,8 +168,10 @@ class Stac(AreaSource):
                 )  # fmt: skip
             return np.asarray(found[name].values[0])
 
-        values: npt.NDArray[Any] = retried(load, f"{granule.id}, {name} ({asset.href})")
-        return values
+        if "://" in asset.href:
+            return retried(load, f"{granule.id}, {name} ({asset.href})")
+        with readable(asset.href):
+            return load()
 
     def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         # A fetch mostly waits for the network; fetching several bands at once hides the wait.
@@ -180,7 +189,7 @@ class Stac(AreaSource):
             return []
         items = list(self._items(None))
         assets = {a.href for g in self._granules(items) for a in g.assets.values()}
-        places = {str(item.get_self_href()) for item in items}
+        places = {local(str(item.get_self_href())) for item in items}
         return sorted(f for f in {self.catalogue_url, *assets, *places} if Path(f).is_file())
 
 

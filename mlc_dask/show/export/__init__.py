@@ -14,7 +14,7 @@ from pathlib import Path
 import rasterio
 import xarray as xr
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, naming
 from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.schema import legend_of
 from mlc_dask.io.published import made_by, open_maps, places_of
@@ -37,6 +37,7 @@ Listener = Callable[[Path, bool], None]
 """Called with the GeoTIFF of a map when it is finished, and whether it was reused."""
 
 
+@naming()
 def export_maps(
     output: str | Path,
     folder: str | Path,
