@@ -8,7 +8,7 @@ from the network's arithmetic and marked as estimates.
 
 from __future__ import annotations
 
-from mlc_dask.data.layers import PLANES_PER_YEAR
+from mlc_dask.data.layers import planes
 from mlc_dask.pipeline.plan import worker_bytes
 
 TILE = 10980**2
@@ -59,7 +59,7 @@ def main() -> None:
 
     print(
         f"\nOn disk a tile-year takes {TILE * PIXEL / 1e9:.0f} GB of cube and "
-        f"{TILE * PLANES_PER_YEAR / 1e9:.1f} GB of maps, both before compression."
+        f"{TILE * planes(3) / 3e9:.1f} GB of maps (of three years), both before compression."
     )
 
 

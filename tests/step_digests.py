@@ -25,7 +25,12 @@ COMMAND = "python -m tests.step_digests"
 ROOMS = ("data", "kernels", "stages", "classifiers", "io", "show")
 APART = ("data/errors.py", "data/steps.py", "data/settings.py", "stages/settings.py", "io/patchstore/")
 """An error is no result; versions are recorded beside; settings are in the fingerprint; a store changes no value."""
-MEANT = {"Source": "io/sources/__init__.py", "Reference": "io/old_map.py"}
+MEANT = {
+    "Source": "io/sources/__init__.py",
+    "Reference": "io/old_map.py",
+    "Model": "classifiers/__init__.py",
+    "Classifier": "classifiers/__init__.py",
+}
 """Protocols of arguments of steps, and the module where they are implemented."""
 COMPILED = {"kernels/gaps.py": "gaps", "classifiers/forest/votes.py": "forest", "classifiers/lstm/compiled.py": "lstm"}
 """Modules that call compiled kernels, and how the names of their C++ files begin."""
@@ -51,6 +56,8 @@ def essence(node: Any) -> Any:
     """Meaning of a tree: without positions, docstrings, annotations of functions, messages, and versions of steps."""
     if isinstance(node, list):
         return [essence(one) for one in node if not _silent(one)]
+    if _version(node) is not None:
+        return ["step", sorted(ast.unparse(k) for k in node.keywords if k.arg != "version")]
     if isinstance(node, ast.Raise):
         return ["Raise", essence(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)]
     if isinstance(node, ast.AST):
@@ -64,12 +71,12 @@ def essence(node: Any) -> Any:
 
 
 def _silent(node: Any) -> bool:
-    """Whether a statement or decorator means nothing for a result."""
+    """Whether a statement means nothing for a result."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     if isinstance(node, ast.If):
         return "TYPE_CHECKING" in ast.unparse(node.test)
-    return _version(node) is not None
+    return False
 
 
 def _version(decorator: Any) -> tuple[str, int] | None:

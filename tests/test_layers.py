@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlc_dask.data.layers import LAYERS, RANKED_SERIES, SERIES, SMOOTHED, STEPS, layer_called
+from mlc_dask.data.layers import LAYERS, RANKED_SERIES, SERIES, SMOOTHED, STEPS, layer_called, planes
 from mlc_dask.stages.filtering import SMOOTHERS
 
 
@@ -30,6 +30,11 @@ def test_ranks_are_the_order_of_showing() -> None:
     ranks = [layer.rank for layer in LAYERS.values()]
     assert len(set(ranks)) == len(ranks)
     assert RANKED_SERIES[0].key == ("multi_year", True) and len(RANKED_SERIES) == len(SERIES)
+
+
+def test_planes_that_a_run_stores() -> None:
+    """Three classifications of three layers and two filtered ones per year, and two counts of changes."""
+    assert planes(3) == 3 * (3 * 3 + 2) + 2
 
 
 def test_a_layer_outside_of_the_table_comes_last() -> None:

@@ -6,6 +6,8 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import dask
 import numpy as np
@@ -20,6 +22,7 @@ from mlc_dask.io.patchstore.layout import Layout
 from mlc_dask.io.patchstore.store import PatchStore
 from mlc_dask.runs.artifacts import Kind
 from mlc_dask.runs.run import Run
+from mlc_dask.stages import classification
 from mlc_dask.stages.classification import classify
 from mlc_dask.stages.filtering import smooth_labels
 from tests.cubes import Array, landscape, threshold
@@ -116,3 +119,26 @@ def test_blocks_that_another_process_computed(tmp_path: Path) -> None:
     (record,) = [json.loads(p.read_bytes()) for p in (tmp_path / "patches").glob("*.json")]
     assert set(record["engines"]) == here, "both processes made blocks of the patch that one of them wrote"
     assert store.finish() == {"engines": sorted(here)}
+
+
+class Falling:
+    """A model whose first engine is rejected at its second batch: it answers 1, the engine that replaces it 2."""
+
+    def __init__(self) -> None:
+        self.calls, self.context = 0, SimpleNamespace(min_valid=1, gaps="keep")
+
+    @property
+    def engine(self) -> str:
+        return "fast" if self.calls < 2 else "reference"
+
+    def predict(self, dn: Array) -> tuple[Array, Array]:
+        self.calls += 1
+        answer = np.full(dn.shape[2], 1 if self.engine == "fast" else 2, np.uint8)
+        return answer, answer
+
+
+def test_no_pixel_of_a_rejected_engine_stays_in_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classification, "_PIXELS_AT_ONCE", 10)
+    dn, usable = np.ones((3, 2, 5, 6), np.uint16), np.ones((3, 5, 6), bool)
+    made = classification._classify_block(dn, usable, cast(Any, Falling()), days=np.arange(3.0), codes=())
+    assert made.by == "reference" and (made.planes[0] == 2).all()

@@ -57,7 +57,8 @@ class Layer:
     """One layer of the result of a run: `variable` of the result of `step`.
 
     `values` are codes of the legend, percentages (0 is no data) or counts (0 is a value). Percentages and counts have a
-    `unit` and a `ramp` of equally spaced colours (#rrggbb). Layers of lower `rank` are shown first.
+    `unit` and a `ramp` of equally spaced colours (#rrggbb). Layers of lower `rank` are shown first; one that is not
+    `yearly` has one map for all years.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Layer:
     unit: str = ""
     ramp: tuple[str, ...] = ()
     rank: int = UNRANKED
+    yearly: bool = True
 
 
 def layer_name(model: str, filtered: bool) -> str:
@@ -103,10 +105,10 @@ LAYERS: Final = {
         *(Layer(s.name, s.step, "label", s.title, rank=s.rank) for s in sorted(SERIES, key=lambda s: s.filtered)),
         Layer("confidence", "multi-year", "confidence", "confidence", "percent", "%", PER_CENT, 11),
         Layer("valid_count", "multi-year", "valid_count", "usable dates", "count", "usable dates", COUNTS, 14),
-        Layer("change_count", CHANGES, "change_count", "changes, multi-year", "count", "changes", COUNTS, 12),
+        Layer("change_count", CHANGES, "change_count", "changes, multi-year", "count", "changes", COUNTS, 12, False),
         Layer(
             "change_count_single_year", CHANGES, "change_count_single_year", "changes, single-year",
-            "count", "changes", COUNTS, 13,
+            "count", "changes", COUNTS, 13, False,
         ),
     )
 }  # fmt: skip
@@ -115,8 +117,12 @@ LAYERS: Final = {
 STEPS: Final = tuple(dict.fromkeys(layer.step for layer in LAYERS.values()))
 """Steps whose results contain the layers."""
 
-PLANES_PER_YEAR: Final = sum(len(s.stored) for s in SERIES) + sum(layer.step == CHANGES for layer in LAYERS.values())
-"""Number of uint8 planes that a run stores as maps, per year."""
+
+def planes(years: int) -> int:
+    """Count the uint8 planes that a run of so many years stores as maps."""
+    series = {s.step: s.stored for s in SERIES}
+    others = (layer for layer in LAYERS.values() if layer.step not in series)
+    return years * sum(map(len, series.values())) + sum(years if layer.yearly else 1 for layer in others)
 
 
 def layer_called(name: str) -> Layer:

@@ -19,7 +19,11 @@ from mlc_dask.storage.durable import MANIFEST
 def assemble(steps: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Join the layers of several steps into one Dataset with CRS and legend."""
     first = steps["multi-year"]
-    layers = {name: on_grid_of(first, steps[layer.step][layer.variable], layer.step) for name, layer in LAYERS.items()}
+    layers = {
+        name: on_grid_of(first, steps[layer.step][layer.variable], layer.step)
+        for name, layer in LAYERS.items()
+        if layer.step in steps  # an earlier version made fewer layers
+    }
     return xr.Dataset(layers, attrs={"legend": first.attrs["legend"]})
 
 
@@ -52,13 +56,13 @@ def open_maps(path: str | Path) -> xr.Dataset:
     if "multi-year" not in current:
         tiles = [tile.path.name for tile in RunFolder(path).tiles() if tile.published]
         raise InputError(f"{path} holds several tiles; open one: {', '.join(str(path / tile) for tile in tiles)}")
-    return assemble({step: open_layers(current[step].folder) for step in STEPS})
+    return assemble({step: open_layers(current[step].folder) for step in STEPS if step in current})
 
 
 def made_by(path: str | Path) -> dict[str, Artifact]:
     """Return, for every map layer of a run, the artifact that holds it; NotPublished as in :func:`open_maps`."""
     current = read_current(Path(path))
-    return {name: current[layer.step] for name, layer in LAYERS.items()}
+    return {name: current[layer.step] for name, layer in LAYERS.items() if layer.step in current}
 
 
 def places_of(output: str | Path) -> dict[str, Path]:

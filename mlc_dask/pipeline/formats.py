@@ -77,10 +77,12 @@ def _write_table(table: pd.DataFrame, folder: Path) -> None:
 
 def open_tables(folder: Path) -> Evaluation:
     """Read the tables of an evaluation."""
-    return Evaluation(*(pd.read_csv(folder / f"{name}.csv", dtype={"scope": str}) for name in _TABLES))
+    # Empty cells alone are no value: a class may be called NA or None.
+    read = partial(pd.read_csv, dtype={"scope": str}, keep_default_na=False, na_values=[""])
+    return Evaluation(*(read(folder / f"{name}.csv") for name in _TABLES))
 
 
 def _write_tables(evaluation: Evaluation, folder: Path) -> None:
     for name in _TABLES:
-        text = getattr(evaluation, name).to_csv(index=False, float_format="%.6g")
+        text = getattr(evaluation, name).to_csv(index=False, float_format="%.10g")
         atomic_write(folder / f"{name}.csv", text.encode())

@@ -16,7 +16,7 @@ from mlc_dask.config import Config, load_config
 from mlc_dask.data.acquisitions import Selection, Source
 from mlc_dask.data.errors import InputError, naming
 from mlc_dask.data.grids import Grid
-from mlc_dask.data.layers import PLANES_PER_YEAR
+from mlc_dask.data.layers import planes
 from mlc_dask.io.cubes import open_cube
 from mlc_dask.pipeline.figure1 import CUBE, MAPS, annual_cube
 from mlc_dask.pipeline.formats import kinds
@@ -190,7 +190,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
         assert error.selection is not None
         selection, infeasible = error.selection, error
     pixel, years = _year_bytes(own.size, source), len(selection.years)
-    cube, maps = (years * grid.height * grid.width * each for each in (pixel, PLANES_PER_YEAR))
+    cube, maps = (grid.height * grid.width * each for each in (years * pixel, planes(years)))
     patch = _patch_pixels(grid, config.execution.patch) * pixel
     edge = min(config.execution.patch, max(grid.shape))
     patches = years * -(-grid.height // edge) * -(-grid.width // edge)

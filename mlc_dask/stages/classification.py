@@ -211,12 +211,16 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, code
     planes = np.zeros((len(CLASSIFIED) + len(codes), height * width), np.uint8)
     planes[2] = count_valid(usable)
     able = np.flatnonzero(planes[2] >= model.context.min_valid)
-    for start in range(0, len(able), _PIXELS_AT_ONCE):
-        at = able[start : start + _PIXELS_AT_ONCE]
-        whole = fill(dn, usable, days, model.context.gaps, at)
-        if codes:
-            planes[0, at], planes[1, at], every = model.predict(whole, probabilities=True)
-            planes[np.ix_(len(CLASSIFIED) + np.searchsorted(codes, model.classes), at)] = to_percent(every)
-        else:
-            planes[0, at], planes[1, at] = model.predict(whole)
-    return lazy.Made(planes.reshape(-1, height, width), model.engine if able.size else "")
+    engine = ""
+    # An engine that fails its gate within the block leaves the whole block to the engine that replaces it.
+    while able.size and engine != model.engine:
+        engine = model.engine
+        for start in range(0, len(able), _PIXELS_AT_ONCE):
+            at = able[start : start + _PIXELS_AT_ONCE]
+            whole = fill(dn, usable, days, model.context.gaps, at)
+            if codes:
+                planes[0, at], planes[1, at], every = model.predict(whole, probabilities=True)
+                planes[np.ix_(len(CLASSIFIED) + np.searchsorted(codes, model.classes), at)] = to_percent(every)
+            else:
+                planes[0, at], planes[1, at] = model.predict(whole)
+    return lazy.Made(planes.reshape(-1, height, width), engine)

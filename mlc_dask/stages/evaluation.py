@@ -150,7 +150,7 @@ def _agreement_rows(pair: str, matrix: Array, legend: Legend) -> Iterator[dict[s
     }
 
 
-@step("evaluation", kind="tables")
+@step("evaluation", kind="tables", version=2)
 def judge(reference: Reference, *series: xr.Dataset) -> Evaluation:
     """Judge all map series, in the order of :data:`SERIES`, against the reference where there is one."""
     maps = {row.key: own for row, own in zip(SERIES, series, strict=True)}

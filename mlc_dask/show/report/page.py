@@ -62,8 +62,8 @@ def write_report(evidence: Evidence, path: Path) -> None:
     shown = {
         "true_colour": figures.true_colour(evidence.cube),
         "product": figures.one_map(evidence.product, legend, "old map"),
-        "final": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if s.filtered}, legend),
-        "unfiltered": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if not s.filtered}, legend),
+        "final": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if s.smoother}, legend),
+        "unfiltered": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if not s.smoother}, legend),
         "changes": figures.change_counts(changes, maps.sizes["year"]),
         "recall": figures.recall_by_size(evidence.summary),
         "curves": figures.training_curves(evidence.histories),
