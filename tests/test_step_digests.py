@@ -59,7 +59,7 @@ def edited(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> 
 
 SAMPLED = {"annual-training", "pooled-samples", "unchanged", "multiyear-training"}
 TRAINED = {"forests", "models", "classified"}
-PREDICTING = {"drift", "multiyear-training"}
+PREDICTING = {"drift", "multiyear-training", "report"}
 CHANGES = {
     "kernel": ("kernels/change.py", "0", "1", {"changes", "evaluation", "report"}),
     "C++": ("native/gaps.cpp", "0", "1", SAMPLED | TRAINED | {"drift"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -78,8 +79,8 @@ def _write_table(table: pd.DataFrame, folder: Path) -> None:
 def open_tables(folder: Path) -> Evaluation:
     """Read the tables of an evaluation."""
     # Empty cells alone are no value: a class may be called NA or None.
-    read = partial(pd.read_csv, dtype={"scope": str}, keep_default_na=False, na_values=[""])
-    return Evaluation(*(read(folder / f"{name}.csv") for name in _TABLES))
+    text: dict[str, Any] = {"dtype": {"scope": str}, "keep_default_na": False, "na_values": [""]}
+    return Evaluation(*(pd.read_csv(folder / f"{name}.csv", **text) for name in _TABLES))
 
 
 def _write_tables(evaluation: Evaluation, folder: Path) -> None:
