@@ -97,7 +97,7 @@ def plan(
     """Show which acquisitions a run would use and why, how much it would read and hold, and what it would reuse."""
     made = pipeline.plan.plan(config)
     for tile, own in made.places.items():
-        show.terminal.show_plan(console, tile, own.selection, own.facts)
+        show.terminal.show_plan(console, tile, own.selection, own.facts, own.notes)
         show.terminal.warn_of_space(console, own.output, own.bytes_written)
         if calendar is not None:
             show.terminal.save_calendar(console, tile, own.selection, calendar)

@@ -33,8 +33,10 @@ def show_warning(console: Console, warning: str) -> None:
     console.print(Text.assemble(("warning: ", "bold yellow"), warning), soft_wrap=True, highlight=False)
 
 
-def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[str, str]) -> None:
-    """Print the calendar of the acquisitions, a table of them with reasons per year, and the figures."""
+def show_plan(
+    console: Console, tile: str, selection: Selection, facts: Mapping[str, str], notes: Sequence[str] = ()
+) -> None:
+    """Print the calendar of the acquisitions, a table of them with reasons per year, the notes and the figures."""
     _head(console, tile)
     console.print(calendar_text(selection, console.width))
     for year, rows in selection.chosen.items():
@@ -45,6 +47,8 @@ def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[
             shown = (f"{a.time:%Y-%m-%d}", a.id, str(a.orbit or "–"), f"{w.cloud:.0%}", f"{w.valid:.0%}", why)
             table.add_row(*shown, style="bold" if why == "chosen" else "dim")
         console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
     _show_facts(console, facts)
 
 

@@ -13,6 +13,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.io.published import assemble
+from mlc_dask.kernels.radiometry import WRONG
 from mlc_dask.show.report.page import Evidence
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def gather_evidence(
 
 
 def _accepted(radiometry: pd.DataFrame) -> list[str]:
-    """Acquisitions that contradict their metadata and were accepted by hand."""
-    wrong = radiometry[radiometry["verdict"].str.startswith("offset")]
+    """Suspects of the radiometric check that were accepted by hand."""
+    wrong = radiometry[radiometry["verdict"].isin(WRONG)]
     return [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
 
 
