@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from mlc_dask.data.acquisitions import Catalogue, Selection, Source
 from mlc_dask.data.grids import Grid
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages import choice, time_series
-from mlc_dask.stages.radiometry import check_radiometry
+from mlc_dask.stages.choice import doubts
+from mlc_dask.stages.radiometry import check_radiometry, doubtful
 
 
 def choose_acquisitions(
@@ -46,7 +48,7 @@ def choose_acquisitions(
     choice.check_names(leave_out, catalogue.names)
     named = {"max_tile_cloud": max_tile_cloud, "leave_out": leave_out}
     selection = choice.choose_acquisitions(source, catalogue, years=years, rules=rules, **named)  # type: ignore[arg-type]
-    check_radiometry(source, selection, catalogue, accept=accept_radiometry)
+    _check(source, selection, catalogue, accept=accept_radiometry)
     return replace(selection, checked=True)
 
 
@@ -78,5 +80,12 @@ def stack(
         If the radiometric check refuses an acquisition.
     """
     if not selection.checked:
-        check_radiometry(source, selection, Catalogue(grid, ()), accept=accept_radiometry)
+        _check(source, selection, Catalogue(grid, ()), accept=accept_radiometry)
     return time_series.stack(source, selection, grid=grid, chunk=chunk)
+
+
+def _check(source: Source, selection: Selection, catalogue: Catalogue, *, accept: bool) -> None:
+    """Check as a run does, and warn of what a run notes."""
+    table = check_radiometry(source, selection, catalogue, accept=accept)
+    for words in [*doubts(selection), *doubtful(table)]:
+        warnings.warn(words, stacklevel=3)

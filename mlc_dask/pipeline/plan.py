@@ -18,7 +18,6 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.layers import PLANES_PER_YEAR
 from mlc_dask.io.cubes import open_cube
-from mlc_dask.kernels.radiometry import WHITE
 from mlc_dask.pipeline.figure1 import CUBE, MAPS, annual_cube
 from mlc_dask.pipeline.formats import kinds
 from mlc_dask.pipeline.inputs import (
@@ -36,16 +35,11 @@ from mlc_dask.runs.artifacts import Event, StopRun
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
 from mlc_dask.runs.run import Run
-from mlc_dask.stages.choice import Unpaired, choose_acquisitions
-from mlc_dask.stages.radiometry import judge_radiometry, refuse_suspects
+from mlc_dask.stages.choice import Unpaired, choose_acquisitions, doubts
+from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_suspects
 
 _PROGRAM_BYTES = 1_500_000_000
 """Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
-
-_ALL_SNOW = 0.9
-"""Share of snow above which an acquisition is doubted,"""
-_SNOWY_PLACE = 0.25
-"""unless more of the acquisitions than this are mostly snow: there it is believed."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +88,9 @@ class Plan:
 
 
 def plan(config: str | Path | Config) -> Plan:
-    """Plan what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler; nothing is written
-    but pictures of suspects, in ``suspects`` of the output.
+    """Plan what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler.
+
+    Nothing is written but pictures of suspects, in ``suspects`` of the output.
 
     Parameters
     ----------
@@ -212,29 +207,13 @@ def _chosen(
     if judged:
         return selection, notes, None
     table = judge_radiometry(source, selection, given.catalogue)
-    white = table[table["verdict"] == WHITE]["id"]
-    notes += [f"{name} is {WHITE}; look at it, or name it in acquisitions.leave_out" for name in white]
+    notes += doubtful(table)
     try:
         if not given.config.acquisitions.accept_radiometry:
             refuse_suspects(table, selection, given.pictured)
     except InputError as error:
         return selection, notes, error
     return selection, notes, None
-
-
-def doubts(selection: Selection) -> list[str]:
-    """Doubt chosen acquisitions that the mask calls snow almost everywhere, where snow is rare."""
-    every = [s for rows in (selection.chosen, selection.rejected) for row in rows.values() for s in row]
-    snowy = sum(s.weather.snow > 0.5 for s in every)
-    if snowy > _SNOWY_PLACE * len(every):
-        return []
-    return [
-        f"the mask calls {s.weather.snow:.0%} of {s.acquisition.id} snow, as of only {snowy} of {len(every)} "
-        "acquisitions; over low ground it is usually cloud: look at it, or name it in acquisitions.leave_out"
-        for row in selection.chosen.values()
-        for s in row
-        if s.weather.snow > _ALL_SNOW
-    ]
 
 
 def _plan_of_place(given: Given, old_map: str, selection: Selection | None, *, judged: bool) -> PlacePlan:

@@ -28,6 +28,11 @@ from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
 from mlc_dask.kernels.pairing.rules import BY_HAND, HOPELESS, TWIN, UNREADABLE, Candidate, PairingRules, season_day
 from mlc_dask.storage.once import once
 
+_ALL_SNOW = 0.9
+"""Share of snow above which an acquisition is doubted,"""
+_SNOWY_PLACE = 0.25
+"""unless more of the acquisitions than this are mostly snow: there it is believed."""
+
 
 class Unpaired(InputError):  # noqa: N818 - it names a finding, and is raised as bad input
     """Fewer pairs are feasible than requested.
@@ -51,6 +56,21 @@ def check_names(leave_out: Sequence[str], known: Sequence[str]) -> None:
             near = get_close_matches(entry, known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else "write an id or a date of the table that plan prints"
             raise InputError(f"acquisitions.leave_out: {entry!r} names no acquisition of these years; {fix}")
+
+
+def doubts(selection: Selection) -> list[str]:
+    """Doubt chosen acquisitions that the mask calls snow almost everywhere, where snow is rare."""
+    every = [s for rows in (selection.chosen, selection.rejected) for row in rows.values() for s in row]
+    snowy = sum(s.weather.snow > 0.5 for s in every)
+    if snowy > _SNOWY_PLACE * len(every):
+        return []
+    return [
+        f"the mask calls {s.weather.snow:.0%} of {s.acquisition.id} snow, as of only {snowy} of {len(every)} "
+        "acquisitions; over low ground it is usually cloud: look at it, or name it in acquisitions.leave_out"
+        for row in selection.chosen.values()
+        for s in row
+        if s.weather.snow > _ALL_SNOW
+    ]
 
 
 @step("catalogue", kind="catalogue", version=3)

@@ -6,7 +6,6 @@ See method section 1.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,8 +52,7 @@ def check_radiometry(
 
     Returns
     -------
-    Table with columns ``year, id, dark`` (ten-thousandths of reflectance) and ``verdict``. Pictures that are white all
-    over, and may be snow or cloud, are warned of.
+    Table with columns ``year, id, dark`` (ten-thousandths of reflectance) and ``verdict``.
 
     Raises
     ------
@@ -65,8 +63,6 @@ def check_radiometry(
     table = judge_radiometry(source, selection, catalogue, scratch=scratch)
     if not accept:
         refuse_suspects(table, selection, pictured)
-    for row in table[table["verdict"] == radiometry.WHITE].itertuples():
-        warnings.warn(f"{row.id} is {row.verdict}; look at it, or name it in acquisitions.leave_out", stacklevel=2)
     return table
 
 
@@ -87,6 +83,12 @@ def judge_radiometry(
     )
 
 
+def doubtful(table: pd.DataFrame) -> list[str]:
+    """Return one line for each acquisition that is white all over and may be snow or cloud."""
+    white = table[table["verdict"] == radiometry.WHITE]["id"]
+    return [f"{name} is {radiometry.WHITE}; look at it, or name it in acquisitions.leave_out" for name in white]
+
+
 def refuse_suspects(table: pd.DataFrame, selection: Selection, pictured: Pictured | None = None) -> None:
     """Raise :class:`InputError` if a table has suspects; it names them, their pictures, and the way out."""
     wrong = table[table["verdict"].isin(radiometry.WRONG)]
@@ -94,9 +96,9 @@ def refuse_suspects(table: pd.DataFrame, selection: Selection, pictured: Picture
         return
     found = {s.acquisition.id: s.acquisition for row in selection.chosen.values() for s in row}
     listed = []
-    for row in wrong.itertuples():
-        picture = f", picture {pictured(found[row.id])}" if pictured else ""
-        listed.append(f"{row.id} ({row.verdict}, darkest {row.dark:.0f}{picture})")
+    for name, verdict, dark in zip(wrong["id"], wrong["verdict"], wrong["dark"], strict=True):
+        picture = f", picture {pictured(found[name])}" if pictured else ""
+        listed.append(f"{name} ({verdict}, darkest {dark:.0f}{picture})")
     earlier = [s.acquisition.id for row in selection.rejected.values() for s in row if s.reason == BY_HAND]
     entries = json.dumps([*earlier, *wrong["id"]])
     fixes = [f"leave them out with acquisitions.leave_out = {entries}"]

@@ -13,7 +13,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.io.published import assemble
-from mlc_dask.kernels.radiometry import WRONG
+from mlc_dask.kernels.radiometry import WHITE, WRONG
 from mlc_dask.show.report.page import Evidence
 
 if TYPE_CHECKING:
@@ -48,7 +48,14 @@ def gather_evidence(
         agreement=tables.agreement,
         summary=tables.summary,
         histories={name: model.history for name, model in models.items()},
-        notes=list(chain(_accepted(radiometry), annual.attrs["notes"], samples.attrs["notes"])),
+        notes=list(
+            chain(
+                (f"left out: {one}" for one in selection.left_out),
+                _accepted(radiometry),
+                annual.attrs["notes"],
+                samples.attrs["notes"],
+            )
+        ),
         clusters=annual.attrs["clusters"],
         selection=selection,
         facts={
@@ -66,7 +73,8 @@ def gather_evidence(
 def _accepted(radiometry: pd.DataFrame) -> list[str]:
     """Suspects of the radiometric check that were accepted by hand."""
     wrong = radiometry[radiometry["verdict"].isin(WRONG)]
-    return [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
+    accepted = [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
+    return accepted + [f"{name}: {WHITE}" for name in radiometry[radiometry["verdict"] == WHITE]["id"]]
 
 
 def alerts(drift: pd.DataFrame) -> Sequence[str]:
