@@ -28,6 +28,9 @@ from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
 from mlc_dask.kernels.pairing.rules import BY_HAND, HOPELESS, TWIN, UNREADABLE, Candidate, PairingRules, season_day
 from mlc_dask.storage.once import once
 
+_HIGHEST_TILE_CLOUD = 0.9
+"""Limit of the cloud share in metadata that is never advised to be raised."""
+
 _ALL_SNOW = 0.9
 """Share of snow above which an acquisition is doubted,"""
 _SNOWY_PLACE = 0.25
@@ -185,10 +188,11 @@ def _explained(error: Infeasible, survey: Selection, max_tile_cloud: float) -> s
         if (n := sum(s.reason == HOPELESS for s in row))
     ]
     also = [f"acquisitions.max_tile_cloud = {max_tile_cloud} excluded {', '.join(cloudy)}"] if cloudy else []
+    also += ["raise it"] if cloudy and max_tile_cloud < _HIGHEST_TILE_CLOUD else []
     by_hand = sum(s.reason == BY_HAND for row in survey.rejected.values() for s in row)
     also += [f"acquisitions.leave_out excluded {by_hand}"] if by_hand else []
     also += [counted(survey.left_out)] if survey.left_out else []
-    return "; ".join([str(error), *([f"also, {', '.join(also)}"] if also else [])])
+    return "; ".join([str(error), *([f"also, {'; '.join(also)}"] if also else [])])
 
 
 def _candidate(surveyed: Surveyed) -> Candidate:
