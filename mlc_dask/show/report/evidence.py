@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -48,14 +47,7 @@ def gather_evidence(
         agreement=tables.agreement,
         summary=tables.summary,
         histories={name: model.history for name, model in models.items()},
-        notes=list(
-            chain(
-                (f"left out: {one}" for one in selection.left_out),
-                _accepted(radiometry),
-                annual.attrs["notes"],
-                samples.attrs["notes"],
-            )
-        ),
+        notes=_notes(selection, radiometry, annual, samples),
         clusters=annual.attrs["clusters"],
         selection=selection,
         facts={
@@ -68,6 +60,11 @@ def gather_evidence(
         rule=rule,
         alerts=alerts(drift),
     )
+
+
+def _notes(selection: Selection, radiometry: pd.DataFrame, annual: xr.Dataset, samples: xr.Dataset) -> list[str]:
+    left_out = map("left out: {}".format, selection.left_out)
+    return [*left_out, *_accepted(radiometry), *annual.attrs["notes"], *samples.attrs["notes"]]
 
 
 def _accepted(radiometry: pd.DataFrame) -> list[str]:
