@@ -29,27 +29,15 @@ EXACT = 1e-6
 Method = Literal["nearest", "bilinear", "cubic", "average"]
 
 
-_STARTS = {b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "GTiff", b"\0\0\0\x0c": "JP2OpenJPEG"}
-"""GDAL driver by the first bytes of a file."""
-
-
-def driver_of(path: Path | str) -> str:
-    """GDAL driver for a file, by its first bytes where it is local, else by its name.
-
-    No other driver is tried: a VRT called img.tif could point anywhere.
-    """
-    named = "JP2OpenJPEG" if str(path).partition("?")[0].lower().endswith((".jp2", ".j2k")) else "GTiff"
-    if not Path(path).is_file():
-        return named
-    with Path(path).open("rb") as stream:
-        return _STARTS.get(stream.read(4), named)
+DRIVERS = ("GTiff", "JP2OpenJPEG")
+"""GDAL drivers for files of any name, chosen by their content. No other is tried: a VRT could point anywhere."""
 
 
 @contextmanager
 def open_raster(path: Path | str) -> Iterator[rasterio.io.DatasetReader]:
     """Open a GeoTIFF or JPEG 2000 file. Any other or unreadable file raises an UnreadableError that names it."""
     try:
-        with rasterio.open(path, driver=driver_of(path)) as file:
+        with rasterio.open(path, driver=list(DRIVERS)) as file:
             yield file
     except RasterioIOError as error:
         reason = str(error).replace("\n", " ")
