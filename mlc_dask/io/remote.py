@@ -21,7 +21,7 @@ from requests.exceptions import RequestException
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from mlc_dask.data.errors import FetchError, InputError, UnreadableError, first_cause
-from mlc_dask.io.rasters import DRIVERS
+from mlc_dask.io.rasters import driver_of
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def environment(href: str, patience: Patience | None = None) -> Iterator[rasteri
     """
     with rasterio.Env(**options(patience)):
         with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/"):
-            held = rasterio.open(href, driver=list(DRIVERS), sharing=False)
+            held = rasterio.open(href, driver=driver_of(href), sharing=False)
         with held:
             yield held
 
