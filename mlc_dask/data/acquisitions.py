@@ -99,7 +99,7 @@ class Acquisition:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names by which a user may call it: its id, its date, and the ids of its products."""
+        """Its id, its date, and the ids of its products, by any of which a user may leave it out."""
         return (self.id, f"{self.time:%Y-%m-%d}", *(g.id for g in self.granules))
 
 

@@ -113,6 +113,14 @@ def show_results(console: Console, tile: str, output: Path, summary: pd.DataFram
     console.print(f"maps: mlc_dask.open_maps({str(output)!r})    report: {output / 'report.html'}", highlight=False)
 
 
+def show_left_out(console: Console, events: Sequence[Event]) -> None:
+    """Print what a run did without because it cannot be read, one line each."""
+    for event in events:
+        if event.artifact.kind == "selection":
+            for one in event.artifact.open().left_out:
+                console.print(f"{event.step}: left out: {one}", soft_wrap=True, highlight=False, markup=False)
+
+
 def show_made(console: Console, event: Event) -> None:
     """Print where a cube and its quicklooks are, and how to open the cube; nothing for other steps."""
     folder = str(event.artifact.folder)
