@@ -9,6 +9,7 @@ from .io.published import open_maps
 from .io.samples import open_samples, write_samples
 from .io.sources import SOURCES, Eopf, GeoTiff, Mask, Safe, Stac, Theia
 from .kernels.pairing.rules import PairingRules
+from .pipeline.notebook import choose_acquisitions, stack
 from .pipeline.perform import run
 from .pipeline.plan import plan
 from .show.export import export_maps
@@ -19,7 +20,6 @@ from .stages.evaluation import agreement, change_count, evaluate, transition_mat
 from .stages.filtering import smooth
 from .stages.multiyear_training import sample_unchanged, unchanged_areas
 from .stages.settings import Clustering, Gaps
-from .stages.time_series import choose_acquisitions, stack
 
 __all__ = [
     "DEFAULT_LEGEND",

@@ -99,7 +99,7 @@ def plan(
     """Show which acquisitions a run would use and why, how much it would read and hold, and what it would reuse."""
     made = pipeline.plan.plan(config)
     for tile, own in made.places.items():
-        show.terminal.show_plan(console, tile, own.selection, own.facts)
+        show.terminal.show_plan(console, tile, own.selection, own.facts, own.notes)
         show.terminal.warn_of_space(console, own.output, own.bytes_written)
         if calendar is not None:
             show.terminal.save_calendar(console, tile, own.selection, calendar)
@@ -113,7 +113,9 @@ def plan(
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps. Finished steps are reused, and an interrupted run continues where it stopped."""
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
-    made = {e.step: e.artifact for e in pipeline.perform.run(settings, until=until, console=console)}
+    events = pipeline.perform.run(settings, until=until, console=console)
+    show.terminal.show_left_out(console, events)
+    made = {e.step: e.artifact for e in events}
     if until is not None:
         console.print(f"stopped after {until}, as requested")
         return
@@ -136,7 +138,9 @@ def cube(
         show.terminal.show_cube(console, pipeline.plan.find_cube(config))
         return
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
-    for event in pipeline.perform.make_cube(settings, console=console):
+    events = pipeline.perform.make_cube(settings, console=console)
+    show.terminal.show_left_out(console, events)
+    for event in events:
         show.terminal.show_made(console, event)
 
 

@@ -22,7 +22,7 @@ from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import overpasses
 from mlc_dask.kernels.pairing.rules import PairingRules
-from mlc_dask.stages.time_series import choose_acquisitions
+from mlc_dask.stages.choice import choose_acquisitions
 from tests.cubes import Array
 
 START = datetime(2020, 5, 1, 10, 10, 31)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.indices import INDICES, available, spectral_indices
 
 ROLES = {"nir": 3, "blue": 0, "swir1": 4, "green": 1, "red": 2}
@@ -82,7 +81,9 @@ def test_available_follows_the_bands():
     assert np.array_equal(spectral_indices(dn, few), spectral_indices(dn, ROLES)[:, [0, 2]])
 
 
-def test_refusals():
+def test_kind_9_without_an_index_the_bands_take_its_place():
     dn = scene(1100, 9000, 2)
-    with pytest.raises(InputError, match=r"swir2.*add the red and nir"):
-        spectral_indices(dn, {"swir2": 0})
+    found = spectral_indices(dn, {"swir2": 0})
+    assert found.dtype == np.float32 and np.array_equal(found, dn.astype(np.float32) - 1000)
+    dn[0, 0, 0] = 0
+    assert np.isnan(spectral_indices(dn, {})[0, 0, 0])

@@ -149,7 +149,12 @@ def test_infeasible_figures_are_honest(world):
         pair(candidates, rules, years=(2018, 2019, 2020)[: len(candidates)])
     told = caught.value
     assert (told.requested, told.largest) == (4, largest)
-    wide = {"max_days_apart": 364, "max_cloud": 1.0, "min_valid_area": 0.0}
+    # Limits that admit pictures without ground are never advised.
+    wide = {
+        "max_days_apart": 364,
+        "max_cloud": max(0.9, rules.max_cloud),
+        "min_valid_area": min(0.05, rules.min_valid_area),
+    }
     alone = {name: most(candidates, replace(rules, **{name: value})) for name, value in wide.items()}
     assert {r.setting for r in told.relaxations} == {name for name, n in alone.items() if n > largest}
     for r in told.relaxations:
@@ -177,6 +182,17 @@ def test_message_for_days_names_the_mildest_value_and_both_ways_out():
     )
     assert caught.value.binding == "max_days_apart"
     assert pair(candidates, PairingRules(size=4, max_days_apart=9)).spreads.max() == 9
+
+
+@pytest.mark.parametrize("cloud", [0.97, 1.0])
+def test_kind_9_a_cloud_limit_that_shows_no_ground_is_never_advised(cloud):
+    candidates = [clear(0, 30, 60), [*clear(0, 30), Candidate(60, 9, cloud=cloud, missing=0)]]
+    with pytest.raises(Infeasible) as caught:
+        pair(candidates, PairingRules(size=3))
+    assert "max_cloud to" not in str(caught.value) and "lower acquisitions per year to 2" in str(caught.value)
+    overcast = [clear(0, 30), [Candidate(d, d, cloud=cloud, missing=0) for d in (0, 30)]]
+    with pytest.raises(Infeasible, match=r"no acquisition of 2 shows enough .*leave 2 out of .*years or add"):
+        pair(overcast, PairingRules(size=2))
 
 
 def test_message_for_cloud():

@@ -136,7 +136,9 @@ def test_the_command_line_names_what_lies(tmp_path: Path) -> None:
     line = next(line for line in output.splitlines() if line.startswith("error: "))
     assert code == 2 and line.startswith("error: 2 of 3 acquisitions contradict their metadata: "), output
     for scene, verdict in ((rows[0], radiometry.MISSED), (rows[1], radiometry.TWICE)):
-        assert re.search(rf"{scene.overpass.time:%Y%m%d}T\d+_S2\w_R\d+ \({verdict}, darkest -?\d+\)", line), line
+        assert re.search(
+            rf"{scene.overpass.time:%Y%m%d}T\d+_S2\w_R\d+ \({verdict}, darkest -?\d+, picture \S+\.png\)", line
+        ), line
     code, output = told("cube", config, "--accept-radiometry")
     assert code == 0, output
     table = pd.read_csv(next(next((tmp_path / "out" / "artifacts").glob("radiometry-*")).glob("*.csv")))

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk
 from mlc_dask.io.sources import GeoTiff
 from mlc_dask.kernels.pairing.rules import PairingRules
-from mlc_dask.stages.time_series import choose_acquisitions
+from mlc_dask.stages.choice import choose_acquisitions
 from mlc_dask.worlds import World, write_world
 from mlc_dask.worlds.landscape import make_landscape
 from mlc_dask.worlds.weather import Sky, overpasses

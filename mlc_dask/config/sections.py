@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -46,9 +47,20 @@ class Acquisitions(PairingRules):
     max_tile_cloud: Annotated[
         float, Field(ge=0, le=1, description="products above this cloud share, by their metadata, are ignored")
     ] = 0.9
+    leave_out: Annotated[
+        tuple[str, ...], Field(description="acquisitions to leave out, by id or date (2018-09-23)")
+    ] = ()
     accept_radiometry: Annotated[
-        bool, Field(description="accept and record acquisitions whose dark pixels contradict their offset")
+        bool, Field(description="accept and record acquisitions that contradict their offset or show missed clouds")
     ] = False
+
+    @field_validator("leave_out", mode="before")
+    @classmethod
+    def _dates_as_text(cls, entries: Any) -> Any:
+        # An unquoted date in TOML is a date.
+        return (
+            [str(e) if isinstance(e, date) else e for e in entries] if isinstance(entries, (list, tuple)) else entries
+        )
 
     @field_validator("years")
     @classmethod

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+
+T = TypeVar("T")
+M = TypeVar("M")
 
 
 def utc(time: datetime) -> datetime:
     """Convert `time` to UTC and drop its time zone; a time without a zone is taken as UTC."""
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def year_of(time: datetime) -> int:
+    """Year that an acquisition of `time`, UTC, belongs to."""
+    return time.year
 
 
 @dataclass(frozen=True)
@@ -88,21 +97,64 @@ class Acquisition:
         weight = sum(w for _, w in known)
         return sum(c * w for c, w in known) / weight if weight else None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its id, its date, and the ids of its products, by any of which a user may leave it out."""
+        return (self.id, f"{self.time:%Y-%m-%d}", *(g.id for g in self.granules))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An item, product or acquisition that cannot be read, and the reason in one line."""
+
+    id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason if self.id in self.reason else f"{self.id}: {self.reason}"
+
+
+def sifted(things: Iterable[T], name: Callable[[T], str], made: Callable[[T], M]) -> tuple[list[M], list[LeftOut]]:
+    """Call `made` with each thing; those that it refuses by an :class:`.InputError` are left out by their name."""
+    good, left_out = [], []
+    for thing in things:
+        try:
+            good.append(made(thing))
+        except InputError as error:
+            left_out.append(LeftOut(name(thing), str(error)))
+    return good, left_out
+
+
+def counted(left_out: Sequence[LeftOut]) -> str:
+    """Say how many were left out and why, in one phrase: the first reason stands for all; empty if there is none."""
+    return f"{len(left_out)} left out, e.g. {left_out[0]}" if left_out else ""
+
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The grid of the cube, and all acquisitions of the requested years in order of time."""
+    """The grid of the cube, and all acquisitions of the requested years in order of time.
+
+    `left_out` names the items and products of the area and the years whose metadata cannot be used.
+    """
 
     grid: Grid
     acquisitions: tuple[Acquisition, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that a user may leave out: ids and dates of acquisitions, ids of products and of `left_out`."""
+        every = {name: None for a in self.acquisitions for name in a.names} | {one.id: None for one in self.left_out}
+        return list(every)
 
 
 @dataclass(frozen=True)
 class Weather:
-    """Cloudy share of an acquisition's valid pixels, and valid share of all its pixels, both 0..1."""
+    """Cloudy and snowy shares of an acquisition's valid pixels, and valid share of all its pixels, all 0..1."""
 
     cloud: float
     valid: float
+    snow: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,11 +168,17 @@ class Surveyed:
 
 @dataclass(frozen=True)
 class Selection:
-    """The chosen acquisitions, with the same number and the same seasons in every year, and the rejected ones."""
+    """The chosen acquisitions, with the same number and the same seasons in every year, and the rejected ones.
+
+    `left_out` names everything that cannot be read; acquisitions among it are also in `rejected`.
+    """
 
     chosen: Mapping[int, tuple[Surveyed, ...]]
     rejected: Mapping[int, tuple[Surveyed, ...]]
     cost: float
+    left_out: tuple[LeftOut, ...] = ()
+    checked: bool = False
+    """Whether the radiometric check has passed the chosen acquisitions, or they were accepted."""
 
     @property
     def years(self) -> tuple[int, ...]:
@@ -149,7 +207,7 @@ class Source(Protocol):
         """Band names in the order of the cube."""
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Grid and acquisitions of `years` (default: all years), from metadata only."""
+        """Grid and acquisitions of `years` (default: all years), from metadata only; invalid ones are left out."""
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`.InputError` if a local file of `acquisition` is missing or invalid; only headers are read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
@@ -173,6 +174,19 @@ class Grid:
         y = self.top - self.pixel * (np.arange(self.height) + 0.5)
         empty = xr.Dataset(coords={Y: (Y, y), X: (X, x)}).rio.write_crs(self.crs).rio.write_transform(self.transform)
         return {name: empty[name] for name in (Y, X, "spatial_ref")}
+
+
+def most_common(grids: Sequence[Grid]) -> Grid:
+    """Return the grid that most of `grids` match; the first of several that are equally frequent."""
+    kinds: list[Grid] = []
+    counts: list[int] = []
+    for grid in grids:
+        at = next((i for i, kind in enumerate(kinds) if kind == grid or kind.matches(grid)), len(kinds))
+        if at == len(kinds):
+            kinds.append(grid)
+            counts.append(0)
+        counts[at] += 1
+    return kinds[counts.index(max(counts))]
 
 
 def pixel_of(raster: xr.Dataset | xr.DataArray) -> float:

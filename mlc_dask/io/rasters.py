@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil, floor
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -33,16 +35,29 @@ _STARTS = {b"II*\0": "GTiff", b"MM\0*": "GTiff", b"II+\0": "GTiff", b"MM\0+": "G
 """GDAL driver by the first bytes of a file."""
 
 
+_ZIPPED = re.compile(r"/vsizip/\{(.+)\}/(.+)")
+
+
 def driver_of(path: Path | str) -> str:
-    """GDAL driver for a file, by its first bytes where it is local, else by its name.
+    """GDAL driver for a file, by its first bytes where it is local, also in an archive, else by its name.
 
     No other driver is tried: a VRT called img.tif could point anywhere.
     """
     named = "JP2OpenJPEG" if str(path).partition("?")[0].lower().endswith((".jp2", ".j2k")) else "GTiff"
-    if not Path(path).is_file():
-        return named
-    with Path(path).open("rb") as stream:
-        return _STARTS.get(stream.read(4), named)
+    return _STARTS.get(_start(str(path)), named)
+
+
+def _start(path: str) -> bytes:
+    """First four bytes of a local file; none where there is no such file."""
+    zipped = _ZIPPED.fullmatch(path)
+    try:
+        if zipped is None:
+            with Path(path).open("rb") as stream:
+                return stream.read(4)
+        with ZipFile(zipped[1]) as archive, archive.open(zipped[2]) as member:
+            return member.read(4)
+    except (OSError, KeyError, BadZipFile):
+        return b""
 
 
 @contextmanager

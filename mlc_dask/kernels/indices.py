@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.data.errors import InputError
-
 Floats = npt.NDArray[np.float32]
 
 _OFFSET = np.float32(1000)  # DN of zero reflectance; DN = 10000·ρ + 1000 throughout the cube
@@ -49,6 +47,8 @@ def available(roles: Mapping[str, int]) -> tuple[str, ...]:
 def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Floats:
     """Compute every available index of every acquisition (paper section 2.2, method section 4).
 
+    Where the bands allow no index, the reflectance of every band takes its place.
+
     NDVI, NDWI, NDSI and the bounded soil index (swir1 − blue)/(swir1 + blue) lie in [−1, 1], EVI in [−1, 2.5]. Values
     outside, which result from a denominator near zero or a negative reflectance, are clipped.
 
@@ -62,15 +62,11 @@ def spectral_indices(dn: npt.NDArray[np.uint16], roles: Mapping[str, int]) -> Fl
     Returns
     -------
     (T, I, P) float32, I = ``len(available(roles))``; NaN where a band of the index has no data or the denominator is 0.
-
-    Raises
-    ------
-    InputError
-        If no index can be computed from the bands.
+    Without any index I = B, in ten-thousandths of reflectance.
     """
     names = available(roles)
     if not names:
-        raise InputError(f"no spectral index can be computed from the roles {sorted(roles)}; add the red and nir bands")
+        return _scaled(dn)
     steps, _, pixels = dn.shape
     out = np.empty((steps, len(names), pixels), np.float32)
     needed = {role for name in names for role in _FORMULAS[name][1]}

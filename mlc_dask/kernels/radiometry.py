@@ -8,7 +8,7 @@ raises every band by 0.1; an offset that was applied twice pushes dark bands bel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ import numpy.typing as npt
 
 FINE, MISSED, TWICE = "fine", "offset missed", "offset applied twice"
 UNKNOWN, BRIGHT = "too few pixels", "too bright to tell"
+CLOUD, WHITE = "cloud missed by the mask", "white all over: snow or cloud"
+WRONG = (MISSED, TWICE, CLOUD)
+"""Verdicts for which an acquisition is refused."""
 
 _QUANTILE = 0.005
 _FEWEST = 400
@@ -26,6 +29,18 @@ _PILED_UP = -250
 _STEP = (750, 1500)
 """Step above the dark level of the area: haze and season add hundreds, an offset a thousand, missed clouds more."""
 _DARK_SHARE = 0.1
+_WHITE, _WHITER = 2500, 1500
+"""Darkest pixels of a white picture, in DN above zero reflectance: at least this, and this much above the area's."""
+_COLOURLESS = 1.4
+"""Largest ratio of visible bands in white: of deserts, red is far brighter than blue."""
+_SNOW_INDEX = 0.4
+_EVEN = 0.8
+"""Darkest pixels as a share of the middle ones over a closed cloud; on snow, trees, water and slopes are darker."""
+_SEASON = 0.25
+"""Snow lies for weeks: if more of the acquisitions are white, it is not a single cloud."""
+_VEIL = 700
+"""A veil of cloud adds this much more to blue than to the short-wave infrared; an offset adds the same to both."""
+_VISIBLE = ("blue", "green", "red")
 
 
 def base_level(levels: Iterable[float]) -> float:
@@ -37,8 +52,8 @@ def base_level(levels: Iterable[float]) -> float:
     return float(np.quantile(known, _DARK_SHARE)) if known else float("nan")
 
 
-def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> float:
-    """Low quantile of the darkest band; NaN if there are too few usable pixels.
+def levels(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Low quantile and median of every band, (2, B) float64; NaN if there are too few usable pixels.
 
     Parameters
     ----------
@@ -48,9 +63,66 @@ def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> flo
         (h, w) bool, False for cloud, shadow and no data. The mask must exclude shadow; it is not detected here.
     """
     if int(usable.sum()) < _FEWEST:
-        return float("nan")
-    levels: npt.NDArray[Any] = np.quantile(dn[:, usable], _QUANTILE, axis=1)
-    return float(levels.min())
+        return np.full((2, len(dn)), np.nan)
+    found: npt.NDArray[np.float64] = np.quantile(dn[:, usable], (_QUANTILE, 0.5), axis=1)
+    return found
+
+
+def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> float:
+    """Low quantile of the darkest band, from the arguments of :func:`levels`; NaN if there are too few pixels."""
+    return float(levels(dn, usable)[0].min())
+
+
+def judge(dark: npt.NDArray[Any], middle: npt.NDArray[Any], roles: Mapping[str, int]) -> list[str]:
+    """Judge the acquisitions of an area together: one verdict each.
+
+    A picture that is white all over is a cloud or snow. The short-wave infrared of a cloud of water is bright. Clouds
+    of ice are as dark there as snow; they are told from it by being even, and alone in the series. Without a band in
+    the short-wave infrared nothing decides, and the verdict is WHITE.
+
+    Parameters
+    ----------
+    dark, middle
+        (N, B): low quantiles and medians (:func:`levels`), in ten-thousandths above zero reflectance.
+    roles
+        Spectral role (``blue``, …, ``swir1``) → band position.
+    """
+    level = dark.min(axis=1)
+    base = base_level(level)
+    bands = np.array([base_level(column) for column in dark.T])
+    white = np.array([_is_white(row, bands, roles) for row in dark], bool)
+    if "swir1" not in roles or "green" not in roles:
+        return [WHITE if w else verdict(own, base) for w, own in zip(white, level, strict=True)]
+    green, infrared = middle[:, roles["green"]], middle[:, roles["swir1"]]
+    snowy = green - infrared > _SNOW_INDEX * np.abs(green + infrared)
+    even = (dark <= 0).sum(axis=1) == 0
+    seen = [roles[r] for r in (*_VISIBLE, "nir") if r in roles]
+    even &= (dark[:, seen] >= _EVEN * middle[:, seen]).all(axis=1)
+    alone = (white & snowy).mean() <= _SEASON
+    found = []
+    for i, own in enumerate(level):
+        if white[i]:
+            found.append(CLOUD if not snowy[i] or (even[i] and alone) else WHITE)
+        else:
+            found.append(CLOUD if _is_veiled(dark[i], bands, roles, verdict(own, base)) else verdict(own, base))
+    return found
+
+
+def _is_white(dark: npt.NDArray[Any], base: npt.NDArray[Any], roles: Mapping[str, int]) -> bool:
+    visible = [roles[r] for r in _VISIBLE if r in roles]
+    if len(visible) < 2 or np.isnan(dark).any():
+        return False
+    seen, first = dark[[*visible, *([roles["nir"]] if "nir" in roles else [])]], visible[0]
+    colourless = dark[visible].max() <= _COLOURLESS * dark[visible].min()
+    return bool(seen.min() >= _WHITE and colourless and dark[first] - base[first] > _WHITER)
+
+
+def _is_veiled(dark: npt.NDArray[Any], base: npt.NDArray[Any], roles: Mapping[str, int], found: str) -> bool:
+    """Whether a picture that seems to have missed its offset is brighter in blue than an offset makes it."""
+    if found != MISSED or "blue" not in roles:
+        return False
+    step = dark - base
+    return bool(step[roles["blue"]] - step[roles["swir1"]] > _VEIL)
 
 
 def verdict(level: float, base: float = float("nan")) -> str:

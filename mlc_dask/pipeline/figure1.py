@@ -14,6 +14,7 @@ from mlc_dask.runs.run import Run
 from mlc_dask.show.report.evidence import gather_evidence
 from mlc_dask.show.report.quicklook import draw_quicklooks
 from mlc_dask.stages.annual_training import select_reliable_samples
+from mlc_dask.stages.choice import choose_acquisitions, list_acquisitions
 from mlc_dask.stages.classification import MULTI_YEAR, classify, fit_multi_and_single_year, fit_per_year
 from mlc_dask.stages.drawing import pooled
 from mlc_dask.stages.drift import watch_drift
@@ -21,7 +22,7 @@ from mlc_dask.stages.evaluation import count_changes, judge
 from mlc_dask.stages.filtering import SMOOTHERS
 from mlc_dask.stages.multiyear_training import sample_unchanged, unchanged_areas
 from mlc_dask.stages.radiometry import check_radiometry
-from mlc_dask.stages.time_series import choose_acquisitions, list_acquisitions, stack_selection
+from mlc_dask.stages.time_series import stack_selection
 
 
 class Cubed(NamedTuple):
@@ -38,7 +39,7 @@ def annual_cube(run: Run, given: Given) -> Cubed:
     source, own = given.source, given.config.acquisitions
     catalogue = run.do(list_acquisitions, source, years=own.years, how={"known": given.known})
     selection = run.do(choose_acquisitions, source, catalogue, **given.acquisitions)
-    radiometry = run.do(check_radiometry, source, selection, catalogue, how={"accept": own.accept_radiometry})
+    radiometry = run.do(check_radiometry, source, selection, catalogue, how=given.radiometry)
     cube = run.do(stack_selection, source, catalogue, selection)
     quicklooks = run.do(draw_quicklooks, cube)
     return Cubed(selection, radiometry, cube, quicklooks)

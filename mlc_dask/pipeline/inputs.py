@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from mlc_dask.config import Config, Product, load_config
-from mlc_dask.data.acquisitions import Catalogue, Source
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Source, counted, year_of
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.layers import Series
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
@@ -22,13 +22,21 @@ from mlc_dask.data.settings import of_kind
 from mlc_dask.io.cubes import CHUNK
 from mlc_dask.io.old_map import References, check_reference, open_product, read_crosswalk
 from mlc_dask.io.sources import SOURCES
-from mlc_dask.kernels.indices import available
 from mlc_dask.runs.artifacts import Input
 from mlc_dask.runs.folder import RunFolder
-from mlc_dask.storage.durable import canonical, existing, files_fingerprint, sha256
+from mlc_dask.show.report.quicklook import quicklook_png
+from mlc_dask.stages.choice import check_names
+from mlc_dask.storage.durable import atomic_write, canonical, existing, files_fingerprint, sha256
 
 PATCH_STEP = CHUNK // 2
 """The edge of a patch must be a multiple of this, or every chunk would be read several times."""
+
+
+SUSPECTS = "suspects"
+"""Folder of the output with pictures of acquisitions that the radiometric check refuses."""
+
+_PICTURED = 400
+"""Pixels along each side of such a picture at most."""
 
 
 class Given:
@@ -78,7 +86,21 @@ class Given:
     def acquisitions(self) -> dict[str, Any]:
         """Settings of the choice of acquisitions."""
         own = self.config.acquisitions
-        return {"years": own.years, "rules": own.rules, "max_tile_cloud": own.max_tile_cloud}
+        names = {"leave_out": sorted(own.leave_out)}
+        return {"years": own.years, "rules": own.rules, "max_tile_cloud": own.max_tile_cloud, **names}
+
+    @property
+    def radiometry(self) -> dict[str, Any]:
+        """How suspects of the radiometric check are treated and shown."""
+        return {"accept": self.config.acquisitions.accept_radiometry, "pictured": self.pictured}
+
+    def pictured(self, acquisition: Acquisition) -> Path:
+        """Write a small picture of an acquisition into the output, and return its path."""
+        source, grid = self.source.value, self.catalogue.grid.coarsened(_PICTURED)
+        dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
+        path = self.config.output / SUSPECTS / f"{acquisition.id}.png"
+        atomic_write(path, quicklook_png(dn, source.bands, usable))
+        return path
 
     @property
     def annual_training(self) -> dict[str, Any]:
@@ -133,9 +155,7 @@ def check_inputs(given: Given) -> Mapping[int, float]:
         With the first error: the file, band or value, and the fix.
     """
     check_source(given)
-    config, bands = given.config, given.source.value.bands
-    if not available(sensor_for(config).positions(bands)):
-        raise InputError(f"source.bands = {list(bands)} allow no spectral index; add the red and nir bands")
+    config = given.config
     legend, like = legend_for(config), xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
     product = open_product(path, like=like, crosswalk=given.crosswalk, legend=legend)
@@ -155,11 +175,9 @@ def _shares(product: xr.DataArray) -> dict[int, float]:
 
 def check_source(given: Given) -> None:
     """Check the inputs of the cube."""
-    config, source, catalogue = given.config, given.source.value, given.catalogue
-    grid, patch = catalogue.grid, config.execution.patch
+    grid, patch = given.catalogue.grid, given.config.execution.patch
     if patch % PATCH_STEP and patch < max(grid.shape):
         raise InputError(f"execution.patch = {patch} is not a multiple of {PATCH_STEP}; choose one, e.g. {CHUNK * 10}")
-    _check_acquisitions(source, catalogue, config)
 
 
 def check_output(config: Config) -> None:
@@ -174,17 +192,24 @@ def check_output(config: Config) -> None:
         raise InputError(f"output = {output} contains {theirs[0]}, which no run wrote; choose another folder")
 
 
-def _check_acquisitions(source: Source, catalogue: Catalogue, config: Config) -> None:
-    """Refuse missing and invalid files, and years that have too few acquisitions even without clouds."""
-    for acquisition in catalogue.acquisitions:
-        source.check(acquisition, catalogue.grid)
-    wanted = config.acquisitions.size
-    counts = Counter(a.time.year for a in catalogue.acquisitions)
+def check_leave_out(places: Mapping[str, Given]) -> None:
+    """Refuse entries of ``acquisitions.leave_out`` that name nothing in any place."""
+    known = list(dict.fromkeys(name for given in places.values() for name in given.catalogue.names))
+    for given in places.values():
+        check_names(given.config.acquisitions.leave_out, known)
+
+
+def check_enough(given: Given) -> None:
+    """Refuse years that have too few acquisitions even without clouds."""
+    config, catalogue = given.config, given.catalogue
+    wanted, by_hand = config.acquisitions.size, set(config.acquisitions.leave_out)
+    counts = Counter(year_of(a.time) for a in catalogue.acquisitions if by_hand.isdisjoint(a.names))
+    why = f" ({counted(catalogue.left_out)})" if catalogue.left_out else ""
     for year in config.acquisitions.years or sorted(counts):
         if counts[year] < wanted:
             lower = f"lower it to {counts[year]}, or " if counts[year] > 1 else ""
             raise InputError(
-                f"{year} has {counts[year]} acquisitions, but acquisitions.per_year = {wanted}; {lower}leave the "
+                f"{year} has {counts[year]} acquisitions{why}, but acquisitions.per_year = {wanted}; {lower}leave the "
                 "year out of acquisitions.years, or add acquisitions to the source"
             )
 

@@ -15,7 +15,7 @@ from mlc_dask.config import Config
 from mlc_dask.data.errors import InputError, did_you_mean, naming
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.formats import kinds
-from mlc_dask.pipeline.inputs import Given, as_config, check_inputs, check_source
+from mlc_dask.pipeline.inputs import Given, as_config, check_enough, check_inputs, check_leave_out, check_source
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.pipeline.plan import dry_run, needs, recalled
 from mlc_dask.runs.artifacts import Event, read_current
@@ -73,6 +73,8 @@ def run(
     places = recalled(settings)
     for given in places.values():
         check_inputs(given)
+        check_enough(given)
+    check_leave_out(places)
     if until is not None:
         _check_until(until, dry_run(settings, places))
     events = _go(settings, places, MAPS, until=until, listener=listener, scheduler=scheduler, console=console)
@@ -92,6 +94,8 @@ def make_cube(config: str | Path | Config, *, console: Console | None = None) ->
     places = recalled(settings)
     for given in places.values():
         check_source(given)
+        check_enough(given)
+    check_leave_out(places)
     return _go(settings, places, CUBE, console=console)
 
 

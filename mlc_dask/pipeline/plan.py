@@ -24,6 +24,7 @@ from mlc_dask.pipeline.inputs import (
     Given,
     as_config,
     check_inputs,
+    check_leave_out,
     check_output,
     check_source,
     given_places,
@@ -34,7 +35,8 @@ from mlc_dask.runs.artifacts import Event, StopRun
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
 from mlc_dask.runs.run import Run
-from mlc_dask.stages.time_series import Unpaired, choose_acquisitions
+from mlc_dask.stages.choice import Unpaired, choose_acquisitions, doubts
+from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_suspects
 
 _PROGRAM_BYTES = 1_500_000_000
 """Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
@@ -55,7 +57,9 @@ class PlacePlan:
     bytes_written
         Bytes of the cube and the maps before compression.
     infeasible
-        The error that a run would raise; None where enough acquisitions can be paired.
+        The error that a run would raise; None where enough acquisitions can be paired and all show the ground.
+    notes
+        What was left out because it cannot be read, and doubts about acquisitions, one line each.
     """
 
     output: Path
@@ -63,6 +67,7 @@ class PlacePlan:
     facts: Mapping[str, str]
     bytes_written: int
     infeasible: InputError | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,9 @@ class Plan:
 
 @naming()
 def plan(config: str | Path | Config) -> Plan:
-    """Plan what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler; nothing is written.
+    """Plan what :func:`mlc_dask.run` would do. Masks are read on the current Dask scheduler.
+
+    Nothing is written but pictures of suspects, in ``suspects`` of the output.
 
     Parameters
     ----------
@@ -106,11 +113,18 @@ def plan(config: str | Path | Config) -> Plan:
     settings = as_config(config)
     places = recalled(settings)
     old_maps = {name: _old_map(given) for name, given in places.items()}
+    check_leave_out(places)
     steps = dry_run(settings, places, MAPS if settings.product else CUBE)
+    judged = {e.step.rpartition("/")[0] for e in steps if e.step.endswith("radiometry") and e.state == "reused"}
     chosen = {e.step: e.artifact.open() for e in steps if e.artifact.kind == "selection" and e.state == "reused"}
     return Plan(
         {
-            name: _plan_of_place(given, old_maps[name], chosen.get(f"{name}/acquisitions" if name else "acquisitions"))
+            name: _plan_of_place(
+                given,
+                old_maps[name],
+                chosen.get(f"{name}/acquisitions" if name else "acquisitions"),
+                judged=name in judged,
+            )
             for name, given in places.items()
         },
         steps,
@@ -180,15 +194,34 @@ def _cube_of(config: Config, path: Path) -> xr.Dataset:
     return made
 
 
-def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> PlacePlan:
-    """Choose the acquisitions of one place unless a run has chosen them, and compute what a run would read and hold."""
-    config, source = given.config, given.source.value
-    infeasible, own, grid = None, config.acquisitions, given.catalogue.grid
+def _chosen(
+    given: Given, selection: Selection | None, *, judged: bool
+) -> tuple[Selection, list[str], InputError | None]:
+    """Acquisitions of one place, notes about them, and the error that a run would raise."""
+    source = given.source.value
     try:
         selection = selection or choose_acquisitions(source, given.catalogue, **given.acquisitions)
     except Unpaired as error:
         assert error.selection is not None
-        selection, infeasible = error.selection, error
+        return error.selection, [str(one) for one in error.selection.left_out], error
+    notes = [f"left out: {one}" for one in selection.left_out] + doubts(selection)
+    if judged:
+        return selection, notes, None
+    table = judge_radiometry(source, selection, given.catalogue)
+    notes += doubtful(table)
+    try:
+        if not given.config.acquisitions.accept_radiometry:
+            refuse_suspects(table, selection, given.pictured)
+    except InputError as error:
+        return selection, notes, error
+    return selection, notes, None
+
+
+def _plan_of_place(given: Given, old_map: str, selection: Selection | None, *, judged: bool) -> PlacePlan:
+    """Choose the acquisitions of one place unless a run has chosen them, and compute what a run would read and hold."""
+    config, source = given.config, given.source.value
+    own, grid = config.acquisitions, given.catalogue.grid
+    selection, notes, infeasible = _chosen(given, selection, judged=judged)
     pixel, years = _year_bytes(own.size, source), len(selection.years)
     cube, maps = (grid.height * grid.width * each for each in (years * pixel, planes(years)))
     patch = _patch_pixels(grid, config.execution.patch) * pixel
@@ -204,7 +237,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None) -> P
         "patches": f"{patches} of at most {edge} × {edge} pixels",
         "memory per worker": f"about {worker_bytes(patch) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
     }
-    return PlacePlan(config.output, selection, facts, cube + maps, infeasible)
+    return PlacePlan(config.output, selection, facts, cube + maps, infeasible, notes)
 
 
 def _warped(selection: Selection, grid: Grid) -> str:

@@ -52,8 +52,10 @@ def show_warning(console: Console, warning: str) -> None:
     console.print(Text.assemble(("warning: ", "bold yellow"), warning), soft_wrap=True, highlight=False)
 
 
-def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[str, str]) -> None:
-    """Print the calendar of the acquisitions, a table of them with reasons per year, and the figures."""
+def show_plan(
+    console: Console, tile: str, selection: Selection, facts: Mapping[str, str], notes: Sequence[str] = ()
+) -> None:
+    """Print the calendar of the acquisitions, a table of them with reasons per year, the notes and the figures."""
     _head(console, tile)
     console.print(calendar_text(selection, console.width))
     for year, rows in selection.chosen.items():
@@ -64,6 +66,8 @@ def show_plan(console: Console, tile: str, selection: Selection, facts: Mapping[
             shown = (f"{a.time:%Y-%m-%d}", a.id, str(a.orbit or "–"), f"{w.cloud:.0%}", f"{w.valid:.0%}", why)
             table.add_row(*shown, style="bold" if why == "chosen" else "dim")
         console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
     _show_facts(console, facts)
 
 
@@ -126,6 +130,14 @@ def show_results(console: Console, tile: str, output: Path, summary: pd.DataFram
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
     console.print(table)
     console.print(f"maps: mlc_dask.open_maps({str(output)!r})    report: {output / 'report.html'}", highlight=False)
+
+
+def show_left_out(console: Console, events: Sequence[Event]) -> None:
+    """Print what a run did without because it cannot be read, one line each."""
+    for event in events:
+        if event.artifact.kind == "selection":
+            for one in event.artifact.open().left_out:
+                console.print(f"{event.step}: left out: {one}", soft_wrap=True, highlight=False, markup=False)
 
 
 def show_made(console: Console, event: Event) -> None:

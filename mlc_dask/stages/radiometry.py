@@ -1,12 +1,15 @@
-"""Whether the digital numbers of the chosen acquisitions have the offset that their metadata states.
+"""Whether the chosen acquisitions show the ground, with the offset that their metadata states.
 
 See method section 1.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mlc_dask import lazy
@@ -14,24 +17,36 @@ from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection, Source
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.schema import DN_OFFSET
+from mlc_dask.data.sensors import SENTINEL2
 from mlc_dask.data.steps import step
 from mlc_dask.kernels import radiometry
+from mlc_dask.kernels.pairing.rules import BY_HAND
 from mlc_dask.storage.once import once
 
 _LOOKED_AT = 1_000
 """Largest number of pixels per side of the grid on which acquisitions are judged."""
 
+Pictured = Callable[[Acquisition], Path]
 
-@step("radiometry", kind="table", version=2)
+
+@step("radiometry", kind="table", version=3)
 def check_radiometry(
-    source: Source, selection: Selection, catalogue: Catalogue, *, accept: bool = False, scratch: Path | None = None
+    source: Source,
+    selection: Selection,
+    catalogue: Catalogue,
+    *,
+    accept: bool = False,
+    pictured: Pictured | None = None,
+    scratch: Path | None = None,
 ) -> pd.DataFrame:
-    """Judge by dark pixels whether every chosen acquisition has the offset that its metadata states.
+    """Judge whether every chosen acquisition shows the ground, with the offset that its metadata states.
 
     Parameters
     ----------
     accept
-        Record acquisitions that contradict their metadata instead of refusing them.
+        Record suspects instead of refusing them.
+    pictured
+        Writes a small picture of an acquisition and returns its path, which the message names.
     scratch
         Folder, reachable by the workers, where an interrupted check finds its earlier results.
 
@@ -42,33 +57,67 @@ def check_radiometry(
     Raises
     ------
     InputError
-        If offsets were missed or applied twice; the message names the acquisitions.
+        For offsets that were missed or applied twice, and for clouds that the mask missed; the message names the
+        acquisitions and the settings that leave them out or accept them.
     """
-    coarse = catalogue.grid.coarsened(_LOOKED_AT)
-    chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
-    levels = lazy.compute(
-        [lazy.call(_dark_level, source, a, coarse, scratch, name=f"radiometry-{y}") for y, a in chosen]
-    )
-    base = radiometry.base_level(levels)
-    table = pd.DataFrame(
-        [
-            {"year": y, "id": a.id, "dark": level, "verdict": radiometry.verdict(level, base)}
-            for (y, a), level in zip(chosen, levels, strict=True)
-        ]
-    )
-    wrong = table[table["verdict"].isin([radiometry.MISSED, radiometry.TWICE])]
-    if len(wrong) and not accept:
-        listed = ", ".join(f"{r.id} ({r.verdict}, darkest {r.dark:.0f})" for r in wrong.itertuples())
-        raise InputError(
-            f"{len(wrong)} of {len(table)} acquisitions contradict their metadata: {listed}; exclude them, correct "
-            "their offset, or use --accept-radiometry if bright ground or clouds that the mask missed explain it"
-        )
+    table = judge_radiometry(source, selection, catalogue, scratch=scratch)
+    if not accept:
+        refuse_suspects(table, selection, pictured)
     return table
 
 
-def _dark_level(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> float:
+def judge_radiometry(
+    source: Source, selection: Selection, catalogue: Catalogue, *, scratch: Path | None = None
+) -> pd.DataFrame:
+    """Return the table of :func:`check_radiometry`, whatever the verdicts."""
+    coarse = catalogue.grid.coarsened(_LOOKED_AT)
+    chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
+    seen = lazy.compute([lazy.call(_levels, source, a, coarse, scratch, name=f"radiometry-{y}") for y, a in chosen])
+    levels = np.array(seen).reshape(len(chosen), 2, -1)
+    verdicts = radiometry.judge(levels[:, 0], levels[:, 1], SENTINEL2.positions(source.bands))
+    return pd.DataFrame(
+        [
+            {"year": y, "id": a.id, "dark": dark.min(), "verdict": verdict}
+            for (y, a), dark, verdict in zip(chosen, levels[:, 0], verdicts, strict=True)
+        ]
+    )
+
+
+def doubtful(table: pd.DataFrame) -> list[str]:
+    """Return one line for each acquisition that is white all over and may be snow or cloud."""
+    white = table[table["verdict"] == radiometry.WHITE]["id"]
+    return [f"{name} is {radiometry.WHITE}; look at it, or name it in acquisitions.leave_out" for name in white]
+
+
+def refuse_suspects(table: pd.DataFrame, selection: Selection, pictured: Pictured | None = None) -> None:
+    """Raise :class:`InputError` if a table has suspects; it names them, their pictures, and the way out."""
+    wrong = table[table["verdict"].isin(radiometry.WRONG)]
+    if not len(wrong):
+        return
+    found = {s.acquisition.id: s.acquisition for row in selection.chosen.values() for s in row}
+    listed = []
+    for name, verdict, dark in zip(wrong["id"], wrong["verdict"], wrong["dark"], strict=True):
+        picture = f", picture {pictured(found[name])}" if pictured else ""
+        listed.append(f"{name} ({verdict}, darkest {dark:.0f}{picture})")
+    earlier = [s.acquisition.id for row in selection.rejected.values() for s in row if s.reason == BY_HAND]
+    entries = json.dumps([*earlier, *wrong["id"]])
+    fixes = [f"leave them out with acquisitions.leave_out = {entries}"]
+    offsets = wrong["verdict"] != radiometry.CLOUD
+    if offsets.any():
+        fixes.append("correct the offset in the metadata")
+    fixes.append("accept them, e.g. bright ground or snow, with --accept-radiometry")
+    clouds = int((~offsets).sum())
+    parts = [f"{int(offsets.sum())} of {len(table)} acquisitions contradict their metadata"] if offsets.any() else []
+    parts += [f"{clouds} of {len(table)} acquisitions show clouds that the mask missed"] if clouds else []
+    raise InputError(f"{' and '.join(parts)}: {', '.join(listed)}; {', or '.join(fixes)}")
+
+
+def _levels(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float]:
+    """Low quantiles of all bands, and their medians, above zero reflectance."""
+
     def looked() -> list[float]:
         dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
-        return [radiometry.dark_level(dn, usable) - DN_OFFSET]
+        found: list[float] = (radiometry.levels(dn, usable) - DN_OFFSET).ravel().tolist()
+        return found
 
-    return once(scratch, acquisition.id, looked)[0]
+    return once(scratch, acquisition.id, looked)

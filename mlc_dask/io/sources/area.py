@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from math import ceil, floor
 from typing import Annotated
 
@@ -11,9 +12,9 @@ from pydantic import Field, field_validator
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from mlc_dask.data.acquisitions import Catalogue, Granule
+from mlc_dask.data.acquisitions import Catalogue, Granule, LeftOut, counted, sifted, year_of
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid, box_in
+from mlc_dask.data.grids import Grid, box_in, most_common
 from mlc_dask.io.sources.granules import GranuleSource, overpasses
 
 _COMMON_STEP = 60.0
@@ -80,24 +81,55 @@ class AreaSource(GranuleSource):
             raise ValueError("not a projected CRS; expected the UTM zone of the area, e.g. EPSG:32632")
         return crs
 
-    def _catalogue(self, granules: Sequence[Granule], years: Sequence[int] | None, where: str) -> Catalogue:
-        """Cube grid, and the acquisitions of the tile and the years. Messages name the source by `where`."""
+    def _catalogue(
+        self, granules: Sequence[Granule], years: Sequence[int] | None, where: str, left_out: Sequence[LeftOut] = ()
+    ) -> Catalogue:
+        """Cube grid, and the acquisitions of the tile and the years. Messages name the source by `where`.
+
+        `left_out` are items and products that no granule could be made of.
+        """
         if not granules:
+            why = f" ({counted(left_out)})" if left_out else ""
             raise InputError(
-                f"{where}: no L2A products found; correct the source, or search another area or other years"
+                f"{where}: no L2A products found{why}; correct the source, or search another area or other years"
             )
         tiles = ", ".join(sorted({g.tile for g in granules}))
         own = [g for g in granules if self.tile is None or g.tile == self.tile]
         if not own:
             raise InputError(f"{where}: no product of tile {self.tile}; the products are of {tiles}; set source.tile")
-        grid = self._cube_grid([g for g in own if years is None or g.time.year in years] or own, where)
+        grid = self._cube_grid([g for g in own if years is None or year_of(g.time) in years] or own, where)
+        own, odd = sifted(own, lambda g: g.id, lambda g: self._on_its_tile(g, grid))
         inside = overpasses([g for g in own if g.grid is None or _overlap(g.grid, grid)])
         if not inside:
             raise InputError(
                 f"{where}: no product covers source.bbox = {self.bbox}; the products are of {tiles}; correct the box"
             )
         # Select by overpass, not by granule: at some longitudes the year changes in the middle of an overpass.
-        return Catalogue(grid, tuple(a for a in inside if years is None or a.time.year in years))
+        chosen = tuple(a for a in inside if years is None or year_of(a.time) in years)
+        return Catalogue(grid, chosen, (*left_out, *odd))
+
+    def _elsewhere(
+        self,
+        tile: str | None,
+        time: datetime | None,
+        years: Sequence[int] | None,
+        bounds: Sequence[float] | None = None,
+    ) -> bool:
+        """Whether a product that states this tile, time and box in degrees is of another place or year: not opened."""
+        if self.tile is not None and tile is not None and tile.upper() != self.tile:
+            return True
+        if self.bbox is not None and bounds is not None and len(bounds) == 4 and not _meet(self.bbox, bounds):
+            return True
+        # An overpass may begin or end in the next year.
+        near = {year_of(time + timedelta(days=d)) for d in (-1, 0, 1)} if time is not None and years else set()
+        return bool(near) and near.isdisjoint(years or ())
+
+    def _on_its_tile(self, granule: Granule, grid: Grid) -> Granule:
+        """Refuse a granule whose metadata gives another grid than the other granules of the tile."""
+        own = granule.grid
+        if self.bbox is None and own is not None and not own.at_pixel(grid.pixel).matches(grid):
+            raise InputError(f"{granule.id} is {own.label}, but its tile is {grid.label}; download it again")
+        return granule
 
     def _cube_grid(self, granules: Sequence[Granule], where: str) -> Grid:
         grids = [g.grid for g in granules if g.grid is not None]
@@ -111,9 +143,9 @@ class AreaSource(GranuleSource):
             )
         if self.bbox is not None:
             return _around(self.bbox, base, self.resolution)
-        if any(not g.matches(base) for g in grids):
-            tiles = ", ".join(sorted({g.tile for g in granules}))
-            raise InputError(f"{where}: products of several tiles ({tiles}); set source.tile or source.bbox")
+        tiles = sorted({g.tile for g in granules})
+        if tiles != [tiles[0] or None] and any(not g.matches(base) for g in grids):
+            raise InputError(f"{where}: products of several tiles ({', '.join(tiles)}); set source.tile or source.bbox")
         return base.at_pixel(self.resolution)
 
 
@@ -125,18 +157,26 @@ def halves(bbox: BBox | None) -> list[BBox | None]:
     return [box for box in ((west, south, 180.0, north), (-180.0, south, east, north)) if box[0] < box[2]]
 
 
+def _meet(box: BBox, bounds: Sequence[float]) -> bool:
+    """Whether two boxes in degrees overlap; either may cross the antimeridian."""
+    west, south, east, north = bounds
+    parts = [p for p in halves((west, south, east, north)) if p] if west != east else [(west, south, east, north)]
+    return any(a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+               for a in halves(box) if a for b in parts)  # fmt: skip
+
+
 def _most_common(grids: Sequence[Grid], crs: str | None, where: str) -> Grid:
-    """Grid of the first granule in `crs`, or, without one, in the CRS of most granules."""
+    """Grid of most granules in `crs`, or, without one, in the CRS of most granules."""
     if crs is not None:
         wanted = CRS.from_user_input(crs)
         same = [g for g in grids if CRS.from_wkt(g.crs) == wanted]
         if not same:
             have = ", ".join(sorted({g.crs_name for g in grids}))
             raise InputError(f"{where}: no product in {crs}; the products are in {have}; correct source.crs")
-        return same[0]
+        return most_common(same)
     counts = Counter(g.crs_name for g in grids)
     best = min(counts, key=lambda name: (-counts[name], name))
-    return next(g for g in grids if g.crs_name == best)
+    return most_common([g for g in grids if g.crs_name == best])
 
 
 def _around(bbox: BBox, base: Grid, pixel: float) -> Grid:

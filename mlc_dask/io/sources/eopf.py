@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import zarr
 from rasterio.io import MemoryFile
 
-from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule
+from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, sifted
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.sensors import SENTINEL2
@@ -52,8 +53,16 @@ class Eopf(AreaSource):
     folder: Path
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Grid and acquisitions of `years`; refuses Level-1C and products with invalid metadata."""
-        return self._catalogue([self._granule(p) for p in self._products()], years, str(self.folder))
+        """Grid and acquisitions of `years`; Level-1C and products with invalid metadata are left out by name."""
+        here = [p for p in self._products() if not self._named_elsewhere(p.name, years)]
+        granules, left_out = sifted(here, lambda p: p.name, self._granule)
+        return self._catalogue(granules, years, str(self.folder), left_out)
+
+    def _named_elsewhere(self, name: str, years: Sequence[int] | None) -> bool:
+        """Whether the name of a product says that it is of another tile or year."""
+        stated = NAME.search(name)
+        time = datetime.strptime(stated["time"], "%Y%m%dT%H%M%S") if stated else None
+        return stated is not None and self._elsewhere(stated["tile"], time, years)
 
     def locate(self, href: str) -> str:
         """Path of an asset: `href` is relative to the folder, because the folder may move between two runs."""
@@ -148,8 +157,7 @@ class Eopf(AreaSource):
         layers = {path for a in self._layers().values() for path in (a, *centres(a))}
         found: list[Path] = []
         for product in self._products():
-            name = NAME.search(product.name)
-            if name is None or self.tile in (None, name["tile"]):
+            if not self._named_elsewhere(product.name, None):
                 heads = (product, *(product / n for n in (".zmetadata", ".zattrs", ".zgroup", "zarr.json")))
                 found += [f for f in heads if f.is_file()]
                 found += [Path(place, n) for a in layers for place, _, names in os.walk(product / a) for n in names]

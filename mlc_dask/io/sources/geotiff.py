@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, utc
+from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, LeftOut, counted, sifted, utc, year_of
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.grids import Grid
+from mlc_dask.data.grids import Grid, most_common
 from mlc_dask.io.numbers import declared_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, open_raster
 from mlc_dask.io.sources.granules import MASK, GranuleSource
@@ -77,39 +76,47 @@ class GeoTiff(GranuleSource):
             raise ValueError("no group; put parentheses around the date")
         return date
 
-    def acquisitions(self) -> list[Acquisition]:
-        """All acquisition folders, by time; refuses folders without a date, and two folders with the same time."""
+    def acquisitions(self, years: Sequence[int] | None = None) -> list[Acquisition]:
+        """Acquisitions of `years` by time, all by default; folders that cannot be used are left out."""
+        return self._sifted(years)[0]
+
+    def _sifted(self, years: Sequence[int] | None) -> tuple[list[Acquisition], list[LeftOut]]:
+        """Acquisitions of `years` by time, and the folders without a date or whose files contradict the settings."""
+        names = self._names()
+        dates = self._index()
+        dated, undated = sifted(names, str, lambda name: (self._time(name, dates), name))
+        own = sorted((time, name) for time, name in dated if years is None or year_of(time) in years)
+        found, unusable = sifted(own, lambda pair: pair[1], lambda pair: self._acquisition(pair[1], pair[0]))
+        left_out = undated + unusable
+        if left_out and not found:
+            raise InputError(f"{self.folder}: no acquisition can be used; {counted(left_out)}")
+        return found, left_out
+
+    def _names(self) -> list[str]:
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder; set source.folder to the folder of acquisition folders")
-        dates = self._index()
-        found = [
-            self._acquisition(p.name, self._time(p.name, dates))
-            for p in sorted(self.folder.iterdir())
-            if p.is_dir() and not p.name.startswith(".")
-        ]
-        if not found:
+        names = sorted(p.name for p in self.folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        if not names:
             raise InputError(f"{self.folder} has no acquisition folders; expected one folder per acquisition")
-        found.sort(key=lambda a: (a.time, a.id))
-        for a, b in pairwise(found):
-            if a.time == b.time:
-                places = f"{self.folder / a.id} and {self.folder / b.id}"
-                raise InputError(f"{places} have the same time ({a.time:%Y-%m-%d %H:%M:%S}); remove one")
-        return found
+        return names
 
     def _acquisition(self, name: str, time: datetime) -> Acquisition:
-        files = {b: self._band(f"{name}/{self.file.replace('{band}', b)}", b) for b in self.bands}
-        if self.mask is not None:
-            files[MASK] = Asset(f"{name}/{self.mask.file}")
+        hrefs = self._hrefs(name)
+        files = {b: Asset(href) if b == MASK else self._band(href, b) for b, href in hrefs.items()}
         orbit = self._orbit(name)
         return Acquisition(name, time, orbit, (Granule(name, time, files, orbit=orbit),))
+
+    def _hrefs(self, name: str) -> dict[str, str]:
+        bands = {b: f"{name}/{self.file.replace('{band}', b)}" for b in self.bands}
+        return bands if self.mask is None else {**bands, MASK: f"{name}/{self.mask.file}"}
 
     def _band(self, href: str, band: str) -> Asset:
         """Asset of a band: the settings that a user gave, and for the others what the file states of itself."""
         asset = Asset(href, self.scale, self.offset, self.nodata, self._described(band))
         if not Path(self.locate(href)).is_file():
             return asset
-        where, state = self.locate(href), Path(self.locate(href)).stat()
-        tags, stated = _stated(where, asset.layer, (state.st_size, state.st_mtime_ns))
+        where = self.locate(href)
+        tags, stated, _ = _stated(where, asset.layer, _state(where))
         if tags is not None:
             given = self.model_fields_set & {"scale", "offset"}
             if given and not np.allclose(tags, (self.scale, self.offset), rtol=1e-6, atol=1e-12):
@@ -123,9 +130,9 @@ class GeoTiff(GranuleSource):
         return asset
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Grid of the finest band, and the acquisitions of `years`."""
-        found = self.acquisitions()
-        return Catalogue(self.grid(), tuple(a for a in found if years is None or a.time.year in years))
+        """Grid of most acquisitions, and the acquisitions of `years`; those that cannot be used are left out."""
+        found, left_out = self._sifted(years)
+        return Catalogue(self._grid(found) if found else self.grid(), tuple(found), tuple(left_out))
 
     def locate(self, href: str) -> str:
         """Path of an asset: `href` is relative to the folder, because the folder may move between two runs."""
@@ -185,8 +192,21 @@ class GeoTiff(GranuleSource):
         return name if "{band}" not in self.file and name in self.bands else None
 
     def grid(self) -> Grid:
-        """Grid of the finest band of the first acquisition."""
-        return min(self._grids(self.acquisitions()[0]).values(), key=lambda g: g.pixel)
+        """Grid of the finest band of most acquisitions."""
+        return self._grid(self.acquisitions())
+
+    def _grid(self, acquisitions: Sequence[Acquisition]) -> Grid:
+        finest = [min(own, key=lambda g: g.pixel) for a in acquisitions if (own := self._band_grids(a))]
+        if not finest:
+            self._grids(acquisitions[0])
+        return most_common(finest)
+
+    def _band_grids(self, acquisition: Acquisition) -> list[Grid]:
+        """Grids of the bands whose files exist."""
+        (granule,) = acquisition.granules
+        assets = [asset for name, asset in granule.assets.items() if name != MASK]
+        files = [(self.locate(a.href), a.layer) for a in assets]
+        return [_stated(f, layer, _state(f))[2] for f, layer in files if Path(f).is_file()]
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`InputError` when a file of `acquisition` is missing or does not lie on `grid`."""
@@ -202,15 +222,15 @@ class GeoTiff(GranuleSource):
 
     def files(self) -> list[str]:
         """Rasters of every acquisition, and the index of dates."""
-        rasters = {self.locate(a.href) for one in self.acquisitions() for a in one.granules[0].assets.values()}
+        rasters = {self.locate(href) for name in self._names() for href in self._hrefs(name).values()}
         return sorted(f for f in {*rasters, *([str(self.index)] if self.index else [])} if Path(f).is_file())
 
 
 @lru_cache(maxsize=65_536)
 def _stated(
     path: str, layer: str | None, state: tuple[int, int]
-) -> tuple[tuple[float, float] | None, tuple[int | float | None, ...]]:
-    """Packing and no-data value that a file states for a band, each empty where it states none.
+) -> tuple[tuple[float, float] | None, tuple[int | float | None, ...], Grid]:
+    """Packing and no-data value that a file states for a band, each empty where it states none, and its grid.
 
     `state`, size and time of the file, is part of the cache key.
     """
@@ -219,7 +239,12 @@ def _stated(
         declared, own = file.nodatavals[index - 1], declared_nodata(file, index)
         # A value that the type cannot hold marks no pixel.
         honoured = own is not None or (declared is not None and np.dtype(file.dtypes[index - 1]).kind == "f")
-        return packing_tags(file, index), ((own,) if honoured else ())
+        return packing_tags(file, index), ((own,) if honoured else ()), Grid.of(file)
+
+
+def _state(path: str) -> tuple[int, int]:
+    state = Path(path).stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def _whole_date(text: str) -> str:

@@ -34,13 +34,17 @@ Usable = npt.NDArray[np.bool_]
 
 
 class Mask(BaseModel):
-    """A classified mask: which values make a pixel unusable, which count as cloud, and which as no data."""
+    """A classified mask: which values make a pixel unusable, and which mean cloud, snow and no data.
+
+    Snow is usable; to leave it out, add its value to `unusable`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = "SCL.tif"
     unusable: tuple[int, ...] = (0, 1, 3, 8, 9)
     cloud: tuple[int, ...] = (8, 9, 10)
+    snow: tuple[int, ...] = (11,)
     nodata: tuple[int, ...] = (0,)
 
 
@@ -109,22 +113,24 @@ class GranuleSource(BaseModel):
         """Check nothing: the catalogue has read the metadata, and the pixels are not read yet."""
 
     def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
-        """Share of clouds among valid pixels, and of valid pixels in `grid`, sampled at up to SURVEYED² pixels."""
+        """Shares of clouds and snow among valid pixels, and of valid pixels, sampled at up to SURVEYED² pixels."""
         coarse = grid.coarsened(SURVEYED)
-        clouds, seen = np.zeros(coarse.shape, bool), np.zeros(coarse.shape, bool)
+        clouds, snow, seen = (np.zeros(coarse.shape, bool) for _ in range(3))
         for granule in _over(acquisition, coarse):
-            cloud, valid = self._sky(granule, coarse)
+            cloud, white, valid = self._sky(granule, coarse)
             clouds |= cloud & ~seen
+            snow |= white & ~seen
             seen |= valid
-        return Weather(float((clouds & seen).sum() / max(1, seen.sum())), float(seen.mean()))
+        cloudy, snowy = (float((part & seen).sum() / max(1, seen.sum())) for part in (clouds, snow))
+        return Weather(cloudy, float(seen.mean()), snowy)
 
-    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable]:
-        """Cloud pixels and valid pixels of one granule."""
+    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable, Usable]:
+        """Cloud pixels, snow pixels and valid pixels of one granule."""
         if self.mask is None:
-            return np.zeros(grid.shape, bool), self._has_data(granule, grid)
+            return np.zeros(grid.shape, bool), np.zeros(grid.shape, bool), self._has_data(granule, grid)
         values = self.raw(granule, MASK, grid, "nearest")
         valid = ~np.isin(values, self.mask.nodata) if self.mask.nodata else self._has_data(granule, grid)
-        return np.isin(values, self.mask.cloud) & valid, valid
+        return np.isin(values, self.mask.cloud) & valid, np.isin(values, self.mask.snow) & valid, valid
 
     def _has_data(self, granule: Granule, grid: Grid) -> Usable:
         band = self.bands[0]

@@ -77,6 +77,12 @@ def _granule(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Sequ
     )
 
 
+def tile_of(item: pystac.Item) -> str | None:
+    """MGRS tile of an item; None where its metadata and its name do not state it."""
+    parts = _PRODUCT.search(_product_name(item))
+    return _tile(item.properties, parts.groupdict() if parts else {}, item.id) or None
+
+
 def _product_name(item: pystac.Item) -> str:
     own = item.properties
     return str(own.get("s2:product_uri") or own.get("sentinel:product_id") or item.id)

@@ -10,6 +10,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from affine import Affine
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, sifted
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.rasters import open_raster
@@ -75,11 +76,22 @@ class ProductSource(AreaSource):
 
     folder: Path
     _name: ClassVar[re.Pattern[str]]
+    _dated: ClassVar[re.Pattern[str]]
+    """Finds the groups `time` (YYYYMMDD) and `tile` in the names of products that state them."""
     _bulky: ClassVar[bool] = False  # rasters are uncompressed, so archives shrink them as much as a zip bomb
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
         """Acquisitions of the area and the years, from the products' metadata."""
-        return self._catalogue([g for p in self._products() for g in self._understood(p)], years, str(self.folder))
+        here = [p for p in self._products() if not self._named_elsewhere(p.name, years)]
+        found, left_out = sifted(here, lambda p: p.name, self._understood)
+        return self._catalogue([g for p in found for g in p], years, str(self.folder), left_out)
+
+    def _named_elsewhere(self, name: str, years: Sequence[int] | None) -> bool:
+        """Whether the name of a product says that it is of another tile or year."""
+        stated = self._dated.search(name)
+        return stated is not None and self._elsewhere(
+            stated["tile"], datetime.strptime(stated["time"], "%Y%m%d"), years
+        )
 
     def locate(self, href: str) -> str:
         """Path of an asset: `href` is relative to the folder, since the folder may move; braces enclose an archive."""
@@ -93,8 +105,10 @@ class ProductSource(AreaSource):
         """Return archives, and the metadata and rasters of products in folders."""
         found: set[str] = set()
         for product in self._products():
-            rasters = {self.locate(a.href) for g in self._understood(product) for a in g.assets.values()}
-            found |= {*map(str, product.metadata), *(rasters if product.place.is_dir() else ())}
+            found |= set(map(str, product.metadata))
+            if product.place.is_dir() and not self._named_elsewhere(product.name, None):
+                known, _ = sifted([product], lambda p: p.name, self._understood)
+                found |= {self.locate(a.href) for own in known for g in own for a in g.assets.values()}
         return sorted(f for f in found if Path(f).is_file())
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:

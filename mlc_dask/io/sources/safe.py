@@ -41,6 +41,9 @@ class Safe(ProductSource):
 
     checksums: bool = True
     _name: ClassVar[re.Pattern[str]] = re.compile(r".+\.SAFE")
+    _dated: ClassVar[re.Pattern[str]] = re.compile(
+        r"S2[A-D]_MSIL\w\w_(?P<time>\d{8})T\d{6}_N\d{4}_R\d{3}_T(?P<tile>\d\d[A-Z]{3})_"
+    )
 
     def provenance(self) -> dict[str, Any]:
         """Every setting that decides about pixels."""

@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field, field_validator, model_validator
 from rasterio.warp import transform
 
-from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, sifted
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.numbers import fill_of, masked
@@ -26,7 +26,7 @@ from mlc_dask.io.rasters import Method, open_raster, read_on, readable
 from mlc_dask.io.remote import check_href, environment, retried
 from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import MASK
-from mlc_dask.io.sources.items import granule_of
+from mlc_dask.io.sources.items import granule_of, tile_of
 from mlc_dask.io.sources.signing import signed
 from mlc_dask.storage.durable import local
 
@@ -101,15 +101,16 @@ class Stac(AreaSource):
 
     def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
         """Acquisitions of the area and the years, from the items' metadata."""
-        return self._catalogue(self._granules(self._items(years)), years, self.catalogue_url)
+        here = (i for i in self._items(years) if not self._elsewhere(tile_of(i), i.datetime, years, i.bbox))
+        granules, left_out = sifted(here, lambda i: i.id, self._granule)
+        return self._catalogue(granules, years, self.catalogue_url, left_out)
 
-    def _granules(self, items: Iterable[pystac.Item]) -> list[Granule]:
+    def _granule(self, item: pystac.Item) -> Granule:
         names = [*self.bands, *([MASK] if self.mask is not None else [])]
-        found = [granule_of(item, names, self._aliases) for item in items]
-        for granule in found:
-            for asset in granule.assets.values():
-                check_href(asset.href, self.hosts)
-        return found
+        granule = granule_of(item, names, self._aliases)
+        for asset in granule.assets.values():
+            check_href(asset.href, self.hosts)
+        return granule
 
     def _items(self, years: Sequence[int] | None) -> Iterable[pystac.Item]:
         # The import takes seconds where jsonschema knows all formats, and workers never query catalogues.
@@ -188,7 +189,8 @@ class Stac(AreaSource):
         if "://" in self.catalogue_url:
             return []
         items = list(self._items(None))
-        assets = {a.href for g in self._granules(items) for a in g.assets.values()}
+        granules, _ = sifted(items, lambda i: i.id, self._granule)
+        assets = {a.href for g in granules for a in g.assets.values()}
         places = {local(str(item.get_self_href())) for item in items}
         return sorted(f for f in {self.catalogue_url, *assets, *places} if Path(f).is_file())
 

@@ -30,6 +30,7 @@ class BitMask(Mask):
     file: str = "CLM"
     unusable: tuple[int, ...] = (0,)
     cloud: tuple[int, ...] = (1, 7)
+    snow: tuple[int, ...] = ()
     # No bit is set outside the image: the bands show where there is data.
     nodata: tuple[()] = ()
 
@@ -54,9 +55,10 @@ class Theia(ProductSource):
 
     reflectance: Literal["FRE", "SRE"] = "FRE"
     mask: BitMask | None = BitMask()
-    geophysical: BitMask = BitMask(file="MG2", unusable=(1, 3), cloud=(1,))
+    geophysical: BitMask = BitMask(file="MG2", unusable=(1, 3), cloud=(1,), snow=(2,))
     edges: bool = False
     _name: ClassVar[re.Pattern[str]] = _PRODUCT
+    _dated: ClassVar[re.Pattern[str]] = re.compile(r"_(?P<time>\d{8})-\d{6}-\d{3}_L2A_T(?P<tile>\d\d[A-Z]{3})_")
     _bulky: ClassVar[bool] = True
 
     def _granules(self, product: Product) -> list[Granule]:
@@ -106,7 +108,7 @@ class Theia(ProductSource):
         with open_raster(self.locate(assets[finest].href)) as file:
             return Grid.of(file).at_pixel(10.0)
 
-    def _bits(self, granule: Granule, grid: Grid, kind: Literal["unusable", "cloud"]) -> Usable:
+    def _bits(self, granule: Granule, grid: Grid, kind: Literal["unusable", "cloud", "snow"]) -> Usable:
         """Pixels with at least one of the mask's bits of `kind`."""
         assert self.mask is not None
         of = self.mask if f"_{self.mask.file}_" in granule.assets[MASK].href else self.geophysical
@@ -114,9 +116,11 @@ class Theia(ProductSource):
         found: Usable = (self.raw(granule, MASK, grid, "nearest") & bits) != 0
         return found
 
-    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable]:
+    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable, Usable]:
         valid = self._has_data(granule, grid)
-        return valid & (self._bits(granule, grid, "cloud") if self.mask else False), valid
+        if self.mask is None:
+            return ~valid & valid, ~valid & valid, valid
+        return valid & self._bits(granule, grid, "cloud"), valid & self._bits(granule, grid, "snow"), valid
 
     def _usable(self, granule: Granule, dn: DN, window: Grid) -> Usable:
         usable: Usable = (dn != 0).all(axis=0)

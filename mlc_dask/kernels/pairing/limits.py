@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.pairing.rules import Candidate, PairingRules
 
+_CLOUDIEST, _LEAST_AREA = 90, 5
+"""Per cent: limits beyond these are never advised, since they admit pictures that show no ground."""
+
 
 @dataclass(frozen=True)
 class Relaxation:
@@ -114,6 +117,11 @@ def require_feasible(candidates: Sequence[Sequence[Candidate]], rules: PairingRu
     elif not eased:
         binding, fixes = "several", ["relax max_days_apart, max_cloud and min_valid_area together"]
         why = "no single limit binds, several do together"
+        usable = {year: sum(not rules.refuses(c) for c in row) for year, row in zip(years, candidates, strict=True)}
+        worst = min(usable, key=lambda year: usable[year])
+        if not usable[worst]:
+            why = f"no acquisition of {worst} shows enough of the area within max_cloud and min_valid_area"
+            fixes = [f"leave {worst} out of acquisitions.years", f"add acquisitions to {worst}"]
     else:
         binding = eased[0].setting
         why, fixes = _single(eased, rules)
@@ -139,8 +147,8 @@ def _relaxations(
     """Limits that help when relaxed alone; the limit that helps most with the least change comes first."""
     mildest_first: dict[str, list[float]] = {
         "max_days_apart": list(range(rules.max_days_apart + 1, 365)),
-        "max_cloud": [p / 100 for p in range(101) if p / 100 > rules.max_cloud],
-        "min_valid_area": [p / 100 for p in range(100, -1, -1) if p / 100 < rules.min_valid_area],
+        "max_cloud": [p / 100 for p in range(_CLOUDIEST + 1) if p / 100 > rules.max_cloud],
+        "min_valid_area": [p / 100 for p in range(100, _LEAST_AREA - 1, -1) if p / 100 < rules.min_valid_area],
     }
     helpful = []
     for setting, values in mildest_first.items():

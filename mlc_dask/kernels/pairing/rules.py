@@ -24,6 +24,9 @@ ALONE = "no partner within max_days_apart"
 PAIRABLE = "can be paired"
 OUTSCORED = "outscored"
 HOPELESS = "cloud over limit in the metadata"
+UNREADABLE = "cannot be read"
+TWIN = "same time as another"
+BY_HAND = "acquisitions.leave_out"
 
 
 def season_day(month: int, day: int) -> int:

@@ -18,8 +18,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mlc_dask.data.acquisitions import Selection, Surveyed
-from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PAIRABLE, PARTIAL, season_day
+from mlc_dask.data.acquisitions import Selection, Surveyed, year_of
+from mlc_dask.kernels.pairing.rules import (
+    ALONE,
+    BY_HAND,
+    CLOUDY,
+    HOPELESS,
+    OUTSCORED,
+    PAIRABLE,
+    PARTIAL,
+    UNREADABLE,
+    season_day,
+)
 from mlc_dask.show.pictures import DAYS, MONTH_STARTS, MONTHS
 
 if TYPE_CHECKING:
@@ -54,6 +64,8 @@ _LOOKS = (
     _Look(PARTIAL, "little area", "/", "#c77700", "o", "left"),
     _Look(HOPELESS, "metadata", "≈", "#8796a8", "s", "none"),
     _Look(CLOUDY, "cloud", "~", "#8796a8", "o"),
+    _Look(UNREADABLE, "unreadable", "!", "#c0392b", "X"),
+    _Look(BY_HAND, "by hand", "-", "#8796a8", "_"),
     _Look("another reason", "other", "?", "#c0392b", "*"),
 )
 
@@ -104,7 +116,7 @@ def calendar_figure(selection: Selection) -> Figure:
     for look, rows in _left_out(s for year in years for s in selection.rejected[year]).items():
         if rows:
             edge = 1.2 if look.marker == "x" else 0.9
-            heights = [floors[s.acquisition.time.year] + _SKY * s.weather.cloud for s in rows]
+            heights = [floors[year_of(s.acquisition.time)] + _SKY * s.weather.cloud for s in rows]
             axis.plot(_days(rows), heights, look.marker, ms=5, mew=edge, color=look.colour, fillstyle=look.fill,
                       markerfacecoloralt="white", label=f"{look.reason} ({len(rows)})", clip_on=False)  # fmt: skip
     _draw_chosen(axis, selection, floors)

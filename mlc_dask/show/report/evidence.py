@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,6 +12,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.io.published import assemble
+from mlc_dask.kernels.radiometry import WHITE, WRONG
 from mlc_dask.show.report.page import Evidence
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def gather_evidence(
         agreement=tables.agreement,
         summary=tables.summary,
         histories={name: model.history for name, model in models.items()},
-        notes=list(chain(_accepted(radiometry), annual.attrs["notes"], samples.attrs["notes"])),
+        notes=_notes(selection, radiometry, annual, samples),
         clusters=annual.attrs["clusters"],
         selection=selection,
         facts={
@@ -62,10 +62,16 @@ def gather_evidence(
     )
 
 
+def _notes(selection: Selection, radiometry: pd.DataFrame, annual: xr.Dataset, samples: xr.Dataset) -> list[str]:
+    left_out = map("left out: {}".format, selection.left_out)
+    return [*left_out, *_accepted(radiometry), *annual.attrs["notes"], *samples.attrs["notes"]]
+
+
 def _accepted(radiometry: pd.DataFrame) -> list[str]:
-    """Acquisitions that contradict their metadata and were accepted by hand."""
-    wrong = radiometry[radiometry["verdict"].str.startswith("offset")]
-    return [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
+    """Suspects of the radiometric check that were accepted by hand."""
+    wrong = radiometry[radiometry["verdict"].isin(WRONG)]
+    accepted = [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
+    return accepted + [f"{name}: {WHITE}" for name in radiometry[radiometry["verdict"] == WHITE]["id"]]
 
 
 def alerts(drift: pd.DataFrame) -> Sequence[str]:

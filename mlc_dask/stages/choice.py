@@ -1,0 +1,252 @@
+"""The choice of paired acquisitions (paper sections 2.1 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+
+from mlc_dask import lazy
+from mlc_dask.data.acquisitions import (
+    Acquisition,
+    Catalogue,
+    LeftOut,
+    Selection,
+    Source,
+    Surveyed,
+    Weather,
+    counted,
+    year_of,
+)
+from mlc_dask.data.errors import FetchError, InputError
+from mlc_dask.data.grids import Grid
+from mlc_dask.data.steps import step
+from mlc_dask.kernels.pairing.limits import Infeasible
+from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
+from mlc_dask.kernels.pairing.rules import BY_HAND, HOPELESS, TWIN, UNREADABLE, Candidate, PairingRules, season_day
+from mlc_dask.storage.once import once
+
+_HIGHEST_TILE_CLOUD = 0.9
+"""Limit of the cloud share in metadata that is never advised to be raised."""
+
+_ALL_SNOW = 0.9
+"""Share of snow above which an acquisition is doubted,"""
+_SNOWY_PLACE = 0.25
+"""unless more of the acquisitions than this are mostly snow: there it is believed."""
+
+
+class Unpaired(InputError):  # noqa: N818 - it names a finding, and is raised as bad input
+    """Fewer pairs are feasible than requested.
+
+    Attributes
+    ----------
+    selection
+        Selection without chosen acquisitions: for each acquisition, its weather and the reason that rules it out.
+    """
+
+    # The default lets the exception travel between processes: unpickling passes the message only.
+    def __init__(self, message: str, selection: Selection | None = None) -> None:
+        super().__init__(message)
+        self.selection = selection
+
+
+def check_names(leave_out: Sequence[str], known: Sequence[str]) -> None:
+    """Raise :class:`InputError` for an entry of ``acquisitions.leave_out`` that is not among the `known` names."""
+    for entry in leave_out:
+        if entry not in known:
+            near = get_close_matches(entry, known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else "write an id or a date of the table that plan prints"
+            raise InputError(f"acquisitions.leave_out: {entry!r} names no acquisition of these years; {fix}")
+
+
+def doubts(selection: Selection) -> list[str]:
+    """Doubt chosen acquisitions that the mask calls snow almost everywhere, where snow is rare."""
+    every = [s for rows in (selection.chosen, selection.rejected) for row in rows.values() for s in row]
+    snowy = sum(s.weather.snow > 0.5 for s in every)
+    if snowy > _SNOWY_PLACE * len(every):
+        return []
+    return [
+        f"the mask calls {s.weather.snow:.0%} of {s.acquisition.id} snow, as of only {snowy} of {len(every)} "
+        "acquisitions; over low ground it is usually cloud: look at it, or name it in acquisitions.leave_out"
+        for row in selection.chosen.values()
+        for s in row
+        if s.weather.snow > _ALL_SNOW
+    ]
+
+
+@step("catalogue", kind="catalogue", version=3)
+def list_acquisitions(source: Source, *, years: Sequence[int] | None, known: Catalogue | None = None) -> Catalogue:
+    """Everything that the source has, by metadata: `known`, where the source has been asked already."""
+    return source.catalogue(years) if known is None else known
+
+
+@step("acquisitions", kind="selection", version=3)
+def choose_acquisitions(
+    source: Source,
+    catalogue: Catalogue | None = None,
+    *,
+    years: Sequence[int] | None = None,
+    rules: PairingRules,
+    max_tile_cloud: float = 1.0,
+    leave_out: Sequence[str] = (),
+    scratch: Path | None = None,
+) -> Selection:
+    """Choose the paired acquisitions of `years` (all years of the source by default).
+
+    Products that are cloudier than `max_tile_cloud` according to their metadata, and those in `leave_out`, are rejected
+    first and never opened. For all others the workers check the files and read the mask over the area. Acquisitions
+    that cannot be read are rejected by name. The choice among the rest is exact (method section 2).
+
+    Parameters
+    ----------
+    leave_out
+        Ids of acquisitions or of their products, and dates (``2018-09-23``); entries that match nothing are ignored.
+    scratch
+        Folder, reachable by the workers, where an interrupted survey finds its earlier results.
+
+    Raises
+    ------
+    InputError
+        If the source has no acquisition.
+    Unpaired
+        If fewer pairs than requested are feasible; also an InputError, with the complete survey.
+    """
+    catalogue = catalogue or source.catalogue(years)
+    found = catalogue.acquisitions
+    if not found:
+        raise InputError(f"the source has no acquisition in these years; {counted(catalogue.left_out)}".rstrip("; "))
+    years = sorted(years or {year_of(a.time) for a in found})
+    by_year = {year: [a for a in found if year_of(a.time) == year] for year in years}
+    refused = {a.id: why for a in found if (why := _refused(a, max_tile_cloud, leave_out))} | _twins(found, leave_out)
+    looked = _survey(source, by_year, refused, catalogue.grid, scratch)
+    surveyed = {y: [s for s, _ in row if not s.reason] for y, row in looked.items()}
+    others = {y: tuple(s for s, _ in row if s.reason) for y, row in looked.items()}
+    left_out = (*catalogue.left_out, *(fault for row in looked.values() for _, fault in row if fault is not None))
+    candidates = [[_candidate(s) for s in row] for row in surveyed.values()]
+    try:
+        pairing = pair(candidates, rules, years=years)
+    except Infeasible as error:
+        survey = _without_choice(surveyed, hindrances(candidates, rules), others, left_out)
+        raise Unpaired(_explained(error, survey, max_tile_cloud), survey) from None
+    return _selection(surveyed, pairing, others, left_out)
+
+
+def _refused(acquisition: Acquisition, max_tile_cloud: float, leave_out: Sequence[str]) -> str:
+    """Reason why an acquisition is not even opened; empty if it is."""
+    if not set(leave_out).isdisjoint(acquisition.names):
+        return BY_HAND
+    return HOPELESS if (acquisition.cloud or 0) > max_tile_cloud else ""
+
+
+def _twins(found: Sequence[Acquisition], leave_out: Sequence[str]) -> dict[str, str]:
+    """All but the first of several acquisitions with one time: pairing cannot order them."""
+    seen: dict[datetime, str] = {}
+    for a in found:
+        if set(leave_out).isdisjoint(a.names):
+            seen.setdefault(a.time, a.id)
+    return {a.id: TWIN for a in found if seen.get(a.time, a.id) != a.id and set(leave_out).isdisjoint(a.names)}
+
+
+def _survey(
+    source: Source,
+    by_year: Mapping[int, Sequence[Acquisition]],
+    refused: Mapping[str, str],
+    grid: Grid,
+    scratch: Path | None,
+) -> dict[int, list[tuple[Surveyed, LeftOut | None]]]:
+    """Every acquisition with its weather or its reason, and with the fault where it cannot be read."""
+    seen = lazy.compute(
+        {
+            year: {
+                a.id: lazy.call(_weather, source, a, grid, scratch, name=f"survey-{year}")
+                for a in row
+                if a.id not in refused
+            }
+            for year, row in by_year.items()
+        }
+    )
+
+    def one(year: int, a: Acquisition) -> tuple[Surveyed, LeftOut | None]:
+        if a.id in refused:
+            missing = [g.missing or 0.0 for g in a.granules]
+            return Surveyed(a, Weather(a.cloud or 0.0, 1 - min(missing)), refused[a.id]), None
+        answer = seen[year][a.id]
+        if isinstance(answer, str):
+            return Surveyed(a, Weather(a.cloud or 0.0, 0.0), UNREADABLE), LeftOut(a.id, answer)
+        return Surveyed(a, Weather(*answer)), None
+
+    return {year: [one(year, a) for a in row] for year, row in by_year.items()}
+
+
+def _explained(error: Infeasible, survey: Selection, max_tile_cloud: float) -> str:
+    """Message of the pairing, plus the acquisitions that were rejected before it."""
+    cloudy = [
+        f"{n} of {len(row)} in {year}"
+        for year, row in survey.rejected.items()
+        if (n := sum(s.reason == HOPELESS for s in row))
+    ]
+    also = [f"acquisitions.max_tile_cloud = {max_tile_cloud} excluded {', '.join(cloudy)}"] if cloudy else []
+    also += ["raise it"] if cloudy and max_tile_cloud < _HIGHEST_TILE_CLOUD else []
+    by_hand = sum(s.reason == BY_HAND for row in survey.rejected.values() for s in row)
+    also += [f"acquisitions.leave_out excluded {by_hand}"] if by_hand else []
+    also += [counted(survey.left_out)] if survey.left_out else []
+    return "; ".join([str(error), *([f"also, {'; '.join(also)}"] if also else [])])
+
+
+def _candidate(surveyed: Surveyed) -> Candidate:
+    a, w = surveyed.acquisition, surveyed.weather
+    return Candidate(
+        day=season_day(a.time.month, a.time.day),
+        order=a.time.timestamp(),
+        cloud=w.cloud,
+        missing=1 - w.valid,
+        orbit=a.orbit,
+    )
+
+
+def _selection(
+    surveyed: dict[int, list[Surveyed]],
+    pairing: Pairing,
+    others: dict[int, tuple[Surveyed, ...]],
+    left_out: tuple[LeftOut, ...],
+) -> Selection:
+    chosen, rejected = {}, {}
+    for i, (year, row) in enumerate(surveyed.items()):
+        picked = pairing.index[:, i].tolist()
+        chosen[year] = tuple(row[j] for j in picked)
+        rest = [replace(s, reason=pairing.reasons[i][j]) for j, s in enumerate(row) if j not in set(picked)]
+        rejected[year] = (*rest, *others[year])
+    return Selection(chosen, rejected, float(pairing.cost), left_out)
+
+
+def _without_choice(
+    surveyed: Mapping[int, Sequence[Surveyed]],
+    reasons: Sequence[Sequence[str]],
+    others: Mapping[int, tuple[Surveyed, ...]],
+    left_out: tuple[LeftOut, ...],
+) -> Selection:
+    rejected = {
+        year: (*(replace(s, reason=why) for s, why in zip(row, own, strict=True)), *others[year])
+        for (year, row), own in zip(surveyed.items(), reasons, strict=True)
+    }
+    return Selection(dict.fromkeys(surveyed, ()), rejected, float("inf"), left_out)
+
+
+def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float] | str:
+    """Cloudy, valid and snowy shares; the reason where the acquisition cannot be read."""
+
+    def looked() -> list[float]:
+        source.check(acquisition, grid)
+        weather = source.weather(acquisition, grid)
+        return [weather.cloud, weather.valid, weather.snow]
+
+    try:
+        return once(scratch, acquisition.id, looked)
+    except InputError as error:
+        return str(error)
+    except FetchError as error:
+        if not error.gone:
+            raise
+        return str(error)
