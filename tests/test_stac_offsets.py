@@ -143,3 +143,5 @@ def test_the_command_line_names_what_lies(tmp_path: Path) -> None:
     assert code == 0, output
     table = pd.read_csv(next(next((tmp_path / "out" / "artifacts").glob("radiometry-*")).glob("*.csv")))
     assert sorted(table["verdict"]) == sorted([radiometry.FINE, radiometry.MISSED, radiometry.TWICE])
+    code, output = told("cube", config)
+    assert code == 2 and "2 of 3 acquisitions contradict their metadata" in output, "acceptance holds for one run only"

@@ -89,11 +89,6 @@ class Given:
         names = {"leave_out": sorted(own.leave_out)}
         return {"years": own.years, "rules": own.rules, "max_tile_cloud": own.max_tile_cloud, **names}
 
-    @property
-    def radiometry(self) -> dict[str, Any]:
-        """How suspects of the radiometric check are treated and shown."""
-        return {"accept": self.config.acquisitions.accept_radiometry, "pictured": self.pictured}
-
     def pictured(self, acquisition: Acquisition) -> Path:
         """Write a small picture of an acquisition into the output, and return its path."""
         source, grid = self.source.value, self.catalogue.grid.coarsened(_PICTURED)
