@@ -141,7 +141,7 @@ def test_the_command_line_names_what_lies(tmp_path: Path) -> None:
         ), line
     code, output = told("cube", config, "--accept-radiometry")
     assert code == 0, output
-    table = pd.read_csv(next(next((tmp_path / "out" / "artifacts").glob("radiometry-*")).glob("*.csv")))
+    table = pd.read_csv(next((tmp_path / "out" / "artifacts").glob("radiometry-*/*.csv")))
     assert sorted(table["verdict"]) == sorted([radiometry.FINE, radiometry.MISSED, radiometry.TWICE])
     code, output = told("cube", config)
     assert code == 2 and "2 of 3 acquisitions contradict their metadata" in output, "acceptance holds for one run only"
