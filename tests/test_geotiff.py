@@ -266,8 +266,11 @@ def test_dates_from_an_index(tmp_path: Path) -> None:
         ("id,date\none,yesterday\n", r"index.csv: date of one is 'yesterday', not an ISO date; correct it"),
         ("id,date\none,\n", r"index.csv: date of one is '', not an ISO date; correct it"),
         ("id,date\none,2018-13\n", r"index.csv: date of one is '2018-13', not an ISO date"),
-        ("id,when\none,2018-04-01\n", r"index.csv has no columns id and date; set source.index_column"),
-        ("", r"index.csv has no columns id and date"),
+        (
+            "id,when\none,2018-04-01\n",
+            r"index.csv: no column date; the table needs date, id, and its first line has id, when",
+        ),
+        ("", r"index.csv: no column date, id; .* its first line has nothing"),
     ],
 )
 def test_bad_index(tmp_path: Path, text: str, message: str) -> None:

@@ -144,7 +144,7 @@ def test_own_crosswalk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("code;label;class;quota;reason\n1;a;Water;1;\n", ("no column", "class", "the file needs")),
+        ("code;label;class;reason\n1;a;Water;\n", ("no column quota", "the table needs")),
         (HEADER + "1,a,Watter,1,\n", ("code 1", "'Watter'", "Water")),
         (HEADER + "x,a,Water,1,\n", ("code x", "'x' is not an integer", "whole number")),
         (HEADER + "1.5,a,Water,1,\n", ("'1.5'", "whole number")),
@@ -162,7 +162,9 @@ def test_bad_crosswalks(tmp_path: Path, text: str, parts: tuple[str, ...]) -> No
     with pytest.raises(InputError) as error:
         Crosswalk.from_csv(path, DEFAULT_LEGEND)
     message = str(error.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message and all(p in message for p in parts), message
+    assert (
+        message.startswith((f"{path}: ", f"{path}, line ")) and "\n" not in message and all(p in message for p in parts)
+    ), message
 
 
 @pytest.mark.parametrize(
@@ -182,18 +184,17 @@ def test_bad_legends(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as error:
         Legend.from_csv(path)
     message = str(error.value)
-    assert message.startswith(f"{path}: ") and all(p in message for p in parts), message
+    assert message.startswith((f"{path}: ", f"{path}, line ")) and all(p in message for p in parts), message
 
 
 def test_unreadable_tables(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.csv does not exist; give the path"):
         Crosswalk.from_csv(tmp_path / "none.csv", DEFAULT_LEGEND)
-    with pytest.raises(InputError, match="cannot be read as a CSV"):
+    with pytest.raises(InputError, match="is a folder; give the path of a CSV"):
         Legend.from_csv(tmp_path)
     path = tmp_path / "latin.csv"
     path.write_bytes("code,name,colour\n1,Forêt,#000000\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"latin.csv cannot be read as a CSV .*UTF-8"):
-        Legend.from_csv(path)
+    assert Legend.from_csv(path).names == {1: "Forêt"}
 
 
 def test_unknown_crosswalk_names_the_known() -> None:
@@ -203,7 +204,9 @@ def test_unknown_crosswalk_names_the_known() -> None:
 
 def test_a_smaller_legend_refuses_the_shipped_crosswalk() -> None:
     small = Legend((LandCoverClass(1, "Water", "#0000ff"), LandCoverClass(2, "Land", "#00ff00")))
-    with pytest.raises(InputError, match=r"corine.csv: code 1: class 'Artificial' is not in the legend; it has Water"):
+    with pytest.raises(
+        InputError, match=r"corine.csv, line 2: code 1: class 'Artificial' is not in the legend; it has Water"
+    ):
         Crosswalk.named("corine", small)
 
 

@@ -28,12 +28,14 @@ def load_config(path: str | Path) -> Config:
     """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a byte order mark
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; make one with: mlc-dask init {path}") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give the configuration file in it") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}; fix that line") from None
     config: Config = validated(Config, data, str(path))
     return _anchored(config, path.parent.resolve())
@@ -50,7 +52,7 @@ def _anchored(config: Config, base: Path) -> Config:
         else value
         for key, value in config.source.items()
     }
-    options = {k: str(base / v) if k in _OPTION_PATHS else v for k, v in config.execution.options.items()}
+    options = {k: str(base / local(v)) if k in _OPTION_PATHS else v for k, v in config.execution.options.items()}
     execution = config.execution.model_copy(update={"options": options})
     anchored = {"product": product, "evaluation": evaluation, "source": source, "execution": execution}
     return config.model_copy(update={"output": base / config.output, **anchored})

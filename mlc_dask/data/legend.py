@@ -6,7 +6,7 @@ A crosswalk is a CSV beside this module (or the user's own) with one row per pro
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.tables import number, read_table
 
 NO_DATA = 0
 NEVER_WRITTEN = 255
@@ -92,9 +93,12 @@ class Legend:
     @classmethod
     def from_csv(cls, path: str | Path) -> Legend:
         """Read ``code,name,colour`` rows."""
-        rows = _rows(path, {"code", "name", "colour"})
+        classes = []
+        for line, row in read_table(path, ("code", "name", "colour")):
+            with _prefixed(f"{path}, line {line}"):
+                classes.append(LandCoverClass(_integer(row["code"]), _name(row["name"]), normal_colour(row["colour"])))
         with _prefixed(str(path)):
-            return cls(tuple(LandCoverClass(_integer(r["code"]), r["name"].strip(), r["colour"].strip()) for r in rows))
+            return cls(tuple(classes))
 
 
 @dataclass(frozen=True)
@@ -168,9 +172,9 @@ class Crosswalk:
     ) -> Crosswalk:
         """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason."""
         entries: dict[int, Entry] = {}
-        for row in _rows(path, {key, "label", "class", "quota", "reason"}):
-            with _prefixed(f"{path}: code {row[key]}"):
-                entry = _entry(_integer(row[key]), row, legend)
+        for line, row in read_table(path, (key, "label", "class", "quota", "reason")):
+            with _prefixed(f"{path}, line {line}: code {row[key.lower()]}"):
+                entry = _entry(_integer(row[key.lower()]), row, legend)
                 if entry.code in entries:
                     raise InputError("occurs twice; keep one row")
                 entries[entry.code] = entry
@@ -186,11 +190,11 @@ class Crosswalk:
 
 
 def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
-    target, text = row["class"].strip(), row["quota"].strip()
-    if not target and not row["reason"].strip():
+    target, text = row["class"], row["quota"]
+    if not target and not row["reason"]:
         raise InputError("has neither a class nor a reason; give the reason for excluding it")
     try:
-        quota = float(text or 1) if target else 0.0
+        quota = number(text or "1") if target else 0.0
     except ValueError:
         raise InputError(f"quota {text!r} is not a number; give a share between 0 and 1") from None
     if not 0 <= quota <= 1:
@@ -214,26 +218,23 @@ def _prefixed(place: str) -> Iterator[None]:
         raise InputError(f"{place}: {error}") from None
 
 
-def _rows(path: str | Path, columns: set[str]) -> list[dict[str, str]]:
-    try:
-        # Spreadsheets put a byte order mark before the first column's name.
-        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            missing = columns - set(reader.fieldnames or ())
-            if missing:
-                raise InputError(
-                    f"{path}: no column {', '.join(sorted(missing))}; the file needs {', '.join(sorted(columns))}"
-                )
-            return [{k: v or "" for k, v in row.items()} for row in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give the path of a CSV") from None
-    except (IsADirectoryError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a CSV ({error}); save it as comma-separated UTF-8 text") from None
+def normal_colour(text: str) -> str:
+    """Return a colour as ``#rrggbb``; ``#rgb``, and the digits without ``#``, are understood."""
+    digits = re.fullmatch("#?([0-9A-Fa-f]{6}|[0-9A-Fa-f]{3})", text)
+    if not digits:
+        raise InputError(f"colour {text!r} is not #rrggbb; write six hexadecimal digits, e.g. #cc3333")
+    return "#" + (digits[1] if len(digits[1]) == 6 else "".join(2 * d for d in digits[1])).lower()
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise InputError("the class has no name; give one")
+    return text
 
 
 def _integer(text: str) -> int:
     try:
-        code = int(text)
+        code = int(text.removesuffix(".0"))
     except ValueError:
         raise InputError(f"{text!r} is not an integer code; write one whole number per row") from None
     if not 0 <= code <= 65535:

@@ -102,14 +102,15 @@ def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYea
     }
     made = {**maps, **smoothed}
     changes = run.do(count_changes, made["multi-year-filtered"], made["single-year-filtered"])
-    tables = run.do(judge, given.truth, *(made[s.step] for s in SERIES))
     layers = {**made, CHANGES: changes}
+    published = {**layers, "cube": cube, "quicklooks": quicklooks, "drift": multi_year.drift}
+    run.publish(published)
+    tables = run.do(judge, given.truth, *(made[s.step] for s in SERIES))
     report = run.do(
         gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,
         tables, layers, multi_year.drift, rule=given.config.filter.in_words,
     )  # fmt: skip
-    shown = {"quicklooks": quicklooks, "evaluation": tables, "drift": multi_year.drift, "report": report}
-    run.publish({**layers, "cube": cube, **shown})
+    run.publish({**published, "evaluation": tables, "report": report})
 
 
 def annual_maps(run: Run, given: Given) -> None:

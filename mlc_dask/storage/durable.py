@@ -158,9 +158,11 @@ def make_folder(path: Path) -> None:
 
 
 def local(place: str) -> str:
-    """Path of a ``file://`` URL of this machine; any other text is returned unchanged."""
+    """Path of a ``file://`` URL of this machine, or of ``~``; any other text is returned unchanged."""
     url = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", str(place))
-    return unquote(url[1]) if url else place
+    if url:
+        return unquote(url[1])
+    return str(Path(place).expanduser()) if str(place).startswith("~") else place
 
 
 def existing(path: Path, fix: str) -> Path:
@@ -171,14 +173,14 @@ def existing(path: Path, fix: str) -> Path:
 
 
 def on_a_disk(path: Path) -> Path:
-    """Return `path`, or raise InputError if it is a URL such as ``s3://bucket/maps``, which Path takes for a folder."""
+    """Return `path`, ``~`` expanded, or raise InputError for a URL (``s3://…``), which Path takes for a folder."""
     scheme = re.match(r"([a-z][a-z0-9+.-]+):/", str(path), re.IGNORECASE)
     if scheme:
         raise InputError(
             f"{scheme[1]}://{str(path)[scheme.end() :].lstrip('/')} is a URL; results are written to a folder on a "
             "file system: give such a folder, and copy the results from there"
         )
-    return path
+    return path.expanduser()
 
 
 def now() -> str:

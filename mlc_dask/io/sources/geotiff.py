@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pydantic import Field, field_validator
 from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, LeftOut, counted, sifted, utc, year_of
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid, most_common
+from mlc_dask.data.tables import read_table
 from mlc_dask.io.numbers import declared_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, open_raster
 from mlc_dask.io.sources.granules import MASK, GranuleSource
@@ -142,11 +142,8 @@ class GeoTiff(GranuleSource):
         if self.index is None:
             return None
         index = existing(self.index, "set source.index to the CSV of dates, or leave it out")
-        with index.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            if not {"id", self.index_column} <= set(reader.fieldnames or ()):
-                raise InputError(f"{self.index} has no columns id and {self.index_column}; set source.index_column")
-            return {row["id"]: row[self.index_column] for row in reader}
+        rows = read_table(index, ("id", self.index_column))
+        return {row["id"]: row[self.index_column.lower()] for _, row in rows}
 
     def _time(self, name: str, dates: dict[str, str] | None) -> datetime:
         if dates is not None:

@@ -1,0 +1,81 @@
+"""Tables that people write: comma, semicolon or tab, from any spreadsheet, in any of its encodings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from mlc_dask.data.errors import InputError, naming
+
+_DELIMITERS = ",;\t|"
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+
+
+class Row(NamedTuple):
+    """A row of a table: its line in the file, from 1, and its cells by the lower-case name of their column."""
+
+    line: int
+    cells: dict[str, str]
+
+
+def read_table(path: str | Path, columns: Collection[str]) -> list[Row]:
+    """Read the rows of a table that has at least `columns`; cells are stripped, empty rows are left out.
+
+    The delimiter is the one that the header contains most often of comma, semicolon, tab and bar. Bytes are UTF-8 or
+    UTF-16, by their mark, or else Windows-1252, as Excel writes them. A first line ``sep=;`` is understood.
+
+    Raises
+    ------
+    InputError
+        For a path without a file, a missing column, or a row with more cells than the header; it names the line.
+    """
+    lines = _text(Path(path)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    stated = re.fullmatch("sep=(.)", lines[0], re.IGNORECASE)
+    start = 1 if stated else next((n for n, line in enumerate(lines) if line.strip()), 0)
+    delimiter = stated[1] if stated else max(_DELIMITERS, key=lines[start].count)
+    reader = csv.reader(io.StringIO("\n".join(lines[start:])), delimiter=delimiter, skipinitialspace=True)
+    try:
+        read = [(start + reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {start + reader.line_num}: {error}; close its quotation marks") from None
+    names = [name.lower() for name in read[0][1]] if read else []
+    _check_columns(path, names, columns, delimiter)
+    rows = [(line, row) for line, row in read[1:] if any(row)]
+    for line, row in rows:
+        if len(row) > len(names):
+            raise InputError(
+                f"{path}, line {line}: {len(row)} cells in {len(names)} columns; put cells that contain "
+                f"{delimiter!r} into quotation marks"
+            )
+    return [Row(line, dict(zip(names, [*row, *[""] * len(names)], strict=False))) for line, row in rows]
+
+
+def number(text: str) -> float:
+    """Return the number that a cell holds, with a decimal point or comma; ValueError for any other text."""
+    return float(text.replace(",", "."))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give the path of a CSV")
+    with naming(path):
+        content = path.read_bytes()
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _check_columns(path: str | Path, names: Collection[str], columns: Collection[str], delimiter: str) -> None:
+    missing = sorted(name for name in columns if name.lower() not in names)
+    if missing:
+        seen = ", ".join(filter(None, names)) or "nothing"
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}; the table needs {', '.join(sorted(columns))}, and its first line "
+            f"has {seen} (separated by {delimiter!r})"
+        )
