@@ -103,6 +103,8 @@ def test_the_tree_is_the_package() -> None:
     assert {p for p in drawn if not (ROOT / p).exists()} == set()
     entries = {p.stem for p in (ROOT / "mlc_dask").iterdir() if p.name[0] != "." and p.stem != "__pycache__"}
     assert entries == {Path(p).stem for p in drawn if len(Path(p).parts) == 2}
+    packages = {f"{p.parent.relative_to(ROOT)}/" for p in ROOT.glob("mlc_dask/*/*/__init__.py")}
+    assert "mlc_dask/classifiers/torch_network/" in packages and packages - drawn == set()
 
 
 def test_the_shape_on_the_page_is_the_one_counted() -> None:
