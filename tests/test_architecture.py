@@ -1,8 +1,9 @@
-"""The house: who may import whom, and how long things may get, read from the source of every module."""
+"""The house: who may import whom, how long things may get, and which errors docstrings name, read from the source."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import mlc_dask
+from tests.test_benchmarks import benchmark
 
 PACKAGE = Path(mlc_dask.__file__).parent
 NAME = "mlc_dask"
@@ -121,6 +123,30 @@ def length_faults(module: str, text: str) -> list[str]:
     return faults
 
 
+HELP = ("cli.py",)
+"""Docstrings of commands are the texts of ``--help``, which users of Python do not read."""
+
+
+def within(function: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a function without those of the functions and classes that it defines."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield node
+            yield from within(node)
+
+
+def error_faults(module: str, text: str) -> list[str]:
+    """Public functions that raise an InputError themselves, and whose docstring does not say when."""
+    faults = []
+    for node in (d.node for d in benchmark("house").definitions(ast.parse(text)) if d.public):
+        if module in HELP or isinstance(node, ast.ClassDef):
+            continue
+        raised = {ast.unparse(n.exc).partition("(")[0] for n in within(node) if isinstance(n, ast.Raise) and n.exc}
+        if "InputError" in raised and not re.search("InputError|Raises", ast.get_docstring(node) or ""):
+            faults.append(f"{module}:{node.lineno}: {node.name} raises InputError; say when in its docstring")
+    return faults
+
+
 LISTS_OF_CALLS = ("pipeline/figure1.py",)
 """Fig. 1 of the paper is one list of calls without a branch, as its own test below sees to."""
 
@@ -170,6 +196,12 @@ def test_imports(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_lengths(module: str) -> None:
     faults = length_faults(module, source(module))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.endswith(".py")])
+def test_docstrings_name_the_errors(module: str) -> None:
+    faults = error_faults(module, source(module))
     assert not faults, "\n".join(faults)
 
 
@@ -243,3 +275,21 @@ def test_planted_lengths_are_found() -> None:
     assert not length_faults("lazy/verbs.py", "def f():\n    '''One.\n\n    Two.\n    '''\n" + "    a = 1\n" * 39)
     assert length_faults("io/a.py", "a = 1\n" * 251) == ["io/a.py: 251 lines, at most 250; split it by idea"]
     assert not length_faults("worlds/a.py", "a = 1\n" * 251)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("def f():\n    'One.'\n    raise InputError('no')", 1),
+        (
+            "class A:\n    async def f(self):\n        try:\n            g()\n        except E:\n            raise InputError",
+            1,
+        ),
+        ("def f():\n    'One; InputError where it is none.'\n    raise InputError('no')", 0),
+        ("def _f():\n    raise InputError('no')", 0),
+        ("def f():\n    def g():\n        raise InputError('no')", 0),
+        ("def f():\n    raise ValueError('no')", 0),
+    ],
+)
+def test_planted_errors_are_found(text: str, faults: int) -> None:
+    assert len(error_faults("io/a.py", text)) == faults and not error_faults("cli.py", text)
