@@ -154,6 +154,26 @@ def error_faults(module: str, text: str) -> list[str]:
 LISTS_OF_CALLS = ("pipeline/figure1.py",)
 """Fig. 1 of the paper is one list of calls without a branch, as its own test below sees to."""
 
+BRANCHES = ast.If | ast.IfExp | ast.BoolOp | ast.Match | ast.Try | ast.For | ast.AsyncFor | ast.While | ast.Lambda
+COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def call_faults(text: str) -> list[str]:
+    """What a list of calls must not contain; a step in a comprehension is for the rows of one imported table."""
+    tree = ast.parse(text)
+    tables = {name.rpartition(".")[2] for _, name in imports(tree) if name.rpartition(".")[2].isupper()}
+    faults = []
+    for node in ast.walk(tree):
+        if isinstance(node, BRANCHES):
+            faults.append(f"line {node.lineno}: {ast.unparse(node)} branches or loops")
+        elif isinstance(node, COMPREHENSIONS):
+            calls = any(isinstance(n, ast.Attribute) and n.attr == "do" for n in ast.walk(node))
+            over = [g.iter.id if isinstance(g.iter, ast.Name) else "" for g in node.generators]
+            if any(g.ifs for g in node.generators) or (calls and (len(over) > 1 or over[0] not in tables)):
+                faults.append(f"line {node.lineno}: {ast.unparse(node)} is more than one step per row of a table")
+    return faults
+
+
 MODULES = sorted(str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py*") if p.suffix in (".py", ".pyi"))
 
 
@@ -228,11 +248,13 @@ def test_kernels_touch_no_files() -> None:
 
 
 def test_the_pipeline_is_a_list_of_calls() -> None:
-    functions = [n for n in ast.parse(source("pipeline/figure1.py")).body if isinstance(n, ast.FunctionDef)]
+    text = source("pipeline/figure1.py")
+    functions = [n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)]
     assert "annual_maps" in {f.name for f in functions}
     for statement in (s for f in functions for s in f.body[1:]):
         allowed = isinstance(statement, ast.Assign | ast.Expr | ast.Return)
         assert allowed, f"line {statement.lineno}: {ast.unparse(statement)}"
+    assert not call_faults(text), "\n".join(call_faults(text))
 
 
 # The test can fail
@@ -304,3 +326,32 @@ def test_planted_lengths_are_found() -> None:
 )
 def test_planted_errors_are_found(text: str, faults: int) -> None:
     assert len(error_faults("io/a.py", text)) == faults and not error_faults("cli.py", text)
+
+
+TABLES = "from mlc_dask.data.layers import SERIES, SMOOTHED\nfrom mlc_dask.runs.run import rows\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = run.do(f, x) if x else y",
+        "a = x and run.do(f, x)",
+        "def g():\n    if x:\n        run.do(f)",
+        "for s in SMOOTHED:\n    run.do(f, s)",
+        "while x:\n    run.do(f)",
+        "a = [run.do(f, s) for s in SMOOTHED if s.rank]",
+        "a = [run.do(f, s) for s in SMOOTHED for t in SERIES]",
+        "a = [[run.do(f, s) for s in SMOOTHED] for t in years]",
+        "a = {y: run.do(f, y) for y in years}",
+        "a = tuple(run.do(f, s) for s in given.tables())",
+        "a = [run.do(f, s) for s in rows]",
+        "a = [run.do(f, s) for s in LOCAL]",
+        "a = list(map(lambda s: run.do(f, s), years))",
+    ],
+)
+def test_planted_branches_and_loops_are_found(text: str) -> None:
+    assert call_faults(TABLES + text), text
+
+
+def test_a_step_per_row_of_a_table_is_a_call() -> None:
+    assert not call_faults(f"{TABLES}a = {{s: run.do(f, s) for s in SMOOTHED}}\nb = [m[s] for s in maps.values()]")
