@@ -170,6 +170,9 @@ def test_the_recipe_of_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     *answer, shares = model.predict(dn, probabilities=True)
     assert same_bytes(answer, (codes, confidence)) and shares.shape == (len(model.classes), 500)
     np.testing.assert_allclose(shares.sum(axis=0), 1, rtol=1e-5)
+    middle = int(np.median(dn))
+    clipped = classifier(clip=middle).fit(make_set(), seed=0)
+    assert same_bytes(clipped.predict(dn), clipped.predict(np.minimum(dn, middle)))
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     assert loaded.digest == model.digest and loaded.settings == model.settings
