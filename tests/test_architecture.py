@@ -193,6 +193,14 @@ def test_the_table_goes_downward_only() -> None:
         assert not upward, f"{name} may import {upward}, which stand above it"
 
 
+def test_the_floors_are_those_of_the_table() -> None:
+    height: dict[str, int] = {}
+    for name, room in ROOMS.items():
+        height[name] = 1 + max((height[target.split(".")[0]] for target in room.own), default=-1)
+    drawn = PAGE.partition("<!-- floors -->")[2].partition("<!-- /floors -->")[0].split("·")
+    assert {n: i for i, floor in enumerate(drawn) for n in re.findall(r"`(\w+)`", floor)} == height
+
+
 def test_the_table_allows_nothing_that_nobody_imports() -> None:
     used: dict[str, set[str]] = {name: set() for name in ROOMS}
     for module in MODULES:
