@@ -172,7 +172,8 @@ again = BoostedModel.load(folder / "model")
 assert again.digest == trained["boosting"].digest
 
 # %% [markdown]
-# To train it in runs by the command line, put both classes into a module of `mlc_dask/classifiers/`, one of them into
-# `CLASSIFIERS`, and call it in `train_models` of `mlc_dask/pipeline/figure1.py`; the contract tests in
-# `tests/test_classifiers.py` then run over it as over all others. They also check points that this notebook skips, such
-# as loading a model without running code from its file.
+# To train it in runs by the command line, put both classes into a module of `mlc_dask/classifiers/`, and the settings
+# into `CLASSIFIERS` in `mlc_dask/classifiers/__init__.py`. `kind = "boosting"` in the table `[classifier]` of a
+# configuration then chooses it. With an entry of `SMALL`, the contract tests in `tests/test_classifiers.py` run over it
+# as over all others. They also check points that this notebook skips, such as loading a model without running code from
+# its file.

@@ -1,8 +1,9 @@
-"""The house: who may import whom, and how long things may get, read from the source of every module."""
+"""The house: who may import whom, how long things may get, and which errors docstrings name, read from the source."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +12,14 @@ from pathlib import Path
 import pytest
 
 import mlc_dask
+from tests.test_benchmarks import benchmark
 
 PACKAGE = Path(mlc_dask.__file__).parent
 NAME = "mlc_dask"
 FUNCTION_LINES, FILE_LINES = 40, 250
 SHORT_ROOMS = ("kernels", "stages", "classifiers", "io")
 APART = ("stages",)
-"""Rooms whose modules do not import each other, except what they share."""
-SHARED = ("__init__.py", "continuity.py", "drawing.py", "features.py", "settings.py")
-SHARED_NAMES = ("continuity", "drawing", "features", "settings")
+"""Rooms whose modules, shared ones as well, import of each other only the shared ones."""
 STDLIB = set(sys.stdlib_module_names)
 
 
@@ -44,7 +44,13 @@ def read_rooms(page: str) -> dict[str, Room]:
     }
 
 
-ROOMS = read_rooms((Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8"))
+def read_shared(page: str) -> frozenset[str]:
+    """Modules that the stages share, by docs/architecture.md."""
+    return frozenset(re.findall(r"`(\w+)`", page.partition("<!-- shared -->")[2].partition("<!-- /shared -->")[0]))
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+ROOMS, SHARED = read_rooms(PAGE), read_shared(PAGE)
 
 
 def imports(tree: ast.AST, package: str | None = None) -> Iterator[tuple[int, str]]:
@@ -82,11 +88,11 @@ def import_faults(module: str, text: str) -> list[str]:
     if own_room not in ROOMS:
         return [f"{module}: the room {own_room!r} is not in the table"]
     allowed, faults = ROOMS[own_room], []
-    apart = own_room in APART and Path(module).name not in SHARED
     for line, name in imports_of(module, text):
         first, _, rest = name.partition(".")
         if first == NAME:
-            inside = rest.split(".")[0] == own_room and (not apart or rest.split(".")[1] in SHARED_NAMES)
+            target, *below = rest.split(".")
+            inside = target == own_room and (own_room not in APART or not SHARED.isdisjoint(below[:1]))
             if not inside and not allowed.allows(rest):
                 faults.append(f"{module}:{line}: {own_room} must not import {name}")
         elif first not in STDLIB and first not in allowed.packages:
@@ -121,8 +127,52 @@ def length_faults(module: str, text: str) -> list[str]:
     return faults
 
 
+HELP = ("cli.py",)
+"""Docstrings of commands are the texts of ``--help``, which users of Python do not read."""
+
+
+def within(function: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a function without those of the functions and classes that it defines."""
+    for node in ast.iter_child_nodes(function):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield node
+            yield from within(node)
+
+
+def error_faults(module: str, text: str) -> list[str]:
+    """Public functions that raise an InputError themselves, and whose docstring does not say when."""
+    faults = []
+    for node in (d.node for d in benchmark("house").definitions(ast.parse(text)) if d.public):
+        if module in HELP or isinstance(node, ast.ClassDef):
+            continue
+        raised = {ast.unparse(n.exc).partition("(")[0] for n in within(node) if isinstance(n, ast.Raise) and n.exc}
+        if "InputError" in raised and not re.search("InputError|Raises", ast.get_docstring(node) or ""):
+            faults.append(f"{module}:{node.lineno}: {node.name} raises InputError; say when in its docstring")
+    return faults
+
+
 LISTS_OF_CALLS = ("pipeline/figure1.py",)
 """Fig. 1 of the paper is one list of calls without a branch, as its own test below sees to."""
+
+BRANCHES = ast.If | ast.IfExp | ast.BoolOp | ast.Match | ast.Try | ast.For | ast.AsyncFor | ast.While | ast.Lambda
+COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def call_faults(text: str) -> list[str]:
+    """What a list of calls must not contain; a step in a comprehension is for the rows of one imported table."""
+    tree = ast.parse(text)
+    tables = {name.rpartition(".")[2] for _, name in imports(tree) if name.rpartition(".")[2].isupper()}
+    faults = []
+    for node in ast.walk(tree):
+        if isinstance(node, BRANCHES):
+            faults.append(f"line {node.lineno}: {ast.unparse(node)} branches or loops")
+        elif isinstance(node, COMPREHENSIONS):
+            calls = any(isinstance(n, ast.Attribute) and n.attr == "do" for n in ast.walk(node))
+            over = [g.iter.id if isinstance(g.iter, ast.Name) else "" for g in node.generators]
+            if any(g.ifs for g in node.generators) or (calls and (len(over) > 1 or over[0] not in tables)):
+                faults.append(f"line {node.lineno}: {ast.unparse(node)} is more than one step per row of a table")
+    return faults
+
 
 MODULES = sorted(str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py*") if p.suffix in (".py", ".pyi"))
 
@@ -143,6 +193,14 @@ def test_the_table_goes_downward_only() -> None:
         assert not upward, f"{name} may import {upward}, which stand above it"
 
 
+def test_the_floors_are_those_of_the_table() -> None:
+    height: dict[str, int] = {}
+    for name, room in ROOMS.items():
+        height[name] = 1 + max((height[target.split(".")[0]] for target in room.own), default=-1)
+    drawn = PAGE.partition("<!-- floors -->")[2].partition("<!-- /floors -->")[0].split("·")
+    assert {n: i for i, floor in enumerate(drawn) for n in re.findall(r"`(\w+)`", floor)} == height
+
+
 def test_the_table_allows_nothing_that_nobody_imports() -> None:
     used: dict[str, set[str]] = {name: set() for name in ROOMS}
     for module in MODULES:
@@ -151,6 +209,14 @@ def test_the_table_allows_nothing_that_nobody_imports() -> None:
         rest = {target for target in own.own if not any(f"{i}.".startswith(f"{NAME}.{target}.") for i in used[name])}
         rest |= own.packages - {i.split(".")[0] for i in used[name]}
         assert not rest, f"docs/architecture.md lets {name} import {sorted(rest)}, and it does not"
+
+
+def test_what_stages_share_is_there_and_used() -> None:
+    stages = [m for m in MODULES if room_of(m) == "stages"]
+    used = [f"{name}." for m in stages for _, name in imports_of(m, source(m))]
+    alone = [s for s in SHARED if not any(name.startswith(f"{NAME}.stages.{s}.") for name in used)]
+    assert SHARED and {Path(m).stem for m in stages} >= SHARED
+    assert not alone, f"docs/architecture.md lets stages share {alone}, and no stage imports them"
 
 
 def test_kernels_and_stages_stay_what_they_are() -> None:
@@ -173,6 +239,12 @@ def test_lengths(module: str) -> None:
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if m.endswith(".py")])
+def test_docstrings_name_the_errors(module: str) -> None:
+    faults = error_faults(module, source(module))
+    assert not faults, "\n".join(faults)
+
+
 def test_kernels_touch_no_files() -> None:
     for module in MODULES:
         if module.startswith("kernels/"):
@@ -184,11 +256,13 @@ def test_kernels_touch_no_files() -> None:
 
 
 def test_the_pipeline_is_a_list_of_calls() -> None:
-    functions = [n for n in ast.parse(source("pipeline/figure1.py")).body if isinstance(n, ast.FunctionDef)]
+    text = source("pipeline/figure1.py")
+    functions = [n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)]
     assert "annual_maps" in {f.name for f in functions}
     for statement in (s for f in functions for s in f.body[1:]):
         allowed = isinstance(statement, ast.Assign | ast.Expr | ast.Return)
         assert allowed, f"line {statement.lineno}: {ast.unparse(statement)}"
+    assert not call_faults(text), "\n".join(call_faults(text))
 
 
 # The test can fail
@@ -201,6 +275,8 @@ def test_the_pipeline_is_a_list_of_calls() -> None:
         ("kernels/gaps.py", "def f():\n    import xarray", "gaps.py:2: kernels must not import xarray"),
         ("kernels/gaps.py", "from mlc_dask import lazy", "kernels must not import mlc_dask.lazy"),
         ("stages/filtering.py", "from mlc_dask.stages.evaluation import agreement", "stages must not import"),
+        ("stages/drawing.py", "from mlc_dask.stages.evaluation import agreement", "stages must not import"),
+        ("stages/filtering.py", "from mlc_dask import stages", "stages must not import mlc_dask.stages"),
         ("stages/filtering.py", "from mlc_dask.io.cubes import open_cube", "stages must not import mlc_dask.io"),
         ("stages/filtering.py", "import torch", "stages must not import torch"),
         ("lazy/verbs.py", "from mlc_dask.kernels.gaps import fill", "lazy must not import mlc_dask.kernels"),
@@ -243,3 +319,47 @@ def test_planted_lengths_are_found() -> None:
     assert not length_faults("lazy/verbs.py", "def f():\n    '''One.\n\n    Two.\n    '''\n" + "    a = 1\n" * 39)
     assert length_faults("io/a.py", "a = 1\n" * 251) == ["io/a.py: 251 lines, at most 250; split it by idea"]
     assert not length_faults("worlds/a.py", "a = 1\n" * 251)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("def f():\n    'One.'\n    raise InputError('no')", 1),
+        ("class A:\n    async def f(self):\n        if self.x:\n            raise InputError", 1),
+        ("def f():\n    'One; InputError where it is none.'\n    raise InputError('no')", 0),
+        ("def _f():\n    raise InputError('no')", 0),
+        ("def f():\n    def g():\n        raise InputError('no')", 0),
+        ("def f():\n    raise ValueError('no')", 0),
+    ],
+)
+def test_planted_errors_are_found(text: str, faults: int) -> None:
+    assert len(error_faults("io/a.py", text)) == faults and not error_faults("cli.py", text)
+
+
+TABLES = "from mlc_dask.data.layers import SERIES, SMOOTHED\nfrom mlc_dask.runs.run import rows\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = run.do(f, x) if x else y",
+        "a = x and run.do(f, x)",
+        "def g():\n    if x:\n        run.do(f)",
+        "for s in SMOOTHED:\n    run.do(f, s)",
+        "while x:\n    run.do(f)",
+        "a = [run.do(f, s) for s in SMOOTHED if s.rank]",
+        "a = [run.do(f, s) for s in SMOOTHED for t in SERIES]",
+        "a = [[run.do(f, s) for s in SMOOTHED] for t in years]",
+        "a = {y: run.do(f, y) for y in years}",
+        "a = tuple(run.do(f, s) for s in given.tables())",
+        "a = [run.do(f, s) for s in rows]",
+        "a = [run.do(f, s) for s in LOCAL]",
+        "a = list(map(lambda s: run.do(f, s), years))",
+    ],
+)
+def test_planted_branches_and_loops_are_found(text: str) -> None:
+    assert call_faults(TABLES + text), text
+
+
+def test_a_step_per_row_of_a_table_is_a_call() -> None:
+    assert not call_faults(f"{TABLES}a = {{s: run.do(f, s) for s in SMOOTHED}}\nb = [m[s] for s in maps.values()]")

@@ -38,7 +38,13 @@ def _crs(text: str) -> CRS:
 
 
 def box_in(box: Box, crs: str, to: str, *, densify: int = 21) -> Box:
-    """Left, bottom, right and top of a box in another CRS, for which PROJ must know a transformation."""
+    """Left, bottom, right and top of a box in another CRS, for which PROJ must know a transformation.
+
+    Raises
+    ------
+    InputError
+        If PROJ knows no transformation between the two CRS.
+    """
     try:
         with rasterio.Env():  # else GDAL prints its errors
             found: Box = transform_bounds(crs, to, *box, densify_pts=densify)
@@ -73,7 +79,13 @@ class Grid:
 
     @classmethod
     def at(cls, crs: str, transform: Affine, shape: tuple[int, int], name: str) -> Grid:
-        """Grid from its parts; rotated grids and non-square pixels are refused. Messages call the raster `name`."""
+        """Grid from its parts; rotated grids and non-square pixels are refused. Messages call the raster `name`.
+
+        Raises
+        ------
+        InputError
+            If the transform is rotated or its pixels are not square.
+        """
         t = transform
         if t.b or t.d or t.a <= 0 or t.e >= 0 or abs(t.a + t.e) * max(shape) > _SHARE * t.a:
             raise InputError(f"{name} is rotated or has non-square pixels ({t.a} × {-t.e}); warp it to square pixels")
@@ -85,6 +97,11 @@ class Grid:
 
         The GeoTransform of the raster's CRS variable gives the exact numbers where the coordinates agree with it within
         a share of a pixel; a raster that was cut keeps them. The grid is north-up also where y ascends.
+
+        Raises
+        ------
+        InputError
+            If the raster has no CRS.
         """
         if raster.rio.crs is None:
             raise InputError("the raster has no CRS; set one with .rio.write_crs('EPSG:…')")

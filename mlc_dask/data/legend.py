@@ -131,7 +131,13 @@ class Crosswalk:
         return {e.code: e for e in self.entries}
 
     def check(self, counts: Mapping[int, int], where: str) -> None:
-        """Refuse product codes that the crosswalk does not know; the message lists each with its pixel count."""
+        """Refuse product codes that the crosswalk does not know; the message lists each with its pixel count.
+
+        Raises
+        ------
+        InputError
+            If a code is not in the crosswalk.
+        """
         unknown = {c: n for c, n in sorted(counts.items()) if c not in self.by_code and c not in self.no_data}
         if unknown:
             listed = ", ".join(f"{c} ({n} px)" for c, n in unknown.items())
@@ -170,7 +176,13 @@ class Crosswalk:
         no_data: tuple[int, ...] = (0,),
         twin: str = "",
     ) -> Crosswalk:
-        """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason."""
+        """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason.
+
+        Raises
+        ------
+        InputError
+            If a row is invalid or a key occurs twice; the message names file and row.
+        """
         entries: dict[int, Entry] = {}
         for line, row in read_table(path, (key, "label", "class", "quota", "reason")):
             with _prefixed(f"{path}, line {line}: code {row[key.lower()]}"):
@@ -182,7 +194,13 @@ class Crosswalk:
 
     @classmethod
     def named(cls, name: str, legend: Legend) -> Crosswalk:
-        """Return a crosswalk shipped with the package: ``corine`` (grid codes), ``corine-clc`` or ``worldcover``."""
+        """Return a crosswalk shipped with the package: ``corine`` (grid codes), ``corine-clc`` or ``worldcover``.
+
+        Raises
+        ------
+        InputError
+            If no crosswalk of this name is shipped.
+        """
         if name not in _SHIPPED:
             raise InputError(f"crosswalk {name!r} is unknown; use {', '.join(_SHIPPED)} or the path of a CSV")
         file, key, no_data, twin = _SHIPPED[name]

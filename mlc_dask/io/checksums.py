@@ -20,13 +20,25 @@ def of_manifest(name: str, digest: str) -> tuple[str, str] | None:
 
 
 def check_size(path: str, size: int, stated: int) -> None:
-    """Refuse a file whose size differs from the stated one."""
+    """Refuse a file whose size differs from the stated one.
+
+    Raises
+    ------
+    InputError
+        If the sizes differ.
+    """
     if size != stated:
         raise InputError(f"{path} has {size} bytes, but its product states {stated}; {FIX}")
 
 
 def check_digest(path: Path, member: str | None, stated: tuple[str, str]) -> None:
-    """Refuse a file, or a member of a zip archive, whose digest differs from the stated one; it is read once."""
+    """Refuse a file, or a member of a zip archive, whose digest differs from the stated one; it is read once.
+
+    Raises
+    ------
+    InputError
+        If the digests differ.
+    """
     state = path.stat()
     algorithm, digest = stated
     found = _digest(path, member, algorithm, (state.st_size, state.st_mtime_ns))

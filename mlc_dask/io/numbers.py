@@ -89,7 +89,13 @@ def is_empty(values: npt.NDArray[Any], nodata: Number) -> npt.NDArray[np.bool_]:
 
 
 def check_layout(file: rasterio.io.DatasetReader, layer: str | None, where: str) -> None:
-    """Refuse a file of several bands where one is expected."""
+    """Refuse a file of several bands where one is expected.
+
+    Raises
+    ------
+    InputError
+        If the file has several bands.
+    """
     if layer is None and bands_of(file) > 1:
         raise InputError(
             f"{where}: {file.name} has {bands_of(file)} bands, expected one; give every band a file of its own, or "
@@ -98,7 +104,13 @@ def check_layout(file: rasterio.io.DatasetReader, layer: str | None, where: str)
 
 
 def check_numbers(file: rasterio.io.DatasetReader, index: int, asset: Asset, where: str) -> None:
-    """Refuse a band whose file contradicts the type, the scale or the no-data value that `asset` assumes."""
+    """Refuse a band whose file contradicts the type, the scale or the no-data value that `asset` assumes.
+
+    Raises
+    ------
+    InputError
+        If type, scale or no-data value contradict the assumptions.
+    """
     dtype, place = np.dtype(file.dtypes[index - 1]), f"{where}: {file.name}"
     if dtype.kind not in "iuf":
         raise InputError(f"{place} holds {dtype}, not real numbers; convert it to uint16 or float32")
@@ -135,7 +147,13 @@ def _text(nodata: Number) -> str:
 
 
 def check_values(values: npt.NDArray[Any], asset: Asset, where: str) -> None:
-    """Refuse values that cannot be digital numbers at the assumed scale; fewer than 256 valid pixels tell nothing."""
+    """Refuse values that cannot be digital numbers at the assumed scale; fewer than 256 valid pixels tell nothing.
+
+    Raises
+    ------
+    InputError
+        If the values cannot be digital numbers at this scale and offset.
+    """
     found = spread(values, asset.nodata)
     if found.valid < _JUDGED:
         return

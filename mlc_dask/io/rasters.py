@@ -86,7 +86,13 @@ def open_raster(path: Path | str) -> Iterator[rasterio.io.DatasetReader]:
 
 
 def band_index(file: rasterio.io.DatasetReader, layer: str | None) -> int:
-    """Find the number (from 1) of the band with the description `layer`; the first band when `layer` is None."""
+    """Find the number (from 1) of the band with the description `layer`; the first band when `layer` is None.
+
+    Raises
+    ------
+    InputError
+        If no band has this description.
+    """
     if layer is None:
         return 1
     if layer not in file.descriptions:

@@ -121,6 +121,11 @@ def check_href(href: str, hosts: Sequence[str] | None = None, *, plain_http: boo
         Hosts, domains and buckets that are allowed; by default all. Local files are always allowed.
     plain_http
         Allow http; it is always allowed for this machine.
+
+    Raises
+    ------
+    InputError
+        If it is neither a path nor an https or s3 URL, or its host is not allowed.
     """
     if "://" not in href:
         if href.startswith("/vsi") or re.match(r"\w\w+:", href):

@@ -169,14 +169,26 @@ def _shares(product: xr.DataArray) -> dict[int, float]:
 
 
 def check_source(given: Given) -> None:
-    """Check the inputs of the cube."""
+    """Check the inputs of the cube.
+
+    Raises
+    ------
+    InputError
+        If the patch is neither a multiple of the step of patches nor as large as the grid.
+    """
     grid, patch = given.catalogue.grid, given.config.execution.patch
     if patch % PATCH_STEP and patch < max(grid.shape):
         raise InputError(f"execution.patch = {patch} is not a multiple of {PATCH_STEP}; choose one, e.g. {CHUNK * 10}")
 
 
 def check_output(config: Config) -> None:
-    """Refuse an output that is a file, lies in the source's folder, or contains files that no run wrote."""
+    """Refuse an output that is a file, lies in the source's folder, or contains files that no run wrote.
+
+    Raises
+    ------
+    InputError
+        If the output is a file, lies in the folder of the source, or contains files that no run wrote.
+    """
     output, folder = config.output, config.source.get("folder")
     if output.exists() and not output.is_dir():
         raise InputError(f"output = {output} is a file; give a folder")
@@ -195,7 +207,13 @@ def check_leave_out(places: Mapping[str, Given]) -> None:
 
 
 def check_enough(given: Given) -> None:
-    """Refuse years that have too few acquisitions even without clouds."""
+    """Refuse years that have too few acquisitions even without clouds.
+
+    Raises
+    ------
+    InputError
+        If a year has too few acquisitions.
+    """
     config, catalogue = given.config, given.catalogue
     wanted, by_hand = config.acquisitions.size, set(config.acquisitions.leave_out)
     counts = Counter(year_of(a.time) for a in catalogue.acquisitions if by_hand.isdisjoint(a.names))
@@ -226,7 +244,13 @@ def given_source(config: Config) -> Input:
 
 
 def product_of(config: Config) -> Product:
-    """Old map that the configuration names."""
+    """Old map that the configuration names.
+
+    Raises
+    ------
+    InputError
+        If the configuration has no section `product`.
+    """
     if config.product is None:
         raise InputError("'product' is missing; add [product] with its path (only mlc-dask cube works without it)")
     return config.product
@@ -239,7 +263,13 @@ def legend_for(config: Config) -> Legend:
 
 
 def sensor_for(config: Config) -> Sensor:
-    """Sensor that the bands belong to."""
+    """Sensor that the bands belong to.
+
+    Raises
+    ------
+    InputError
+        If the sensor is unknown.
+    """
     if config.sensor not in SENSORS:
         raise InputError(f"sensor = {config.sensor!r} is unknown; use {', '.join(SENSORS)}")
     return SENSORS[config.sensor]
@@ -259,7 +289,13 @@ def given_product(config: Config) -> Input:
 
 
 def given_truth(config: Config) -> Input:
-    """Return the reference files as an input of the run; the input may be empty."""
+    """Return the reference files as an input of the run; the input may be empty.
+
+    Raises
+    ------
+    InputError
+        If no mapped year has a reference file.
+    """
     files = truth_files(config)
     if config.evaluation.truth and not files:
         raise InputError(

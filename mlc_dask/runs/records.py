@@ -123,6 +123,11 @@ def explain(run: Path, what: str | Path) -> Origin:
     what
         A published layer, the name of a step (its published result, or else its newest one), or the beginning of the
         folder name or path of an artifact.
+
+    Raises
+    ------
+    InputError
+        If the folder has no record, so its step is not finished.
     """
     home = RunFolder(Path(run))
     folder = _find(home, what)

@@ -69,6 +69,11 @@ def select_reliable_samples(
     -------
     Samples of all years (see :func:`mlc_dask.stages.drawing.collect`); attributes ``clusters`` (the clusters of
     every class and year, and which of them were kept) and ``notes``.
+
+    Raises
+    ------
+    InputError
+        If the product has fewer than two classes in the area.
     """
     product = on_grid_of(check_cube(cube), check_map(product), "cube and product")
     years = [int(y) for y in cube[YEAR].values]

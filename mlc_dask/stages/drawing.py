@@ -160,6 +160,11 @@ def collect(
     bool, ``label`` uint8, ``split`` uint8 (:class:`Split`), ``cluster`` uint8 (1 + cluster, 0 is none), ``source``
     uint8 (:class:`SampleSource`), ``year``, ``row``, ``column``, ``y_position``, ``x_position``; ``days``
     (year_of_days, acquisition) in the attributes as nested lists.
+
+    Raises
+    ------
+    InputError
+        If no pixel can become a sample.
     """
     kept = [d for d in drawn if len(d.id)]
     if not kept:

@@ -25,6 +25,24 @@ def smooth(maps: xr.Dataset | xr.DataArray, *, size: int = Filter.size, rule: Ru
 
     `median` is the rule of the paper, kept for comparison: a median of class codes depends on the order of the legend.
     No data has no vote and stays no data, and the result does not depend on the patches.
+
+    Parameters
+    ----------
+    maps
+        Labels (y, x) or (year, y, x) uint8, 0 is no data; or a Dataset with such a layer ``label``.
+    size
+        Side of the window in pixels, an odd number (the paper: 11).
+    rule
+        ``majority``, ``median``, or ``none``, which returns `maps` as they are.
+
+    Returns
+    -------
+    Labels of the same shape, dtype and coordinates, lazily; for a Dataset, the Dataset with its ``label`` filtered.
+
+    Raises
+    ------
+    InputError
+        If the rule is unknown, `size` is not an odd number, or the labels have another dtype or order of dimensions.
     """
     if rule == "none":
         return maps

@@ -99,6 +99,11 @@ def sample_unchanged(
     Returns
     -------
     Samples of all years (see :func:`mlc_dask.stages.drawing.collect`), attribute ``notes``.
+
+    Raises
+    ------
+    InputError
+        If the unchanged area has fewer than two classes.
     """
     product = on_grid_of(check_cube(cube), check_map(product), "cube and product")
     unchanged = on_grid_of(cube, unchanged, "cube and unchanged area")

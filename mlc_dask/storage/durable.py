@@ -189,7 +189,13 @@ def now() -> str:
 
 
 def walk(paths: Iterable[Path]) -> list[Path]:
-    """All files among `paths` and in the folders among them, sorted."""
+    """All files among `paths` and in the folders among them, sorted.
+
+    Raises
+    ------
+    InputError
+        If a path does not exist.
+    """
     files: list[Path] = []
     for path in paths:
         if not path.exists():

@@ -53,6 +53,11 @@ def write_products(
         Function from a scene to its processing baseline.
     options
         Passed to the ``write`` of the format.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown.
     """
     if format not in FORMATS:
         raise InputError(f"format = {format!r} is unknown; choose one of {', '.join(FORMATS)}")

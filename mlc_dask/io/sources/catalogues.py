@@ -68,7 +68,13 @@ def _answer(error: Exception) -> str:
 
 
 def items_of_file(place: str) -> list[pystac.Item]:
-    """Items of a static catalogue, an item collection or a single item."""
+    """Items of a static catalogue, an item collection or a single item.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, or is not STAC.
+    """
     reader = _patient() if place.startswith(("http://", "https://")) else _Documents()
     try:
         kind = json.loads(reader.read_text(place))
@@ -107,7 +113,13 @@ def found_by_search(
     bbox: tuple[float, float, float, float] | None,
     query: Mapping[str, Any] | None,
 ) -> list[pystac.Item]:
-    """Items of `years` from an API, plus one day on either side, since an overpass may span the turn of the year."""
+    """Items of `years` from an API, plus one day on either side, since an overpass may span the turn of the year.
+
+    Raises
+    ------
+    InputError
+        If the URL is not a STAC API.
+    """
     try:
         search = Client.open(url, stac_io=_patient()).search(
             collections=[collection] if collection else None,

@@ -97,7 +97,13 @@ class Eopf(AreaSource):
         return described(product, root, assets, finest)
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
-        """Return the stored numbers (h, w) of one array on `grid`, its no-data value where it has no data."""
+        """Return the stored numbers (h, w) of one array on `grid`, its no-data value where it has no data.
+
+        Raises
+        ------
+        InputError
+            If a chunk is damaged.
+        """
         asset = granule.assets[name]
         product = Path(self.locate(asset.href))
         array = array_of(product, str(asset.layer))

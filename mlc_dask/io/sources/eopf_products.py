@@ -30,7 +30,13 @@ DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, ZlibError, BadZ
 
 
 def root_of(product: Path) -> dict[str, Any]:
-    """Attributes of the product; refuses a product that is not Level-2A."""
+    """Attributes of the product; refuses a product that is not Level-2A.
+
+    Raises
+    ------
+    InputError
+        If the metadata cannot be read, or the product is Level-1C.
+    """
     try:
         # The consolidated metadata takes half a megabyte and describes arrays that are not needed.
         root = dict(zarr.open_group(_store(product), mode="r", use_consolidated=False).attrs)
@@ -55,7 +61,13 @@ def _stac(root: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def array_of(product: Path, layer: str) -> zarr.Array[Any]:
-    """Open one array of a product."""
+    """Open one array of a product.
+
+    Raises
+    ------
+    InputError
+        If the array is missing, or its metadata cannot be read.
+    """
     try:
         return zarr.open_array(_store(product), path=layer, mode="r")
     except FileNotFoundError:
@@ -67,7 +79,13 @@ def array_of(product: Path, layer: str) -> zarr.Array[Any]:
 
 
 def packing_of(array: zarr.Array[Any], where: str) -> tuple[float, float, int]:
-    """Scale, offset and no-data value of an array, from its attributes alone: never from the baseline or the date."""
+    """Scale, offset and no-data value of an array, from its attributes alone: never from the baseline or the date.
+
+    Raises
+    ------
+    InputError
+        If floats have a scale or an offset, or integers have no scale.
+    """
     own: dict[str, Any] = dict(array.attrs)
     scale, offset = own.get("scale_factor"), float(own.get("add_offset") or 0.0)
     if array.dtype.kind == "f":
@@ -86,7 +104,13 @@ def centres(layer: str) -> tuple[str, str]:
 
 
 def grid_of(product: Path, layer: str, array: zarr.Array[Any], root: Mapping[str, Any]) -> Grid:
-    """Grid of an array, derived from the pixel centres that are stored beside it."""
+    """Grid of an array, derived from the pixel centres that are stored beside it.
+
+    Raises
+    ------
+    InputError
+        If dimensions or shape do not match y and x, or these are not regular steps east and south.
+    """
     where = f"{product}, {layer}"
     order: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if list(order or ()) != ["y", "x"]:

@@ -54,7 +54,13 @@ class Product:
         return tuple(self.place / f for f in self.files if _METADATA.search(f))
 
     def xml(self, file: str) -> Element:
-        """Parse a document of the product; a document that is not XML, or that defines entities, is bad input."""
+        """Parse a document of the product; a document that is not XML, or that defines entities, is bad input.
+
+        Raises
+        ------
+        InputError
+            If the document is missing, is not XML, or defines entities.
+        """
         try:
             folder = self.place if self.place.is_dir() else zipfile.Path(self.place, self.root)
             if not (folder / file).is_file():

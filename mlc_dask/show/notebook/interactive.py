@@ -21,7 +21,13 @@ _CLASS = "position"
 
 
 def interactive_map(data: xr.Dataset, name: str | None, **options: Any) -> Any:
-    """HoloViews object of a layer; see :meth:`mlc_dask.show.notebook.Showing.plot`."""
+    """HoloViews object of a layer; see :meth:`mlc_dask.show.notebook.Showing.plot`.
+
+    Raises
+    ------
+    InputError
+        If the map has no legend.
+    """
     layer = layer_of(data, name)
     row = layer_called(str(layer.name))
     if row.values != "classes":

@@ -44,7 +44,13 @@ class OpenedRun:
 
     @property
     def cube(self) -> xr.Dataset:
-        """The cube that the maps were made from, lazily; NotPublished before the run is finished."""
+        """The cube that the maps were made from, lazily; NotPublished before the run is finished.
+
+        Raises
+        ------
+        InputError
+            If the output holds several tiles.
+        """
         current = read_current(self.folder)
         if "cube" not in current:
             raise InputError(f"{self.folder} holds several tiles; open one: {', '.join(places_of(self.folder))}")

@@ -40,6 +40,11 @@ def write(
         Make ``earthsearch:boa_offset_applied`` the opposite of the truth, as it is in some items of ``earth-search``.
     base_url
         URL or path at which `folder` is served; by default, the item names its files relative to itself.
+
+    Raises
+    ------
+    InputError
+        If the flavour is unknown, or its items cannot state `lie`.
     """
     if flavour not in FLAVOURS:
         raise InputError(f"flavour = {flavour!r} is unknown; choose one of {', '.join(FLAVOURS)}")
@@ -65,6 +70,11 @@ def write_catalogue(folder: Path, items: Sequence[Path]) -> Path:
         Folder of the catalogue; the items are below it.
     items
         Paths of items of one collection, as :func:`write` returns them.
+
+    Raises
+    ------
+    InputError
+        If the items are not of one collection.
     """
     paths = sorted(items)
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
