@@ -6,10 +6,11 @@ need other tiles run for a few tiles at once, so the cluster stays busy while th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,10 +27,11 @@ class PerTile(dict[str, T]):
 
 
 class Pipeline(NamedTuple):
-    """The pipeline for a single place, and for several tiles."""
+    """The pipeline for a single place and for several tiles, and the files that workers read besides the source."""
 
     one: Callable[[Run, Given], object]
     many: Callable[[Tiles, Config], object]
+    reads: Callable[[Given], Iterable[Path]]
 
 
 class Tiles:

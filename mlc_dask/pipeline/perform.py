@@ -120,7 +120,7 @@ def _go(
     with client_for(config.execution, scheduler) as client:
         if client is None:
             return go_through(config, places, pipeline, formats, until=until, listener=tell)
-        preflight(client, needs(config, places))
+        preflight(client, needs(config, places, pipeline))
         introduce(console, client)
         with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
 
