@@ -118,7 +118,7 @@ def go_through(
     listener: Callable[[Event], object] | None = None,
     dry: bool = False,
 ) -> list[Event]:
-    """Run a pipeline for the place, or for all tiles, of a configuration; returns the steps.
+    """Run a pipeline for the place, or for all tiles, of a configuration; returns the steps, tile by tile.
 
     Parameters
     ----------
