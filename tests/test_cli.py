@@ -20,6 +20,7 @@ from mlc_dask import native
 from mlc_dask.classifiers.lstm.compiled import engine_here
 from mlc_dask.cli import app
 from mlc_dask.config import load_config
+from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.inputs import given_places
 from mlc_dask.pipeline.plan import needs
 from mlc_dask.worlds.demo import write_demo
@@ -290,9 +291,15 @@ def test_patterns_of_references(world: Path, tmp_path: Path, truth: str, message
 
 def test_every_worker_must_see_what_workers_read(world: Path, tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path / "mlc.toml", world, tmp_path / "out"))
-    asked = needs(config, given_places(config))
+    asked = needs(config, given_places(config), MAPS)
     references = sorted((world / "truth").glob("*.tif"))
     assert references and sorted(asked.inputs) == sorted([world / "acquisitions", *references])
+
+
+def test_a_cube_needs_no_reference(world: Path, tmp_path: Path) -> None:
+    nowhere = f'"{tmp_path}/nowhere/{{year}}.tif"'
+    config = load_config(write_config(tmp_path / "mlc.toml", world, tmp_path / "out", truth=nowhere))
+    assert needs(config, given_places(config), CUBE).inputs == [world / "acquisitions"]
 
 
 @pytest.mark.parametrize(

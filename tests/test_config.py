@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from mlc_dask import LSTM, Clustering, Mask, PairingRules, RandomForest
 from mlc_dask.config import Config, commented, load_config
@@ -184,10 +185,22 @@ def test_written_file_names_every_key() -> None:
         ("[classifier]\nepochs = 3", LSTM(epochs=3)),
         ('[classifier]\nkind = "lstm"\nhidden = 8', LSTM(hidden=8)),
         ('[classifier]\nkind = "forest"\ntrees = 7\nmax_features = 0.5', RandomForest(trees=7, max_features=0.5)),
+        ("classifier = 'forest'", RandomForest()),
     ],
 )
 def test_kind_chooses_the_classifier(tmp_path: Path, table: str, made: object) -> None:
-    assert load_config(write(tmp_path, f"{LEAST}\n{table}\n")).classifier == made
+    text = f"{LEAST}\n{table}\n" if table.startswith("[") else f"{table}\n{LEAST}"
+    assert load_config(write(tmp_path, text)).classifier == made
+
+
+@pytest.mark.parametrize("given", ["3", "['forest']", "'florest'"])
+def test_what_is_no_classifier_is_refused(tmp_path: Path, given: str) -> None:
+    path = write(tmp_path, f"classifier = {given}\n{LEAST}")
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: classifier") as error:
+        load_config(path)
+    assert "\n" not in str(error.value) and "forest" in str(error.value)
+    with pytest.raises(ValidationError):
+        Config(output=Path("maps"), source={"kind": "geotiff"}, classifier=object())
 
 
 def test_the_old_table_is_understood_and_says_how_to_write_it(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -18,9 +21,14 @@ from mlc_dask.cli import app
 from mlc_dask.config import Config, load_config
 from mlc_dask.data.errors import InputError
 from mlc_dask.io.samples import open_samples
+from mlc_dask.pipeline.inputs import Given
+from mlc_dask.pipeline.many_tiles import Pipeline, go_through
+from mlc_dask.pipeline.perform import make_cube
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import explain
+from mlc_dask.runs.run import Run
 from mlc_dask.stages import drawing as sampling
+from mlc_dask.storage.durable import OutputLock
 from mlc_dask.worlds import World, write_world
 from tests.runs import artifacts, run_all, write_config
 
@@ -138,6 +146,62 @@ def test_origins_lead_from_a_tile_to_the_common_models_and_all_tiles(finished: t
     found = list(names(explain(config.output / TILES[0], "multi-year")))
     assert {"models", "forests", "cube"} <= {name for name, _ in found}
     assert all(known for name, known in found if name not in ("source", "product-file"))
+
+
+@pytest.mark.parametrize("do", [mlc.run, make_cube])
+def test_steps_are_returned_in_the_order_in_which_they_ended(
+    worlds: Path, tmp_path: Path, do: Callable[..., list[Event]]
+) -> None:
+    """A tile waits in its first step until the other one has ended two."""
+    path, seen, ahead = configure(tmp_path / "mlc.toml", worlds, tmp_path / "out"), [], threading.Event()
+    original = Run.do
+
+    def do_slowly(self: Run, *args: Any, **kwargs: Any) -> Any:
+        if not self.dry and self.folder.name == TILES[0]:
+            assert ahead.wait(60)
+        return original(self, *args, **kwargs)
+
+    def listen(event: Event) -> None:
+        seen.append(event)
+        if event.step == f"{TILES[1]}/acquisitions" and event.state == "finished":
+            ahead.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "do", do_slowly)
+        steps = do(path, until="acquisitions", scheduler="current", listener=listen)
+    assert [e.step for e in steps] == [f"{tile}/{s}" for tile in TILES[::-1] for s in ("catalogue", "acquisitions")]
+    assert steps == [e for e in seen if e.state == "finished"]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+def test_an_output_stays_locked_while_a_tile_writes(tmp_path: Path, kind: type[BaseException]) -> None:
+    names = (*TILES, "31UFU")
+    source = {"kind": "geotiff", "folder": "{tile}"}
+    config = Config(output=tmp_path, source=source, tiles=names, execution={"tiles_at_once": 2})  # type: ignore[arg-type]
+    begun, go_on, written = threading.Event(), threading.Event(), []
+
+    def phase(run: Run, given: Given) -> None:
+        if run.folder.name == names[0]:
+            assert begun.wait(60)
+            raise kind("planted")
+        begun.set()
+        assert go_on.wait(60)
+        with pytest.raises(InputError, match="is being written by"), OutputLock(run.folder):
+            pass
+        written.append(run.folder.name)
+
+    pipeline = Pipeline(phase, lambda tiles, config: tiles.each(phase), lambda given: ())
+    threading.Timer(0.5, go_on.set).start()
+    with pytest.raises(kind, match="planted"):
+        go_through(config, {name: Given(config.of_tile(name)) for name in names}, pipeline, {})
+    for _ in range(100):
+        if written == [names[1]]:
+            break
+        assert kind is KeyboardInterrupt, "an error waits for the running tile"
+        time.sleep(0.1)
+    assert written == [names[1]], "a tile that had not begun is not begun"
+    with OutputLock(tmp_path / names[1]):
+        pass
 
 
 def test_every_tile_goes_as_far_as_asked(worlds: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, RandomForest
-from mlc_dask.data.errors import warn_outdated
+from mlc_dask.data.errors import InputError, warn_outdated
 from mlc_dask.data.settings import STRICT, base_of, of_kind, settings
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
@@ -145,8 +145,15 @@ class Execution(Section):
 
 
 def chosen_classifier(given: Any) -> Any:
-    """Return the classifier that a table ``[classifier]`` describes; a classifier object is returned unchanged."""
-    return of_kind(CLASSIFIERS, given, "classifier", DEFAULT_KIND) if isinstance(given, dict) else given
+    """Return the classifier that a table ``[classifier]``, or its kind alone, describes; a classifier is returned."""
+    if isinstance(given, tuple(CLASSIFIERS.values())):
+        return given
+    table = {"kind": given} if isinstance(given, str) else given
+    if not isinstance(table, dict):
+        raise InputError(
+            f"classifier = {given!r} is not a classifier; give a table with its kind: {', '.join(CLASSIFIERS)}"
+        )
+    return of_kind(CLASSIFIERS, table, "classifier", DEFAULT_KIND)
 
 
 class Config(Section):

@@ -6,10 +6,12 @@ need other tiles run for a few tiles at once, so the cluster stays busy while th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,10 +28,11 @@ class PerTile(dict[str, T]):
 
 
 class Pipeline(NamedTuple):
-    """The pipeline for a single place, and for several tiles."""
+    """The pipeline for a single place and for several tiles, and the files that workers read besides the source."""
 
     one: Callable[[Run, Given], object]
     many: Callable[[Tiles, Config], object]
+    reads: Callable[[Given], Iterable[Path]]
 
 
 class Tiles:
@@ -53,6 +56,7 @@ class Tiles:
         self._runs = {name: begin(given.config, name) for name, given in places.items()}
         self._pool = ThreadPoolExecutor(config.execution.tiles_at_once, thread_name_prefix="tile")
         self._open = ExitStack()
+        self._errors: list[BaseException] = []
 
     def __enter__(self) -> Tiles:
         with ExitStack() as opened:
@@ -62,9 +66,16 @@ class Tiles:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        # An interruption does not wait for running steps: their tasks end with the client of the cluster.
-        self._pool.shutdown(wait=error is None, cancel_futures=True)
-        self._open.__exit__(kind, error, tb)
+        # An interruption does not wait: the tasks of running steps end with the client of the cluster, then the locks.
+        release = Thread(target=self._release)
+        release.start()
+        if error is None or isinstance(error, Exception):
+            release.join()
+
+    def _release(self) -> None:
+        """Release the locks of the outputs once no tile writes."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._open.close()
 
     @property
     def steps(self) -> list[Event]:
@@ -85,25 +96,30 @@ class Tiles:
         tasks: dict[str, Future[T]] = {}
         for name, run in self._runs.items():
             own = [g[name] if isinstance(g, PerTile) else g for g in given]
-            tasks[name] = self._pool.submit(_until_stopped, phase, run, self._places[name], own)
+            tasks[name] = self._pool.submit(self._until_stopped, phase, run, self._places[name], own)
         wait(tasks.values(), return_when=FIRST_EXCEPTION)
-        failed = [t for t in tasks.values() if t.done() and t.exception()]
-        if failed:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            failed[0].result()
+        if self._errors:
+            raise self._errors[0]
         results = {name: task.result() for name, task in tasks.items()}
         for value in results.values():
             if isinstance(value, StopRun):
                 raise value
         return PerTile(results)
 
+    def _until_stopped(self, phase: Callable[..., Any], run: Run, inputs: Given, given: list[Any]) -> Any:
+        """Call a phase unless a tile has failed.
 
-def _until_stopped(phase: Callable[..., Any], run: Run, inputs: Given, given: list[Any]) -> Any:
-    """Call a phase. StopRun is returned, so that a tile that has reached the last step does not stop the others."""
-    try:
-        return phase(run, inputs, *given)
-    except StopRun as stopped:
-        return stopped
+        StopRun is returned, so that a tile that has reached the last step does not stop the others.
+        """
+        if self._errors:
+            return None
+        try:
+            return phase(run, inputs, *given)
+        except StopRun as stopped:
+            return stopped
+        except BaseException as error:
+            self._errors.append(error)
+            raise
 
 
 def go_through(
@@ -116,7 +132,7 @@ def go_through(
     listener: Callable[[Event], object] | None = None,
     dry: bool = False,
 ) -> list[Event]:
-    """Run a pipeline for the place, or for all tiles, of a configuration; returns the steps.
+    """Run a pipeline for the place, or for all tiles, of a configuration; returns the steps, tile by tile.
 
     Parameters
     ----------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 from rich.console import Console
@@ -50,7 +52,8 @@ def run(
     until
         Last step to run, e.g. ``"cube"``; nothing is published then. With several tiles, every tile stops there.
     listener
-        Called with every :class:`~mlc_dask.runs.artifacts.Event`, from several threads where there are several tiles.
+        Called with every :class:`~mlc_dask.runs.artifacts.Event`, one at a time, from several threads where there are
+        several tiles.
     scheduler
         ``"configured"`` starts the cluster of ``[execution]`` and stops it at the end; ``"current"`` runs on the
         current Dask scheduler: the cluster of a ``distributed.Client``, or threads of this process.
@@ -75,8 +78,7 @@ def run(
         check_inputs(given)
         check_enough(given)
     check_leave_out(places)
-    if until is not None:
-        _check_until(until, dry_run(settings, places))
+    _check_until(until, settings, places, MAPS)
     events = _go(settings, places, MAPS, until=until, listener=listener, scheduler=scheduler, console=console)
     if until is None:
         for given in places.values():
@@ -85,8 +87,15 @@ def run(
 
 
 @naming()
-def make_cube(config: str | Path | Config, *, console: Console | None = None) -> list[Event]:
-    """Make only the cube of every place, as ``mlc-dask cube`` does; no old map is needed.
+def make_cube(
+    config: str | Path | Config,
+    *,
+    until: str | None = None,
+    listener: Listener | None = None,
+    scheduler: Literal["configured", "current"] = "configured",
+    console: Console | None = None,
+) -> list[Event]:
+    """Make only the cube of every place, as ``mlc-dask cube`` does; no old map is needed, and nothing is published.
 
     Parameters, results and errors are those of :func:`run`.
     """
@@ -96,11 +105,14 @@ def make_cube(config: str | Path | Config, *, console: Console | None = None) ->
         check_source(given)
         check_enough(given)
     check_leave_out(places)
-    return _go(settings, places, CUBE, console=console)
+    _check_until(until, settings, places, CUBE)
+    return _go(settings, places, CUBE, until=until, listener=listener, scheduler=scheduler, console=console)
 
 
-def _check_until(until: str, steps: list[Event]) -> None:
-    names = list(dict.fromkeys(event.step.rpartition("/")[2] for event in steps))
+def _check_until(until: str | None, config: Config, places: Mapping[str, Given], pipeline: Pipeline) -> None:
+    if until is None:
+        return
+    names = list(dict.fromkeys(event.step.rpartition("/")[2] for event in dry_run(config, places, pipeline)))
     if until not in names:
         raise InputError(f"there is no step {until!r}; {did_you_mean(until, names)}")
 
@@ -116,19 +128,24 @@ def _go(
     console: Console | None = None,
 ) -> list[Event]:
     """Run a pipeline on a cluster, or in threads of this process where the current scheduler is threaded."""
-    formats, tell = kinds(config.execution.patch), listener or (lambda event: None)
-    with client_for(config.execution, scheduler) as client:
-        if client is None:
-            return go_through(config, places, pipeline, formats, until=until, listener=tell)
-        preflight(client, needs(config, places))
-        introduce(console, client)
-        with profiled(console, config.output / _PERFORMANCE), StepProgress(console, client) as progress:
+    ended: list[Event] = []
+    listeners, in_turn = [listener] if listener else [], Lock()
 
-            def both(event: Event) -> None:
-                progress(event)
-                tell(event)
+    def tell(event: Event) -> None:
+        with in_turn:
+            if event.state in ("reused", "finished"):
+                ended.append(event)
+            for one in listeners:
+                one(event)
 
-            return go_through(config, places, pipeline, formats, until=until, listener=both)
+    with client_for(config.execution, scheduler) as client, ExitStack() as shown:
+        if client is not None:
+            preflight(client, needs(config, places, pipeline))
+            introduce(console, client)
+            shown.enter_context(profiled(console, config.output / _PERFORMANCE))
+            listeners.insert(0, shown.enter_context(StepProgress(console, client)))
+        go_through(config, places, pipeline, kinds(config.execution.patch), until=until, listener=tell)
+    return ended
 
 
 def _lay_out(output: Path) -> None:

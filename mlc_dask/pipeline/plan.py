@@ -155,14 +155,14 @@ def recorded(given: Given, step: str) -> Any:
     return event.artifact.open() if event.state == "reused" else None
 
 
-def needs(config: Config, places: Mapping[str, Given]) -> Needs:
-    """Return what a run needs from its workers; the grid of every tile decides the memory."""
+def needs(config: Config, places: Mapping[str, Given], pipeline: Pipeline) -> Needs:
+    """Return what a pipeline needs from its workers; the grid of every tile decides the memory."""
     inputs, patches = [], []
     for given in places.values():
         own = given.config
         folder = own.source.get("folder")
         inputs += [Path(folder)] if isinstance(folder, str) and "://" not in folder else []
-        inputs += given.truth.value.values()
+        inputs += pipeline.reads(given)
         pixel = _year_bytes(own.acquisitions.size, given.source.value)
         patches.append(_patch_pixels(given.catalogue.grid, own.execution.patch) * pixel)
     return Needs(config.output, inputs, worker_bytes(max(patches)))
