@@ -145,8 +145,14 @@ class Execution(Section):
 
 
 def chosen_classifier(given: Any) -> Any:
-    """Return the classifier that a table ``[classifier]``, or its kind alone, describes; a classifier is returned."""
-    if isinstance(given, tuple(CLASSIFIERS.values())):
+    """Return the classifier that a table ``[classifier]``, or its kind alone, describes; a classifier is returned.
+
+    Raises
+    ------
+    InputError
+        If `given` is none of these, or the table has an unknown kind or setting.
+    """
+    if hasattr(given, "fit"):
         return given
     table = {"kind": given} if isinstance(given, str) else given
     if not isinstance(table, dict):

@@ -237,7 +237,13 @@ def _prefixed(place: str) -> Iterator[None]:
 
 
 def normal_colour(text: str) -> str:
-    """Return a colour as ``#rrggbb``; ``#rgb``, and the digits without ``#``, are understood."""
+    """Return a colour as ``#rrggbb``; ``#rgb``, and the digits without ``#``, are understood.
+
+    Raises
+    ------
+    InputError
+        For any other text.
+    """
     digits = re.fullmatch("#?([0-9A-Fa-f]{6}|[0-9A-Fa-f]{3})", text)
     if not digits:
         raise InputError(f"colour {text!r} is not #rrggbb; write six hexadecimal digits, e.g. #cc3333")

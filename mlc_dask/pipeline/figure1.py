@@ -141,5 +141,5 @@ def cubes_of_tiles(tiles: Tiles, config: Config) -> None:
     tiles.each(annual_cube)
 
 
-CUBE = Pipeline(annual_cube, cubes_of_tiles, lambda given: ())
-MAPS = Pipeline(annual_maps, maps_of_tiles, lambda given: given.truth.value.values())
+CUBE = Pipeline(annual_cube, cubes_of_tiles)
+MAPS = Pipeline(annual_maps, maps_of_tiles, Given.references)

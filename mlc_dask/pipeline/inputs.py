@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,11 @@ class Given:
     def truth(self) -> Input:
         """Reference file of every year that has one."""
         return given_truth(self.config)
+
+    def references(self) -> Iterable[Path]:
+        """Return the reference files, which workers read."""
+        files: References = self.truth.value
+        return files.values()
 
     @property
     def crosswalk(self) -> Crosswalk:

@@ -27,12 +27,16 @@ class PerTile(dict[str, T]):
     """One value for every tile."""
 
 
+def _nothing(given: Given) -> Iterable[Path]:
+    return ()
+
+
 class Pipeline(NamedTuple):
     """The pipeline for a single place and for several tiles, and the files that workers read besides the source."""
 
     one: Callable[[Run, Given], object]
     many: Callable[[Tiles, Config], object]
-    reads: Callable[[Given], Iterable[Path]]
+    reads: Callable[[Given], Iterable[Path]] = _nothing
 
 
 class Tiles:
