@@ -21,6 +21,7 @@ from mlc_dask.compute.progress import StepProgress, worth_a_line
 from mlc_dask.config import load_config
 from mlc_dask.io.sources.packages import Product, ProductSource
 from mlc_dask.pipeline import inputs
+from mlc_dask.show.report.figures import training_curves
 from mlc_dask.worlds import World, write_products
 from tests.runs import small_world, write_config
 
@@ -140,6 +141,24 @@ def test_a_log_names_some_epochs() -> None:
     lines = log.getvalue().splitlines()
     assert lines[0] == "multi_year: epoch 1 of 25, training loss 1.000" and len(lines) == 14
     assert lines[-1] == "multi_year: epoch 25 of 25, training loss 0.040"
+
+
+def test_rows_of_any_classifier_are_shown() -> None:
+    """Only `epoch` is required of a row."""
+    log = io.StringIO()
+    progress = StepProgress(Console(file=log, width=120), None)  # type: ignore[arg-type]
+    for epoch in range(1, 21):
+        progress._on_epoch((0, {"model": "boosting", "epoch": epoch, "loss": 1 / epoch}))
+    assert log.getvalue().splitlines() == [f"boosting: epoch {epoch}" for epoch in (1, 10, 20)]
+    bare, rows = (
+        [{"epoch": 1, "loss": 0.5}],
+        [{"epoch": e, "train_loss": 1 / e, "validation_loss": None} for e in (1, 2)],
+    )
+    assert training_curves({"boosting": bare}) is None
+    figure = training_curves({"boosting": bare, "lstm": rows})
+    assert figure is not None
+    (axis,) = figure.axes
+    assert axis.get_title() == "lstm" and [line.get_label() for line in axis.lines] == ["training"]
 
 
 def content(output: Path) -> dict[str, Any]:

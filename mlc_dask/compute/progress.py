@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mlc_dask.classifiers.protocol import Epoch
 from mlc_dask.io.patchstore.store import PatchStore
 from mlc_dask.lazy import PATCH_TOPIC, announce
 from mlc_dask.runs.artifacts import Event
@@ -96,6 +97,12 @@ def _silent() -> Console:
     return Console(quiet=True)
 
 
+class _Reported(Epoch):
+    """The row of an epoch, and the name of the trained model."""
+
+    model: str
+
+
 class StepProgress:
     """Listener of one or several :class:`mlc_dask.runs.run.Run` that draws a progress bar for every running step.
 
@@ -162,10 +169,12 @@ class StepProgress:
             self._console.print(line, highlight=False)
 
     def _on_epoch(self, event: Any) -> None:
-        row = event[1]
-        self._epochs[row["model"]] = f"{row['model']} epoch {row['epoch']} loss {row['train_loss']:.3f}"
-        if worth_a_line(row["epoch"], row["epochs"]):
-            self._say(f"{row['model']}: epoch {row['epoch']} of {row['epochs']}, training loss {row['train_loss']:.3f}")
+        row: _Reported = event[1]
+        model, epoch, epochs, loss = row["model"], row["epoch"], row.get("epochs"), row.get("train_loss")
+        self._epochs[model] = f"{model} epoch {epoch}" + ("" if loss is None else f" loss {loss:.3f}")
+        if worth_a_line(epoch, epochs):
+            of_all = "" if epochs is None else f" of {epochs}"
+            self._say(f"{model}: epoch {epoch}{of_all}" + ("" if loss is None else f", training loss {loss:.3f}"))
 
     def _poll(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
@@ -178,9 +187,9 @@ class StepProgress:
                     self._progress.update(task, completed=done, total=total, detail=", ".join(self._epochs.values()))
 
 
-def worth_a_line(epoch: int, epochs: int) -> bool:
-    """Whether a log names this epoch: the first, the last, and about ten in between."""
-    return epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0
+def worth_a_line(epoch: int, epochs: int | None) -> bool:
+    """Whether a log names this epoch: the first, the last, and about ten in between; or every tenth of unknown many."""
+    return epoch in (1, epochs) or epoch % max(1, (epochs or 100) // 10) == 0
 
 
 def _because(reason: str) -> str:
