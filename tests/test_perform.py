@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import mlc_dask as mlc
+from mlc_dask.classifiers import RandomForest
 from mlc_dask.cli import app
 from mlc_dask.compute.progress import StepProgress, worth_a_line
 from mlc_dask.config import load_config
@@ -159,6 +162,24 @@ def test_rows_of_any_classifier_are_shown() -> None:
     assert figure is not None
     (axis,) = figure.axes
     assert axis.get_title() == "lstm" and [line.get_label() for line in axis.lines] == ["training"]
+
+
+def test_workers_of_a_forest_import_no_pytorch() -> None:
+    """The engines that a run names at its start are those of the configured classifier."""
+    code = """
+import sys
+from types import SimpleNamespace
+from rich.console import Console
+from mlc_dask import RandomForest
+from mlc_dask.compute.progress import introduce
+client = SimpleNamespace(run=lambda function: {"worker": function()})
+introduce(Console(width=200), client, RandomForest())
+print("torch" in sys.modules)
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    dashboard, engines, torch = shown.splitlines()
+    assert engines == f"engines: {RandomForest.engine_here()} on 1" and torch == "False"
+    assert dashboard.startswith("dashboard: not available")
 
 
 def content(output: Path) -> dict[str, Any]:

@@ -175,6 +175,10 @@ class Classifier(Protocol):
     model: ClassVar[type[Model]]
     resource: ClassVar[str | None]
 
+    @staticmethod
+    def engine_here() -> str:
+        """Name of the engine that its models try first in this process."""
+
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
     ) -> Model:
