@@ -20,6 +20,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from mlc_dask import native
 from mlc_dask.classifiers.engine import Engine
+from mlc_dask.classifiers.forest.settings import RandomForest
 from mlc_dask.classifiers.forest.trees import flatten
 from mlc_dask.classifiers.forest.votes import NativeForest, SklearnForest, forest_engine
 from mlc_dask.classifiers.lstm.compiled import NativeEngine, engine_of
@@ -268,7 +269,7 @@ def test_without_the_extension_torch_runs(monkeypatch: pytest.MonkeyPatch) -> No
     assert native.available() == []
     native.best.cache_clear()
     assert engine_of(network(SHAPES[2]), 7).name.startswith("torch-")
-    assert forest_engine(*grown(0, n_estimators=1)).name == "scikit-learn"
+    assert forest_engine(*grown(0, n_estimators=1)).name == RandomForest.engine_here() == "scikit-learn"
     monkeypatch.undo()
     native.best.cache_clear()
 
@@ -279,7 +280,7 @@ def test_a_network_runs_on_what_beats_torch(module: ModuleType, monkeypatch: pyt
     level = module.__name__.rpartition("_")[2]
     expected = f"native-{level}" if level != "baseline" and not torch.cuda.is_available() else "torch-"
     assert engine_of(network(SHAPES[0]), 20).name.startswith(expected)
-    assert forest_engine(*grown(0, n_estimators=1)).name == f"native-{level}"
+    assert forest_engine(*grown(0, n_estimators=1)).name == RandomForest.engine_here() == f"native-{level}"
 
 
 def test_where_pytorch_has_tiles_it_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +18,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import mlc_dask as mlc
+from mlc_dask.classifiers import RandomForest
 from mlc_dask.cli import app
 from mlc_dask.compute.progress import StepProgress, worth_a_line
 from mlc_dask.config import load_config
 from mlc_dask.io.sources.packages import Product, ProductSource
 from mlc_dask.pipeline import inputs
+from mlc_dask.show.report.figures import training_curves
 from mlc_dask.worlds import World, write_products
 from tests.runs import small_world, write_config
 
@@ -140,6 +144,42 @@ def test_a_log_names_some_epochs() -> None:
     lines = log.getvalue().splitlines()
     assert lines[0] == "multi_year: epoch 1 of 25, training loss 1.000" and len(lines) == 14
     assert lines[-1] == "multi_year: epoch 25 of 25, training loss 0.040"
+
+
+def test_rows_of_any_classifier_are_shown() -> None:
+    """Only `epoch` is required of a row."""
+    log = io.StringIO()
+    progress = StepProgress(Console(file=log, width=120), None)  # type: ignore[arg-type]
+    for epoch in range(1, 21):
+        progress._on_epoch((0, {"model": "boosting", "epoch": epoch, "loss": 1 / epoch}))
+    assert log.getvalue().splitlines() == [f"boosting: epoch {epoch}" for epoch in (1, 10, 20)]
+    bare, rows = (
+        [{"epoch": 1, "loss": 0.5}],
+        [{"epoch": e, "train_loss": 1 / e, "validation_loss": None} for e in (1, 2)],
+    )
+    assert training_curves({"boosting": bare}) is None
+    figure = training_curves({"boosting": bare, "lstm": rows})
+    assert figure is not None
+    (axis,) = figure.axes
+    assert axis.get_title() == "lstm" and [line.get_label() for line in axis.lines] == ["training"]
+
+
+def test_workers_of_a_forest_import_no_pytorch() -> None:
+    """The engines that a run names at its start are those of the configured classifier."""
+    code = """
+import sys
+from types import SimpleNamespace
+from rich.console import Console
+from mlc_dask import RandomForest
+from mlc_dask.compute.progress import introduce
+client = SimpleNamespace(run=lambda function: {"worker": function()})
+introduce(Console(width=200), client, RandomForest())
+print("torch" in sys.modules)
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    dashboard, engines, torch = shown.splitlines()
+    assert engines == f"engines: {RandomForest.engine_here()} on 1" and torch == "False"
+    assert dashboard.startswith("dashboard: not available")
 
 
 def content(output: Path) -> dict[str, Any]:

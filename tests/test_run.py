@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -14,12 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from rich.console import Console
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.steps import step
+from mlc_dask.runs import records
 from mlc_dask.runs.artifacts import Event, Input, Kind, StopRun, read_current
-from mlc_dask.runs.records import explain, fingerprint
+from mlc_dask.runs.records import explain, fingerprint, read_record
 from mlc_dask.runs.run import Run
+from mlc_dask.show.terminal import show_origin
 from mlc_dask.storage.durable import NotPublished, canonical, files_fingerprint
 
 
@@ -267,6 +271,29 @@ def test_where_a_result_came_from(pipeline: Pipeline) -> None:
         explain(pipeline.folder, "fact")
     with pytest.raises(InputError, match="0 results"):
         explain(pipeline.folder, "nothing")
+
+
+def test_a_graph_of_steps_is_read_and_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten steps, each of which takes the one before twice: a thousand ways lead to the first."""
+
+    @step("sum", kind="json")
+    def sum_of(one: int, other: int) -> int:
+        return one + other
+
+    with Run(tmp_path, KINDS) as work:
+        made = Input("text", "abc", 1)
+        for index in range(10):
+            made = work.do(sum_of, made, made, name=f"sum{index}")
+    read: list[Path] = []
+    monkeypatch.setattr(records, "read_record", lambda folder: read.append(folder) or read_record(folder))
+    origin = explain(tmp_path, "sum9")
+    assert origin.inputs[0] is origin.inputs[1]
+    of_first = [folder for folder in read if folder.name.startswith("sum0-") and folder.parents[1] == tmp_path]
+    assert len(of_first) <= 2, "once in search of the result, once for the graph"
+    log = io.StringIO()
+    show_origin(Console(file=log, width=200), origin)
+    shown = log.getvalue()
+    assert shown.count("sum0 ") == 2 and shown.count("see above") == 9 and shown.count("(given)") == 2
 
 
 def test_one_run_at_a_time(pipeline: Pipeline) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, overload
+from typing import Any, ClassVar, Literal, NotRequired, Protocol, Self, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,24 @@ from mlc_dask.classifiers.context import Context
 from mlc_dask.classifiers.engine import Probabilities, Series
 from mlc_dask.data.errors import InputError
 
-__all__ = ["Classifier", "Codes", "Context", "History", "Model", "Report", "TrainingSet"]
+__all__ = ["Classifier", "Codes", "Context", "Epoch", "History", "Model", "Report", "TrainingSet"]
+
+
+class Epoch(TypedDict):
+    """The keys of a history row that the report and the progress show; a row may have any others beside them.
+
+    Losses are mean cross-entropies; `epochs` is the number of epochs of the training, where it is known beforehand.
+    """
+
+    epoch: int
+    train_loss: NotRequired[float | None]
+    validation_loss: NotRequired[float | None]
+    epochs: NotRequired[int]
+
 
 History = tuple[Mapping[str, Any], ...]
+"""Rows of :class:`Epoch` and of further JSON-ready keys."""
+
 Codes = npt.NDArray[np.uint8]
 Report = Callable[[dict[str, Any]], None]
 
@@ -107,7 +122,7 @@ class Model(Protocol):
 
     @property
     def history(self) -> History:
-        """One JSON-ready row per training epoch; empty for a model without epochs."""
+        """One JSON-ready row per training epoch, with keys of :class:`Epoch`; empty for a model without epochs."""
 
     @property
     def engine(self) -> str:
@@ -160,11 +175,15 @@ class Classifier(Protocol):
     model: ClassVar[type[Model]]
     resource: ClassVar[str | None]
 
+    @staticmethod
+    def engine_here() -> str:
+        """Name of the engine that its models try first in this process."""
+
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None
     ) -> Model:
         """Train on `data`; the same data, settings and seed give the same model, even after an interruption.
 
         `checkpoint` is a file from which an interrupted training continues, and `report` is called with the
-        row of each epoch. A classifier without epochs ignores both.
+        row of each epoch (:class:`Epoch`). A classifier without epochs ignores both.
         """

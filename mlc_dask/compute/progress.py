@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mlc_dask.classifiers.protocol import Classifier, Epoch
 from mlc_dask.io.patchstore.store import PatchStore
 from mlc_dask.lazy import PATCH_TOPIC, announce
 from mlc_dask.runs.artifacts import Event
@@ -49,33 +51,31 @@ def shows_patches(dask_scheduler: Any = None) -> bool:
     return PATCH_TOPIC in dask_scheduler.plugins
 
 
-def introduce(console: Console | None, client: Client) -> None:
-    """Print the address of the dashboard and the engines of the workers, as far as they are known; needs a console."""
+def introduce(console: Console | None, client: Client, classifier: Classifier) -> None:
+    """Print the address of the dashboard and the engines of the classifier on the workers, as far as they are known.
+
+    Without a console it prints nothing.
+    """
     if console is None:
         return
-    for facts in (_dashboard, _engines):
+    facts = {"dashboard": partial(_dashboard, client), "engines": partial(_engines, client, classifier)}
+    for name, fact in facts.items():
         try:
-            console.print(facts(client), highlight=False)
+            shown = fact()
         except Exception as error:  # what is only shown fails no run, e.g. a link that names a variable of a hub
-            console.print(f"{facts.__name__.strip('_')}: not available ({error!r})", highlight=False)
+            shown = f"not available ({error!r})"
+        console.print(f"{name}: {shown}", highlight=False, markup=False)
 
 
 def _dashboard(client: Client) -> str:
-    link = client.dashboard_link
+    link = str(client.dashboard_link)
     page = client.run_on_scheduler(shows_patches)
-    return f"dashboard: {link}" + (f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if page else "")
+    return link + (f"    patches: {link.removesuffix('/status')}/{PATCH_TOPIC}" if page else "")
 
 
-def _engines(client: Client) -> str:
-    engines = Counter(client.run(_engine_here).values())
-    return f"engines: {', '.join(f'{name} on {n}' for name, n in engines.items())}"
-
-
-def _engine_here() -> str:
-    # Workers import PyTorch sooner or later; this process need not.
-    from mlc_dask.classifiers.lstm.compiled import engine_here
-
-    return engine_here()
+def _engines(client: Client, classifier: Classifier) -> str:
+    engines = Counter(client.run(classifier.engine_here).values())
+    return ", ".join(f"{name} on {n}" for name, n in engines.items())
 
 
 @contextmanager
@@ -94,6 +94,12 @@ def profiled(console: Console | None, path: Path) -> Iterator[None]:
 
 def _silent() -> Console:
     return Console(quiet=True)
+
+
+class _Reported(Epoch):
+    """The row of an epoch, and the name of the trained model."""
+
+    model: str
 
 
 class StepProgress:
@@ -162,10 +168,12 @@ class StepProgress:
             self._console.print(line, highlight=False)
 
     def _on_epoch(self, event: Any) -> None:
-        row = event[1]
-        self._epochs[row["model"]] = f"{row['model']} epoch {row['epoch']} loss {row['train_loss']:.3f}"
-        if worth_a_line(row["epoch"], row["epochs"]):
-            self._say(f"{row['model']}: epoch {row['epoch']} of {row['epochs']}, training loss {row['train_loss']:.3f}")
+        row: _Reported = event[1]
+        model, epoch, epochs, loss = row["model"], row["epoch"], row.get("epochs"), row.get("train_loss")
+        self._epochs[model] = f"{model} epoch {epoch}" + ("" if loss is None else f" loss {loss:.3f}")
+        if worth_a_line(epoch, epochs):
+            of_all = "" if epochs is None else f" of {epochs}"
+            self._say(f"{model}: epoch {epoch}{of_all}" + ("" if loss is None else f", training loss {loss:.3f}"))
 
     def _poll(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
@@ -178,9 +186,9 @@ class StepProgress:
                     self._progress.update(task, completed=done, total=total, detail=", ".join(self._epochs.values()))
 
 
-def worth_a_line(epoch: int, epochs: int) -> bool:
-    """Whether a log names this epoch: the first, the last, and about ten in between."""
-    return epoch in (1, epochs) or epoch % max(1, epochs // 10) == 0
+def worth_a_line(epoch: int, epochs: int | None) -> bool:
+    """Whether a log names this epoch: the first, the last, and about ten in between; or every tenth of unknown many."""
+    return epoch in (1, epochs) or epoch % max(1, (epochs or 100) // 10) == 0
 
 
 def _because(reason: str) -> str:

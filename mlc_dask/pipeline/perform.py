@@ -141,7 +141,7 @@ def _go(
     with client_for(config.execution, scheduler) as client, ExitStack() as shown:
         if client is not None:
             preflight(client, needs(config, places, pipeline))
-            introduce(console, client)
+            introduce(console, client, config.classifier)
             shown.enter_context(profiled(console, config.output / _PERFORMANCE))
             listeners.insert(0, shown.enter_context(StepProgress(console, client)))
         go_through(config, places, pipeline, kinds(config.execution.patch), until=until, listener=tell)

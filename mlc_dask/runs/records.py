@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -105,7 +105,10 @@ def why_not(folder: Path, identity: str, *, verify: bool = False) -> str | None:
 
 @dataclass(frozen=True)
 class Origin:
-    """A result with its record and the origins of its inputs; the record is None for sources and lost results."""
+    """A result with its record and the origins of its inputs; the record is None for sources and lost results.
+
+    Results with a common input share its object, so a walk that skips known fingerprints is as long as the graph.
+    """
 
     name: str
     fingerprint: str
@@ -114,7 +117,7 @@ class Origin:
 
 
 def explain(run: Path, what: str | Path) -> Origin:
-    """Tree of records behind a result of a run.
+    """Graph of records behind a result of a run.
 
     Parameters
     ----------
@@ -134,13 +137,16 @@ def explain(run: Path, what: str | Path) -> Origin:
     record = read_record(folder)
     if record is None:
         raise InputError(f"{folder} has no record, so it is not finished; run again to finish it")
-    return _origin(home, record["name"], record["fingerprint"])
+    return _origin(home.relatives(), record["name"], record["fingerprint"], {})
 
 
-def _origin(run: RunFolder, name: str, identity: str) -> Origin:
-    record = next((r for home in run.relatives() if (r := read_record(home.artifact(name, identity)))), None)
-    made_from = record["inputs"] if record else ()
-    return Origin(name, identity, record, tuple(_origin(run, i["name"], i["fingerprint"]) for i in made_from))
+def _origin(runs: Sequence[RunFolder], name: str, identity: str, known: dict[tuple[str, str], Origin]) -> Origin:
+    if (name, identity) not in known:
+        record = next((r for home in runs if (r := read_record(home.artifact(name, identity)))), None)
+        made_from = record["inputs"] if record else ()
+        inputs = tuple(_origin(runs, i["name"], i["fingerprint"], known) for i in made_from)
+        known[name, identity] = Origin(name, identity, record, inputs)
+    return known[name, identity]
 
 
 def _find(run: RunFolder, what: str | Path) -> Path:

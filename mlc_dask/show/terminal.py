@@ -169,9 +169,9 @@ def show_cube(console: Console, cube: xr.Dataset) -> None:
 
 
 def show_origin(console: Console, origin: Origin) -> None:
-    """Print the tree of records behind a result."""
+    """Print the records behind a result as a tree, with the inputs of each result once."""
     tree = Tree(_origin_line(origin))
-    _grow(tree, origin)
+    _grow(tree, origin, set())
     console.print(tree)
 
 
@@ -183,8 +183,14 @@ def _origin_line(origin: Origin) -> str:
     return f"[bold]{origin.name}[/] {origin.fingerprint[:16]}  {record['function']}{engines}  {record['finished']}"
 
 
-def _grow(tree: Tree, origin: Origin) -> None:
-    if origin.record is not None and origin.record["settings"]:
+def _grow(tree: Tree, origin: Origin, grown: set[str]) -> None:
+    if origin.record is None:
+        return
+    if origin.fingerprint in grown:
+        tree.add("[dim]see above[/]")
+        return
+    grown.add(origin.fingerprint)
+    if origin.record["settings"]:
         tree.add(f"[dim]{origin.record['settings']}[/]")
     for parent in origin.inputs:
-        _grow(tree.add(_origin_line(parent)), parent)
+        _grow(tree.add(_origin_line(parent)), parent, grown)

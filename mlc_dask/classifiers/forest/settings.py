@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from mlc_dask.classifiers.engine import Engine
 from mlc_dask.classifiers.forest.trees import check_trees, flatten
-from mlc_dask.classifiers.forest.votes import forest_engine
+from mlc_dask.classifiers.forest.votes import engine_here, forest_engine
 from mlc_dask.classifiers.protocol import Model, Report, TrainingSet
 from mlc_dask.classifiers.stored import StoredModel
 from mlc_dask.data.settings import settings
@@ -75,6 +75,11 @@ class RandomForest:
         if share in ("sqrt", "log2", None) or (isinstance(share, float) and 0 < share <= 1):
             return share
         raise ValueError("unknown; give 'sqrt', 'log2', or a share in (0, 1]")
+
+    @staticmethod
+    def engine_here() -> str:
+        """Return the name of the engine of forests in this process."""
+        return engine_here()
 
     def fit(
         self, data: TrainingSet, *, seed: int, checkpoint: Path | None = None, report: Report | None = None

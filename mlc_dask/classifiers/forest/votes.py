@@ -71,3 +71,9 @@ def forest_engine(arrays: Arrays, features: int) -> Engine:
     """Return the fastest engine on this machine for the arrays of :mod:`mlc_dask.classifiers.forest.trees`."""
     module = native.best()
     return SklearnForest(arrays, features) if module is None else NativeForest(arrays, features, module)
+
+
+def engine_here() -> str:
+    """Return the name of the engine of :func:`forest_engine` in this process."""
+    module = native.best()
+    return SklearnForest.name if module is None else native.engine_name(module)

@@ -81,6 +81,13 @@ class LSTM:
         Literal["float32", "bfloat16"], Field(description="of training; bfloat16 needs a processor with AMX, or a GPU")
     ] = "float32"
 
+    @staticmethod
+    def engine_here() -> str:
+        """Return the name of the engine that networks try first in this process."""
+        from mlc_dask.classifiers.lstm.compiled import engine_here
+
+        return engine_here()
+
     def network(self, bands: int, classes: int) -> LSTMNetwork:
         """Return an untrained network for series of `bands` bands and for `classes` classes."""
         from mlc_dask.classifiers.lstm.network import LSTMNetwork

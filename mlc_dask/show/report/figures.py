@@ -133,18 +133,26 @@ def recall_by_size(summary: pd.DataFrame) -> Figure | None:
 
 
 def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
-    """Training and validation loss by epoch, one panel a model."""
-    histories = {name: rows for name, rows in histories.items() if rows}
-    if not histories:
+    """Training and validation loss by epoch, one panel per model; None where no model has a loss."""
+    curves = {name: loss for name, rows in histories.items() if (loss := _losses(rows))}
+    if not curves:
         return None
-    figure = Figure(figsize=(3.2 * len(histories), 2.8), layout="constrained")
-    axes = figure.subplots(1, len(histories), squeeze=False, sharey=True)[0]
-    for axis, (name, rows) in zip(axes, histories.items(), strict=True):
-        epochs = [r["epoch"] for r in rows]
-        axis.plot(epochs, [r["train_loss"] for r in rows], label="training")
-        axis.plot(epochs, [r["validation_loss"] for r in rows], label="validation")
+    figure = Figure(figsize=(3.2 * len(curves), 2.8), layout="constrained")
+    axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    for axis, (name, losses) in zip(axes, curves.items(), strict=True):
+        for part, by_epoch in losses.items():
+            axis.plot(list(by_epoch), list(by_epoch.values()), label=part)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("epoch")
     axes[0].set_ylabel("cross-entropy")
     axes[0].legend(fontsize=8, frameon=False)
     return figure
+
+
+def _losses(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
+    """Loss by epoch of the parts of a training set, as far as the rows have it."""
+    parts = {
+        part: {r["epoch"]: loss for r in rows if (loss := r.get(f"{key}_loss")) is not None}
+        for part, key in (("training", "train"), ("validation", "validation"))
+    }
+    return {part: by_epoch for part, by_epoch in parts.items() if by_epoch}
