@@ -148,8 +148,10 @@ def test_bad_files_are_told_of_before_any_work(spoil: Callable[[Path], str], wor
         ("per_year", "9\nper_yaer = 3", "did you mean 'per_year'"),
         ("size", "4", "size"),
         ("kind", '"floppy"', "geotiff"),
-        ("kind", '["stac"]', "source.kind = ['stac'] is unknown; use"),
-        ("kind", '"stac"\npreset = ["a"]', "unknown preset ['a']; expected"),
+        ("kind", '["stac"]', "source.kind = ['stac'] is unknown; did you mean 'stac'?"),
+        ("kind", '"stac"\npreset = ["a"]', "preset ['a'] is unknown; choose one of earth-search"),
+        ("kind", '"stac"\npreset = "earth-serch"', "preset 'earth-serch' is unknown; did you mean 'earth-search'?"),
+        ("seed", '1\nsensor = "sentinel2"', "sensor = 'sentinel2' is unknown; did you mean 'sentinel-2'?"),
         ("folder", "3", "folder = 3"),
     ],
 )

@@ -280,7 +280,7 @@ def test_kubernetes_makes_the_manifest_and_takes_it_away(
 @pytest.mark.parametrize(
     ("execution", "message"),
     [
-        ({"cluster": "slrum"}, "execution.cluster = 'slrum' is unknown; use local, gateway, kubernetes, slurm, or the"),
+        ({"cluster": "slrum"}, "tls://scheduler:8786; did you mean 'slurm'?"),
         ({"cluster": "tcp://127.0.0.1:1"}, "no Dask scheduler answers at tcp://127.0.0.1:1"),
         ({"cluster": "kubernetes"}, "execution.options.spec = '.' is not a file; give the manifest"),
         ({"cluster": "gateway"}, "execution.cluster = 'gateway' needs the package dask-gateway; install it with"),

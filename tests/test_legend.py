@@ -198,7 +198,7 @@ def test_unreadable_tables(tmp_path: Path) -> None:
 
 
 def test_unknown_crosswalk_names_the_known() -> None:
-    with pytest.raises(InputError, match="'corin' is unknown; use corine, corine-clc, worldcover or the path of a CSV"):
+    with pytest.raises(InputError, match="'corin' is neither shipped nor the path of a CSV; did you mean 'corine'"):
         Crosswalk.named("corin", DEFAULT_LEGEND)
 
 

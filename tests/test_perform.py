@@ -98,7 +98,7 @@ def test_the_last_step_is_checked_before_any_work(config: Path, tmp_path: Path) 
         mlc.run(config, until="forest", scheduler="current")
     with pytest.raises(mlc.InputError, match="there is no step 'xyz'; choose one of catalogue, acquisitions, "):
         mlc.run(config, until="xyz")
-    with pytest.raises(mlc.InputError, match="scheduler = 'here' is unknown; use 'configured' or 'current'"):
+    with pytest.raises(mlc.InputError, match="scheduler = 'here' is unknown; choose one of configured, current"):
         mlc.run(config, scheduler="here")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 

@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from mlc_dask.compute.loopback import HOST, LoopbackScheduler
 from mlc_dask.config import Execution
-from mlc_dask.data.errors import InputError, first_cause
+from mlc_dask.data.errors import InputError, did_you_mean, first_cause
 
 _CONNECT_SECONDS = 20
 _START_SECONDS = 600
@@ -234,7 +234,7 @@ def client_for(execution: Execution, scheduler: Literal["configured", "current"]
     elif scheduler == "current":
         yield _current_client()
     else:
-        raise InputError(f"scheduler = {scheduler!r} is unknown; use 'configured' or 'current'")
+        raise InputError(f"scheduler = {scheduler!r} is unknown; {did_you_mean(scheduler, ('configured', 'current'))}")
 
 
 def _current_client() -> Client | None:
@@ -255,8 +255,8 @@ def connect(execution: Execution) -> Iterator[Client]:
     backend = _address if "://" in execution.cluster else BACKENDS.get(execution.cluster)
     if backend is None:
         raise InputError(
-            f"execution.cluster = {execution.cluster!r} is unknown; use {', '.join(BACKENDS)}, "
-            "or the address of a scheduler, e.g. tls://scheduler:8786"
+            f"execution.cluster = {execution.cluster!r} is neither a kind of cluster nor the address of a scheduler "
+            f"such as tls://scheduler:8786; {did_you_mean(execution.cluster, BACKENDS)}"
         )
     with dask.config.set(_SETTINGS), ExitStack() as stack:
         try:

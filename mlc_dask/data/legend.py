@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.tables import number, read_table
 
 NO_DATA = 0
@@ -202,7 +202,9 @@ class Crosswalk:
             If no crosswalk of this name is shipped.
         """
         if name not in _SHIPPED:
-            raise InputError(f"crosswalk {name!r} is unknown; use {', '.join(_SHIPPED)} or the path of a CSV")
+            raise InputError(
+                f"crosswalk {name!r} is neither shipped nor the path of a CSV; {did_you_mean(name, _SHIPPED)}"
+            )
         file, key, no_data, twin = _SHIPPED[name]
         return cls.from_csv(_HERE / file, legend, key=key, no_data=no_data, twin=twin)
 

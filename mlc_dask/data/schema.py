@@ -22,7 +22,6 @@ WITNESS_YEAR: Final = "witness_year"
 CLASS: Final = "class"
 
 CUBE_DIMS: Final = (YEAR, ACQUISITION, BAND, Y, X)
-MAP_DIMS: Final = (YEAR, Y, X)
 
 # The cube's one convention, that of Collection 1: reflectance = DN * SCALE + OFFSET, DN 0 = no data (method section 1).
 SCALE: Final = 1e-4
@@ -50,7 +49,7 @@ def check_cube(cube: xr.Dataset) -> xr.Dataset:
     return cube
 
 
-def check_map(labels: xr.DataArray, legend: Legend | None = None) -> xr.DataArray:
+def check_map(labels: xr.DataArray) -> xr.DataArray:
     """Return `labels` (…, y, x) uint8, or raise InputError if its dtype or dimensions are wrong."""
     if labels.dtype != "uint8":
         raise InputError(f"map {labels.name!r} is {labels.dtype}, not uint8; convert it with .astype('uint8')")

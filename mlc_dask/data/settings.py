@@ -65,7 +65,7 @@ def of_kind(kinds: Mapping[str, type[Any]], table: Mapping[str, Any], where: str
     """
     kind = table.get("kind", default)
     if not isinstance(kind, str) or kind not in kinds:
-        raise InputError(f"{where}.kind = {kind!r} is unknown; use {', '.join(kinds)}")
+        raise InputError(f"{where}.kind = {kind!r} is unknown; {did_you_mean(kind, kinds)}")
     return validated(kinds[kind], {key: value for key, value in table.items() if key != "kind"}, where)
 
 

@@ -33,8 +33,8 @@ class Detection:
     ----------
     objects, recall_by_size
         Per bin: true objects (int64), and the share of their pixels that the maps change in the same pair of years.
-    shown, precision_by_size
-        Per bin: objects in the maps (int64, by their own size), and the share of their pixels that truly changed.
+    precision_by_size
+        Per bin: share of the pixels of the objects in the maps (by their own size) that truly changed.
     recall, precision
         The same shares over all sizes. All shares are NaN where there are no pixels to judge.
     """
@@ -42,7 +42,6 @@ class Detection:
     edges: tuple[int, ...]
     objects: _Ints
     recall_by_size: _Floats
-    shown: _Ints
     precision_by_size: _Floats
     recall: float
     precision: float
@@ -114,8 +113,8 @@ class ChangeTally:
     def detection(self) -> Detection:
         """Compute the detection of the whole raster, after the tallies of all parts were added."""
         objects, recall_by_size, recall = self.true.shares()
-        shown, precision_by_size, precision = self.shown.shares()
-        return Detection(self.true.edges, objects, recall_by_size, shown, precision_by_size, recall, precision)
+        _, precision_by_size, precision = self.shown.shares()
+        return Detection(self.true.edges, objects, recall_by_size, precision_by_size, recall, precision)
 
 
 def tally_change(

@@ -1,4 +1,4 @@
-"""The only room that builds Dask graphs: kernels go in, lazy xarray objects come out.
+"""The verbs that build Dask graphs: kernels go in, lazy xarray objects come out.
 
 Four verbs carry the method: :func:`map_pixels` applies a kernel to every pixel, :func:`map_neighbourhood` to every
 pixel with its surroundings, :func:`reduce_blocks` folds all blocks into one value, :func:`gather_pixels` takes the

@@ -14,7 +14,7 @@ import xarray as xr
 
 from mlc_dask.config import Config, Product, load_config
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Source, counted, year_of
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.layers import Series
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.sensors import SENSORS, Sensor
@@ -276,7 +276,7 @@ def sensor_for(config: Config) -> Sensor:
         If the sensor is unknown.
     """
     if config.sensor not in SENSORS:
-        raise InputError(f"sensor = {config.sensor!r} is unknown; use {', '.join(SENSORS)}")
+        raise InputError(f"sensor = {config.sensor!r} is unknown; {did_you_mean(config.sensor, SENSORS)}")
     return SENSORS[config.sensor]
 
 

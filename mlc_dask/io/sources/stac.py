@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from rasterio.warp import transform
 
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, sifted
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.numbers import fill_of, masked
 from mlc_dask.io.rasters import Method, open_raster, read_on, readable
@@ -75,7 +75,7 @@ class Stac(AreaSource):
         if preset is None:
             return values
         if not isinstance(preset, str) or preset not in PRESETS:
-            raise ValueError(f"unknown preset {preset!r}; expected {', '.join(PRESETS)}")
+            raise ValueError(f"preset {preset!r} is unknown; {did_you_mean(preset, PRESETS)}")
         return {**PRESETS[preset], **values}
 
     @field_validator("catalogue_url")

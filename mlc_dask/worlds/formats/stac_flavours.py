@@ -127,7 +127,6 @@ def grid_fields(product: Product, layer: str) -> Fields:
 
 
 _EARTH_SEARCH = ("eo/v1.1.0", "grid/v1.1.0", "mgrs/v1.0.0", "projection/v1.1.0", "raster/v1.1.0")
-_COPERNICUS = ("eo/v2.0.0", "grid/v1.1.0", "processing/v1.2.0", "projection/v2.0.0", "raster/v2.0.0", "sat/v1.1.0")
 
 FLAVOURS: Mapping[str, Flavour] = {
     "earth-search-c1": Flavour(
