@@ -394,7 +394,7 @@ def test_dask_knows_every_setting() -> None:
 def test_settings_are_those_of_local_workers() -> None:
     settings = clusters._SETTINGS
     instructions = (ROOT / "deploy/Dockerfile").read_text()
-    for name, value in settings["distributed.nanny.pre-spawn-environ"].items():
+    for name, value in clusters.WORKER_ENVIRONMENT.items():
         assert re.search(rf"\b{name}={value}\b", instructions), f"{name} of the image"
     own = yaml.safe_load((MANIFESTS / "common/dask.yaml").read_text())
     failures = dask.config.get("distributed.scheduler.allowed-failures", config=own)

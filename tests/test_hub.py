@@ -133,7 +133,7 @@ def test_a_new_person_finds_the_first_notebook_once(hub: Config, tmp_path: Path)
 
 def test_workers_are_those_of_a_local_run(gateway: Config) -> None:
     own = gateway.ClusterConfig.environment
-    wanted = {name: str(v) for name, v in clusters._SETTINGS["distributed.nanny.pre-spawn-environ"].items()}
+    wanted = {name: str(v) for name, v in clusters.WORKER_ENVIRONMENT.items()}
     assert own == wanted | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "5"}
     assert clusters._SETTINGS["distributed.scheduler.allowed-failures"] == 5
     assert gateway.ClusterConfig.worker_threads == 1

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import dask
 import psutil
@@ -33,15 +33,20 @@ _QUIET = logging.ERROR
 _ONE_GIB = 2**30
 _OPERATOR = "kubernetes.dask.org/v1"
 _PAGE = "mlc_dask.dashboard"
-_SETTINGS = {
+WORKER_ENVIRONMENT: Final[dict[str, int]] = {
     # Dask's default makes malloc return freed blocks at once; batches then spend their time on page faults
     # (decision 005).
+    "MALLOC_TRIM_THRESHOLD_": _ONE_GIB,
+    "MALLOC_MMAP_THRESHOLD_": _ONE_GIB,
+    "OMP_NUM_THREADS": 1,
+    "MKL_NUM_THREADS": 1,
+    "OPENBLAS_NUM_THREADS": 1,
+}
+"""Environment of every worker; images and the gateway of `deploy/` set the same."""
+
+_SETTINGS = {
     "distributed.nanny.pre-spawn-environ": {
-        "MALLOC_TRIM_THRESHOLD_": _ONE_GIB,
-        "MALLOC_MMAP_THRESHOLD_": _ONE_GIB,
-        "OMP_NUM_THREADS": 1,
-        "MKL_NUM_THREADS": 1,
-        "OPENBLAS_NUM_THREADS": 1,
+        **WORKER_ENVIRONMENT,
         # The error of a task reaches the client; a worker would print it, too, with its traceback.
         "DASK_LOGGING": repr({"distributed": "critical"}),
     },
