@@ -33,7 +33,7 @@ class Epoch(TypedDict):
 
 
 History = tuple[Mapping[str, Any], ...]
-"""Rows of :class:`Epoch` and of further JSON-ready keys."""
+"""Rows of ``Epoch`` and of further JSON-ready keys."""
 
 Codes = npt.NDArray[np.uint8]
 Report = Callable[[dict[str, Any]], None]
@@ -122,7 +122,7 @@ class Model(Protocol):
 
     @property
     def history(self) -> History:
-        """One JSON-ready row per training epoch, with keys of :class:`Epoch`; empty for a model without epochs."""
+        """One JSON-ready row per training epoch, with keys of ``Epoch``; empty for a model without epochs."""
 
     @property
     def engine(self) -> str:
@@ -185,5 +185,5 @@ class Classifier(Protocol):
         """Train on `data`; the same data, settings and seed give the same model, even after an interruption.
 
         `checkpoint` is a file from which an interrupted training continues, and `report` is called with the
-        row of each epoch (:class:`Epoch`). A classifier without epochs ignores both.
+        row of each epoch (``Epoch``). A classifier without epochs ignores both.
         """
