@@ -54,6 +54,16 @@ REAL = [
 ]  # fmt: skip
 
 
+def test_a_remote_catalogue_names_no_file_of_this_machine() -> None:
+    item = pystac.Item.from_file(str(file_of("S2A_29RKH_20200219_0_L2A")))
+    for asset in item.assets.values():
+        asset.href = "file:///etc/B04.tif"
+    source = Stac(catalogue="https://example.com/v1", collection="a", bands=("B04",), bbox=(0, 0, 1, 1), mask=None)
+    with pytest.raises(InputError, match=r"/etc/B04.tif is a path of this machine in a remote catalogue"):
+        source._granule(item)
+    assert Stac(catalogue="items.json", bands=("B04",), mask=None)._granule(item).assets["B04"].href == "/etc/B04.tif"
+
+
 def file_of(name: str) -> Path:
     found = list((SHARED / "stac").rglob(f"{name}.json"))
     if not found:

@@ -284,7 +284,7 @@ def test_classify_by_hand_with_clouds_and_ragged_patches() -> None:
 
 def test_filter_settings_are_checked() -> None:
     maps = map_of(np.ones((2, 6, 6)), [2018, 2019])
-    with pytest.raises(InputError, match="filter rule 'mode' is unknown; use majority, median or none"):
+    with pytest.raises(InputError, match="filter rule 'mode' is unknown; choose one of majority, median, none"):
         smooth(maps, rule="mode")  # type: ignore[arg-type]
     for size in (0, -3, 4):
         with pytest.raises(InputError, match=f"filter size {size} is not an odd number of pixels; use an odd"):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.schema import YEAR, check_map
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.majority import majority, median
@@ -47,7 +47,7 @@ def smooth(maps: xr.Dataset | xr.DataArray, *, size: int = Filter.size, rule: Ru
     if rule == "none":
         return maps
     if rule not in RULES:
-        raise InputError(f"filter rule {rule!r} is unknown; use {', '.join(RULES)} or none")
+        raise InputError(f"filter rule {rule!r} is unknown; {did_you_mean(rule, [*RULES, 'none'])}")
     if size < 1 or size % 2 == 0:
         raise InputError(f"filter size {size} is not an odd number of pixels; use an odd number (the paper: 11)")
     if isinstance(maps, xr.Dataset):

@@ -109,7 +109,11 @@ class Stac(AreaSource):
         names = [*self.bands, *([MASK] if self.mask is not None else [])]
         granule = granule_of(item, names, self._aliases)
         for asset in granule.assets.values():
-            check_href(asset.href, self.hosts)
+            place = check_href(asset.href, self.hosts)
+            if "://" in self.catalogue_url and "://" not in place:
+                raise InputError(
+                    f"{item.id}: {place} is a path of this machine in a remote catalogue; it is not opened"
+                )
         return granule
 
     def _items(self, years: Sequence[int] | None) -> Iterable[pystac.Item]:
