@@ -115,7 +115,9 @@ def test_corine_is_recognised_by_its_codes(named: str) -> None:
         mixed.check({1: 5, 111: 5}, "mixed.tif")
 
 
-@pytest.mark.parametrize(("name", "no_data"), [("corine", (0, 48, 128, 255)), ("corine-clc", (0, 990, 995, 999))])
+@pytest.mark.parametrize(
+    ("name", "no_data"), [("corine", (0, 48, 49, 50, 128, 255)), ("corine-clc", (0, 990, 995, 999))]
+)
 def test_lookups(name: str, no_data: tuple[int, ...]) -> None:
     crosswalk = Crosswalk.named(name, DEFAULT_LEGEND)
     table, quotas = crosswalk.table(), crosswalk.quotas()

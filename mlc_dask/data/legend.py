@@ -223,7 +223,7 @@ def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
 
 
 _SHIPPED = {
-    "corine": ("corine.csv", "grid_code", (0, 48, 128, 255), "corine-clc"),
+    "corine": ("corine.csv", "grid_code", (0, 48, 49, 50, 128, 255), "corine-clc"),
     "corine-clc": ("corine.csv", "clc_code", (0, 999, 990, 995), "corine"),
     "worldcover": ("worldcover.csv", "code", (0,), ""),
 }

@@ -25,7 +25,16 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.pairing.limits import Infeasible
 from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
-from mlc_dask.kernels.pairing.rules import BY_HAND, HOPELESS, TWIN, UNREADABLE, Candidate, PairingRules, season_day
+from mlc_dask.kernels.pairing.rules import (
+    BY_HAND,
+    HOPELESS,
+    PARTIAL,
+    TWIN,
+    UNREADABLE,
+    Candidate,
+    PairingRules,
+    season_day,
+)
 from mlc_dask.storage.once import once
 
 _HIGHEST_TILE_CLOUD = 0.9
@@ -175,7 +184,8 @@ def _survey(
         answer = seen[year][a.id]
         if isinstance(answer, str):
             return Surveyed(a, Weather(a.cloud or 0.0, 0.0), UNREADABLE), LeftOut(a.id, answer)
-        return Surveyed(a, Weather(*answer)), None
+        weather = Weather(*answer)
+        return Surveyed(a, weather, "" if weather.valid > 0 else PARTIAL), None
 
     return {year: [one(year, a) for a in row] for year, row in by_year.items()}
 
