@@ -275,3 +275,14 @@ def test_kind_9_bands_without_an_index_are_clustered(tmp_path: Path, bands: tupl
 
 def test_a_reason_is_told_with_its_name_once() -> None:
     assert str(LeftOut("a", "a is bad")) == "a is bad" and str(LeftOut("b", "not good")) == "b: not good"
+
+
+def test_kind_5_a_year_without_data_is_found_in_the_plan(pristine: dict[str, Path], tmp_path: Path) -> None:
+    """Images of a whole year are empty, and no limit of the valid area refuses them."""
+    world = own(pristine, "geotiff", tmp_path)
+    for path in world.glob("acquisitions/2019*/*.tif"):
+        with rasterio.open(path, "r+") as file:
+            file.write(np.zeros((file.count, file.height, file.width), file.dtypes[0]))
+    settings = {"kind": '"geotiff"', "per_year": FEW.format("[]") + "\nmin_valid_area = 0", "min_valid": "2"}
+    (place,) = mlc.plan(write_config(tmp_path / "mlc.toml", world, tmp_path / "out", **settings)).places.values()
+    assert "8 in 2019 have no data in the area; leave 2019 out of acquisitions.years" in str(place.infeasible)

@@ -199,6 +199,9 @@ def _explained(error: Infeasible, survey: Selection, max_tile_cloud: float) -> s
     ]
     also = [f"acquisitions.max_tile_cloud = {max_tile_cloud} excluded {', '.join(cloudy)}"] if cloudy else []
     also += ["raise it"] if cloudy and max_tile_cloud < _HIGHEST_TILE_CLOUD else []
+    for year, row in survey.rejected.items():
+        empty = sum(s.reason == PARTIAL and s.weather.valid == 0 for s in row)
+        also += [f"{empty} in {year} have no data in the area; leave {year} out of acquisitions.years"] if empty else []
     by_hand = sum(s.reason == BY_HAND for row in survey.rejected.values() for s in row)
     also += [f"acquisitions.leave_out excluded {by_hand}"] if by_hand else []
     also += [counted(survey.left_out)] if survey.left_out else []
