@@ -191,7 +191,7 @@ def test_no_overlap(tmp_path: Path) -> None:
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none.tif does not exist; expected the path of a GeoTIFF"):
+    with pytest.raises(InputError, match=r"none.tif does not exist; give a GeoTIFF of class codes"):
         open_product(tmp_path / "none.tif", like=like(grid_of()))
     text = tmp_path / "text.tif"
     text.write_text("no raster")
