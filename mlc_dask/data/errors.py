@@ -2,7 +2,6 @@
 
 import errno
 import inspect
-import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,24 +29,15 @@ class UnreadableError(InputError):
     """A truncated or unreadable image: bad input for a local file, retried for a remote one."""
 
 
-_GONE = re.compile(r"HTTP (?:response|error) code ?: ?(?:404|410)|No such file")
-
-
 class FetchError(RuntimeError):
     """A failed fetch: what failed, why, and how to continue. It can be pickled, whatever the cause."""
 
     def __init__(self, what: str, cause: BaseException | str) -> None:
         super().__init__(what, cause if isinstance(cause, str) else first_cause(cause))
 
-    @property
-    def gone(self) -> bool:
-        """Whether the host answers that there is no such file: no later attempt will find it."""
-        return bool(_GONE.search(self.args[1]))
-
     def __str__(self) -> str:
         what, reason = self.args
-        fix = "name the item in acquisitions.leave_out" if self.gone else "run again; finished work is kept"
-        return f"{what}: {reason}; {fix}"
+        return f"{what}: {reason}; run again; finished work is kept"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from mlc_dask.data.acquisitions import (
     counted,
     year_of,
 )
-from mlc_dask.data.errors import FetchError, InputError
+from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.pairing.limits import Infeasible
@@ -258,8 +258,4 @@ def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path
     try:
         return once(scratch, acquisition.id, looked)
     except InputError as error:
-        return str(error)
-    except FetchError as error:
-        if not error.gone:
-            raise
         return str(error)
