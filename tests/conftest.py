@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +20,20 @@ from mlc_dask.worlds.scenes import Scene, scenes
 from mlc_dask.worlds.spectra import Ground
 from mlc_dask.worlds.writing import write_products
 from tests.faulty_server import FaultyServer, serve
+from tests.runs import small_world
 from tests.stac_api import LIFE, QUICK, VRT, WORLD, Answering, answering
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny world of two years, which no test changes."""
+    return small_world(tmp_path_factory.mktemp("world"), size=64, years=(2018, 2019))
+
+
+@pytest.fixture
+def world(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny world, which a test may change."""
+    return Path(shutil.copytree(pristine, tmp_path / "world"))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,19 +23,9 @@ from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.inputs import given_places
 from mlc_dask.pipeline.plan import needs
 from mlc_dask.worlds.demo import write_demo
-from tests.runs import small_world, write_config
+from tests.runs import write_config
 
 runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_world(tmp_path_factory.mktemp("world"), size=64, years=(2018, 2019))
-
-
-@pytest.fixture
-def world(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "world"))
 
 
 def first(world: Path) -> Path:

@@ -7,7 +7,6 @@ import importlib
 import json
 import os
 import pkgutil
-import shutil
 import socket
 import subprocess
 import sys
@@ -39,7 +38,7 @@ from mlc_dask.runs.artifacts import StopRun
 from mlc_dask.show.terminal import show_error
 from mlc_dask.storage.durable import OutputLock, local
 from mlc_dask.worlds import World, write_products
-from tests.runs import small_world, write_config
+from tests.runs import write_config
 
 UNPLACED = 'LOCAL_CS["Arbitrary",UNIT["metre",1]]'
 MOON = "IAU_2015:30100"
@@ -192,16 +191,6 @@ def command(*arguments: str | Path, cwd: Path | None = None, **environment: str)
     )  # fmt: skip
     text = done.stdout + done.stderr
     return done.returncode, done.stdout.strip().splitlines()[-1], text
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_world(tmp_path_factory.mktemp("world"), size=64, years=(2018, 2019))
-
-
-@pytest.fixture
-def world(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "world"))
 
 
 def rewritten(path: Path, **profile: Any) -> None:

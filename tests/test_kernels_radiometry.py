@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlc_dask.kernels.radiometry import BRIGHT, FINE, MISSED, TWICE, UNKNOWN, base_level, dark_level, verdict
+from mlc_dask.kernels.radiometry import BRIGHT, FINE, MISSED, TWICE, UNKNOWN, base_level, levels, verdict
 from tests.cubes import Array
 
 
@@ -18,6 +18,11 @@ def scene(*darkest: float, size: int = 60, seed: int = 0) -> Array:
     for plane, level in zip(planes, darkest, strict=True):
         plane.ravel()[random.permutation(size * size)[: size * size // 50]] = 1000 + level
     return planes.astype(np.uint16)
+
+
+def dark_level(dn: np.ndarray, usable: np.ndarray) -> float:
+    """Low quantile of the darkest band."""
+    return float(levels(dn, usable)[0].min())
 
 
 def test_the_darkest_band_decides() -> None:

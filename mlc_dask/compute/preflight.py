@@ -47,10 +47,9 @@ def preflight(client: Client, needs: Needs) -> None:
     InputError
         Naming the worker, what it lacks, and the remedy.
     """
+    # Without a task, which might be killed for its memory.
     for worker, known in client.scheduler_info(n_workers=-1)["workers"].items():
-        _check_memory(
-            worker, (known["memory_limit"] or 0) // known["nthreads"], needs
-        )  # without a task, which might be killed
+        _check_memory(worker, (known["memory_limit"] or 0) // known["nthreads"], needs)
     mark = needs.output / f".preflight-{uuid4().hex}"
     try:
         needs.output.mkdir(parents=True, exist_ok=True)

@@ -57,6 +57,13 @@ def naming(path: Path | None = None) -> Iterator[None]:
         ) from error
 
 
+def existing(path: Path, fix: str) -> Path:
+    """Return the path of a file, or raise an InputError that says what is there instead, and `fix`."""
+    if path.is_file():
+        return path
+    raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {fix}")
+
+
 class OutdatedSetting(FutureWarning):
     """A setting written as an earlier version named it; the message says how to write it now."""
 
@@ -76,8 +83,8 @@ def first_cause(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """End of a message about an unknown name: the nearest known name, or a list of all known names."""
+def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
+    """End of a message about an unknown name: the nearest known name, or `otherwise`, a list of all by default."""
     names = list(known)
     near = get_close_matches(str(name), names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}"
+    return f"did you mean {near[0]!r}?" if near else otherwise or f"choose one of {', '.join(names)}"

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from mlc_dask.data.errors import InputError, naming
+from mlc_dask.data.errors import InputError, existing, naming
 
 _DELIMITERS = ",;\t|"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
@@ -60,10 +60,8 @@ def number(text: str) -> float:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give the path of a CSV")
     with naming(path):
-        content = path.read_bytes()
+        content = existing(path, "give the path of a CSV").read_bytes()
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)

@@ -21,14 +21,14 @@ from rasterio.warp import calculate_default_transform
 from rasterio.windows import Window
 
 from mlc_dask import lazy
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, existing
 from mlc_dask.data.grids import Grid, on_grid_of
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.schema import YEAR, X, Y
 from mlc_dask.data.steps import step
 from mlc_dask.io.numbers import bands_of, packing_tags
 from mlc_dask.io.rasters import EXACT, open_raster
-from mlc_dask.storage.durable import existing, local
+from mlc_dask.storage.durable import local
 
 _YEAR_IN_NAME = re.compile(r"(?:CLC_?|WorldCover_10m_)((?:19|20)\d\d)", re.IGNORECASE)
 

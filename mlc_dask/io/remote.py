@@ -18,14 +18,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from requests.exceptions import RequestException
-from tenacity import (
-    RetryError,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_exponential,
-    wait_random,
-)
+from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from mlc_dask.data.errors import FetchError, InputError, UnreadableError, first_cause
 from mlc_dask.io.rasters import driver_of

@@ -68,11 +68,6 @@ def levels(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> npt.NDA
     return found
 
 
-def dark_level(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> float:
-    """Low quantile of the darkest band, from the arguments of :func:`levels`; NaN if there are too few pixels."""
-    return float(levels(dn, usable)[0].min())
-
-
 def judge(dark: npt.NDArray[Any], middle: npt.NDArray[Any], roles: Mapping[str, int]) -> list[str]:
     """Judge the acquisitions of an area together: one verdict each.
 
@@ -91,20 +86,18 @@ def judge(dark: npt.NDArray[Any], middle: npt.NDArray[Any], roles: Mapping[str, 
     base = base_level(level)
     bands = np.array([base_level(column) for column in dark.T])
     white = np.array([_is_white(row, bands, roles) for row in dark], bool)
+    offsets = [verdict(own, base) for own in level]
     if "swir1" not in roles or "green" not in roles:
-        return [WHITE if w else verdict(own, base) for w, own in zip(white, level, strict=True)]
+        return [WHITE if w else own for w, own in zip(white, offsets, strict=True)]
     green, infrared = middle[:, roles["green"]], middle[:, roles["swir1"]]
     snowy = green - infrared > _SNOW_INDEX * np.abs(green + infrared)
-    even = (dark <= 0).sum(axis=1) == 0
     seen = [roles[r] for r in (*_VISIBLE, "nir") if r in roles]
-    even &= (dark[:, seen] >= _EVEN * middle[:, seen]).all(axis=1)
+    even = np.all(dark > 0, axis=1) & np.all(dark[:, seen] >= _EVEN * middle[:, seen], axis=1)
     alone = (white & snowy).mean() <= _SEASON
     found = []
-    for i, own in enumerate(level):
-        if white[i]:
-            found.append(CLOUD if not snowy[i] or (even[i] and alone) else WHITE)
-        else:
-            found.append(CLOUD if _is_veiled(dark[i], bands, roles, verdict(own, base)) else verdict(own, base))
+    for i, own in enumerate(offsets):
+        cloudy = not snowy[i] or (even[i] and alone) if white[i] else _is_veiled(dark[i], bands, roles, own)
+        found.append(CLOUD if cloudy else WHITE if white[i] else own)
     return found
 
 

@@ -14,7 +14,7 @@ import xarray as xr
 
 from mlc_dask.config import Config, Product, load_config
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Source, counted, year_of
-from mlc_dask.data.errors import InputError, did_you_mean
+from mlc_dask.data.errors import InputError, did_you_mean, existing
 from mlc_dask.data.layers import Series
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.sensors import SENSORS, Sensor
@@ -26,7 +26,7 @@ from mlc_dask.runs.artifacts import Input
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.show.report.quicklook import quicklook_png
 from mlc_dask.stages.choice import check_names
-from mlc_dask.storage.durable import atomic_write, canonical, existing, files_fingerprint, sha256
+from mlc_dask.storage.durable import atomic_write, canonical, files_fingerprint, sha256
 
 PATCH_STEP = CHUNK // 2
 """The edge of a patch must be a multiple of this, or every chunk would be read several times."""
@@ -163,7 +163,7 @@ def check_inputs(given: Given) -> Mapping[int, float]:
     present = [code for code in shares if code]
     if len(present) < 2:
         raise InputError(f"{path}: the area has a single class, {legend.names[present[0]]}; choose a larger area")
-    for reference in given.truth.value.values():
+    for reference in given.references():
         check_reference(reference, like=like, legend=legend)
     return shares
 

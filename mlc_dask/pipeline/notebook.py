@@ -46,8 +46,9 @@ def choose_acquisitions(
     """
     catalogue = catalogue or source.catalogue(years)
     choice.check_names(leave_out, catalogue.names)
-    named = {"max_tile_cloud": max_tile_cloud, "leave_out": leave_out}
-    selection = choice.choose_acquisitions(source, catalogue, years=years, rules=rules, **named)  # type: ignore[arg-type]
+    selection = choice.choose_acquisitions(
+        source, catalogue, years=years, rules=rules, max_tile_cloud=max_tile_cloud, leave_out=leave_out
+    )
     _check(source, selection, catalogue, accept=accept_radiometry)
     return replace(selection, checked=True)
 

@@ -72,13 +72,7 @@ def run(
     FetchError
         When a remote host does not answer.
     """
-    settings = as_config(config)
-    places = recalled(settings)
-    for given in places.values():
-        check_inputs(given)
-        check_enough(given)
-    check_leave_out(places)
-    _check_until(until, settings, places, MAPS)
+    settings, places = _checked(config, MAPS, check_inputs, until)
     events = _go(settings, places, MAPS, until=until, listener=listener, scheduler=scheduler, console=console)
     if until is None:
         for given in places.values():
@@ -99,22 +93,26 @@ def make_cube(
 
     Parameters, results and errors are those of :func:`run`.
     """
-    settings = as_config(config)
-    places = recalled(settings)
-    for given in places.values():
-        check_source(given)
-        check_enough(given)
-    check_leave_out(places)
-    _check_until(until, settings, places, CUBE)
+    settings, places = _checked(config, CUBE, check_source, until)
     return _go(settings, places, CUBE, until=until, listener=listener, scheduler=scheduler, console=console)
 
 
-def _check_until(until: str | None, config: Config, places: Mapping[str, Given], pipeline: Pipeline) -> None:
-    if until is None:
-        return
-    names = list(dict.fromkeys(event.step.rpartition("/")[2] for event in dry_run(config, places, pipeline)))
-    if until not in names:
-        raise InputError(f"there is no step {until!r}; {did_you_mean(until, names)}")
+def _checked(
+    config: str | Path | Config, pipeline: Pipeline, check: Callable[[Given], object], until: str | None
+) -> tuple[Config, dict[str, Given]]:
+    """Return the configuration and the inputs of every place, after all checks that need no cluster."""
+    settings = as_config(config)
+    places = recalled(settings)
+    for given in places.values():
+        check(given)
+        check_enough(given)
+    check_leave_out(places)
+    if until is not None:
+        steps = dry_run(settings, places, pipeline)
+        names = list(dict.fromkeys(event.step.rpartition("/")[2] for event in steps))
+        if until not in names:
+            raise InputError(f"there is no step {until!r}; {did_you_mean(until, names)}")
+    return settings, places
 
 
 def _go(

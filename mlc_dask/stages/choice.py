@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 
 from mlc_dask import lazy
@@ -20,7 +19,7 @@ from mlc_dask.data.acquisitions import (
     counted,
     year_of,
 )
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.pairing.limits import Infeasible
@@ -65,8 +64,7 @@ def check_names(leave_out: Sequence[str], known: Sequence[str]) -> None:
     """Raise :class:`InputError` for an entry of ``acquisitions.leave_out`` that is not among the `known` names."""
     for entry in leave_out:
         if entry not in known:
-            near = get_close_matches(entry, known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else "write an id or a date of the table that plan prints"
+            fix = did_you_mean(entry, known, "write an id or a date of the table that plan prints")
             raise InputError(f"acquisitions.leave_out: {entry!r} names no acquisition of these years; {fix}")
 
 

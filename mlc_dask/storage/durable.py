@@ -165,13 +165,6 @@ def local(place: str) -> str:
     return str(Path(place).expanduser()) if str(place).startswith("~") else place
 
 
-def existing(path: Path, fix: str) -> Path:
-    """Return the path of a file, or raise an InputError that says what is there instead, and `fix`."""
-    if path.is_file():
-        return path
-    raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {fix}")
-
-
 def on_a_disk(path: Path) -> Path:
     """Return `path`, ``~`` expanded, or raise InputError for a URL (``s3://…``), which Path takes for a folder."""
     scheme = re.match(r"([a-z][a-z0-9+.-]+):/", str(path), re.IGNORECASE)

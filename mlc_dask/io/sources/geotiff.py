@@ -14,13 +14,12 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, LeftOut, counted, sifted, utc, year_of
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, existing
 from mlc_dask.data.grids import Grid, most_common
 from mlc_dask.data.tables import read_table
 from mlc_dask.io.numbers import declared_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, open_raster
 from mlc_dask.io.sources.granules import MASK, GranuleSource
-from mlc_dask.storage.durable import existing
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 

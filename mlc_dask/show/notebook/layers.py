@@ -32,8 +32,8 @@ def by_code(legend: Legend) -> list[LandCoverClass]:
 
 def layer_of(data: xr.Dataset, name: str | None) -> xr.DataArray:
     """Return the layer `name`, by default the final maps; InputError with the nearest name for an unknown one."""
-    codes = codes_among(data)
-    known = [*codes, *(n for n, row in LAYERS.items() if row.values != "classes" and n in maps_among(data))]
+    codes, maps = codes_among(data), maps_among(data)
+    known = [*codes, *(n for n, row in LAYERS.items() if row.values != "classes" and n in maps)]
     if name is None and codes:
         return data[codes[0]]
     if name not in known:
