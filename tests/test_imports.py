@@ -103,16 +103,12 @@ def python(code: str, folder: Path) -> str:
 
 
 def cpu_seconds(code: str, folder: Path) -> float:
-    """CPU time of a process that runs `code`, in user and kernel mode: median of three."""
-
-    def once() -> float:
-        before = os.times()
-        (folder / "mlc.toml").unlink(missing_ok=True)
-        python(code, folder)
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
-
-    return median(once() for _ in range(3))
+    """CPU time of a process that runs `code`, in user and kernel mode."""
+    before = os.times()
+    (folder / "mlc.toml").unlink(missing_ok=True)
+    python(code, folder)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 # What stays shut
@@ -127,8 +123,9 @@ def test_what_takes_long_is_not_imported(code: str, tmp_path: Path) -> None:
 
 @OPENED
 def test_the_front_door_opens_at_once(code: str, tmp_path: Path) -> None:
-    least = cpu_seconds("import numpy, pydantic, typer", tmp_path)
-    assert cpu_seconds(code, tmp_path) < 2.5 * least
+    # In turn, since the clock of a core changes with the load of the others.
+    least = "import numpy, pydantic, typer"
+    assert median(cpu_seconds(code, tmp_path) / cpu_seconds(least, tmp_path) for _ in range(3)) < 2.5
 
 
 # What is there all the same
