@@ -20,7 +20,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.settings import validated
 from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
-from mlc_dask.io.sources.granules import overpasses
+from mlc_dask.io.sources.overpasses import overpasses
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.choice import choose_acquisitions
 from tests.cubes import Array
@@ -142,6 +142,13 @@ def test_other_overpasses_stay_apart() -> None:
     later = granule("b", time=START + timedelta(days=3), platform="S2B", strip="z", orbit=65)
     next_orbit = granule("c", time=START + timedelta(minutes=100), strip="w")
     assert len(overpasses([granule(), later, next_orbit])) == 3
+
+
+@pytest.mark.parametrize("strip", ["", "20200501T101055"], ids=["no datastrip", "one datastrip"])
+def test_a_name_or_a_datastrip_that_a_catalogue_repeats_hides_no_date(strip: str) -> None:
+    rows = [granule("same", time=START + timedelta(days=d), strip=strip) for d in (0, 5, 10)]
+    assert [a.time.day for a in overpasses(rows)] == [1, 6, 11]
+    assert len(overpasses([rows[0], rows[0]])[0].granules) == 1, "an item that is listed twice counts once"
 
 
 def test_an_orbit_that_only_one_half_tells_is_that_of_both() -> None:

@@ -203,7 +203,7 @@ def test_a_jpeg_2000_that_lost_half_of_its_bytes(tmp_path: Path) -> None:
     assert (careless.read(one, grid, *everything)[0] != whole).any(), "the decoder reads it without an error"
     assert careless.provenance() == source.provenance(), "the setting changes no pixel"
     path.write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(InputError, match=rf"has {len(raw) // 2} bytes, but its product states {len(raw)}"):
+    with pytest.raises(InputError, match=rf"has {len(raw) // 2} bytes, but its metadata states {len(raw)}"):
         careless.check(one, grid)
 
 

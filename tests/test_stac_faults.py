@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import urllib.request
@@ -11,13 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 
-from mlc_dask.data.acquisitions import Acquisition, Catalogue
-from mlc_dask.data.errors import FetchError, InputError
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection
+from mlc_dask.data.errors import FetchError, InputError, RefusedError
 from mlc_dask.io import remote
+from mlc_dask.io.checksums import of_multihash
 from mlc_dask.io.sources import Stac, stac
+from mlc_dask.kernels.pairing.rules import PairingRules
+from mlc_dask.stages.choice import choose_acquisitions
 from mlc_dask.worlds import World
 from mlc_dask.worlds.formats import FORMATS
 from mlc_dask.worlds.formats.stac import write_catalogue
@@ -205,3 +210,121 @@ def test_files_that_are_no_images(few: Few, server: FaultyServer, tmp_path: Path
         source.check(one, found.grid)
         with pytest.raises(FetchError, match=rf"^{one.granules[0].id}, B04 \({href}\): .*not recognized"):
             whole(source, one, found)
+
+
+def file_of(server: FaultyServer, feature: dict[str, Any], folder: Path) -> Path:
+    """The image B04 of an item, downloaded; the item names the copy, and states its size and its SHA-256."""
+    href = feature["assets"]["B04"]["href"]
+    with urllib.request.urlopen(href) as answer:
+        content = answer.read()
+    path = folder / "B04.tif"
+    path.write_bytes(content)
+    stated = {"file:size": len(content), "file:checksum": f"1220{hashlib.sha256(content).hexdigest()}"}
+    feature["assets"]["B04"] |= {"href": str(path), **stated}
+    return path
+
+
+def test_files_are_what_their_items_state(features: list[dict[str, Any]], server: FaultyServer, tmp_path: Path) -> None:
+    path = file_of(server, features[0], tmp_path)
+    place = str(collected(tmp_path / "one.json", [features[0]]))
+    source = Stac(catalogue=place)
+    found = source.catalogue()
+    (one,) = found.acquisitions
+    source.check(one, found.grid)
+    right = whole(source, one, found)[0]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"B04.tif is damaged: its sha256 is .* set source.checksums = false"):
+        whole(source, one, found)
+    careless = Stac(catalogue=place, checksums=False)
+    assert whole(careless, one, found)[0].shape == right.shape
+    assert careless.provenance() == source.provenance(), "the setting changes no pixel"
+    path.write_bytes(content[:-9])
+    with pytest.raises(InputError, match=rf"B04.tif has {len(content) - 9} bytes, but its metadata states"):
+        careless.check(one, found.grid)
+
+
+def test_remote_images_have_the_length_that_their_items_state(
+    features: list[dict[str, Any]], server: FaultyServer, tmp_path: Path, quick: None
+) -> None:
+    asset = features[0]["assets"]["B04"]
+    with urllib.request.urlopen(asset["href"]) as answer:
+        length = len(answer.read())
+
+    def read(stated: int) -> Array:
+        asset["file:size"] = stated
+        source = Stac(catalogue=str(collected(tmp_path / "one.json", [features[0]])))
+        found = source.catalogue()
+        return whole(source, found.acquisitions[0], found)[0]
+
+    remote.length_of.cache_clear()
+    assert read(length).any()
+    server.fail(Fault("status", 503, times=1, method="GET"), "*B04*")
+    remote.length_of.cache_clear()
+    assert read(length).any(), "a busy host is asked again"
+    with pytest.raises(InputError, match=rf"B04\S*.tif has {length} bytes, but its metadata states {length + 7}; ask"):
+        read(length + 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "algorithm"),
+    [
+        ("1220" + "ab" * 32, "sha256"), ("D50110" + "AB" * 16, "md5"), ("1114" + "ab" * 20, "sha1"),
+        ("1620" + "ab" * 32, "sha3_256"),
+    ],
+)  # fmt: skip
+def test_checksums_of_items(text: str, algorithm: str) -> None:
+    assert of_multihash(text) == (algorithm, text[-2 * hashlib.new(algorithm).digest_size :].lower())
+    assert of_multihash(text[:-2]) is None and of_multihash("90e402" + text) is None, "unknown digests are not compared"
+
+
+def test_items_of_one_name_and_several_dates_are_all_there(features: list[dict[str, Any]], tmp_path: Path) -> None:
+    same = [feature | {"id": "scene"} for feature in features]
+    for feature in same:
+        feature["properties"].pop("s2:datastrip_id", None)
+    found = Stac(catalogue=str(collected(tmp_path / "same.json", same))).catalogue()
+    assert len(found.acquisitions) == len(
+        Stac(catalogue=str(collected(tmp_path / "all.json", features))).catalogue().acquisitions
+    )
+
+
+class TestAccess:
+    """A host that refuses (401, 403) may do so for one missing object, or because a token has expired."""
+
+    @pytest.fixture
+    def asked(self, features: list[dict[str, Any]], tmp_path: Path, quick: None) -> Callable[[], Selection]:
+        place = str(collected(tmp_path / "all.json", features))
+        rules = PairingRules(size=2, max_days_apart=60, max_cloud=1.0, min_valid_area=0.0)
+        return lambda: choose_acquisitions(Stac(catalogue=place), rules=rules, scratch=tmp_path)
+
+    @pytest.fixture(autouse=True)
+    def one_thread(self) -> Iterator[None]:
+        with dask.config.set(scheduler="synchronous"):
+            yield
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_one_missing_object_is_left_out_by_name(
+        self, asked: Callable[[], Selection], server: FaultyServer, features: list[dict[str, Any]], status: int
+    ) -> None:
+        href = features[3]["assets"]["SCL"]["href"]
+        server.fail(Fault("status", status), f"*{href.rpartition('/')[2]}")
+        (one,) = asked().left_out
+        assert f"{features[3]['id']}, mask" in one.reason and str(status) in one.reason
+
+    def test_a_token_that_expires_on_the_way_stops_and_what_was_seen_is_kept(
+        self, asked: Callable[[], Selection], server: FaultyServer
+    ) -> None:
+        server.fail(Fault("status", 403, after=6), "*SCL*")
+        with pytest.raises(RefusedError, match=r"\d refuses what it gave before: access has ended .* renew"):
+            asked()
+        server.heal()
+        assert not asked().left_out
+        whole_survey = len({r.path for r in server.requests("*SCL*")})
+        server.heal()
+        asked()
+        assert not server.requests("*SCL*") and whole_survey > 1, "what was surveyed is asked for again"
+
+    def test_a_host_that_gives_nothing(self, asked: Callable[[], Selection], server: FaultyServer) -> None:
+        server.fail(Fault("status", 401), "*SCL*")
+        with pytest.raises(RefusedError, match=r"refuses access to all \d+ acquisitions on it.*get access"):
+            asked()

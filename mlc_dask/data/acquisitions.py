@@ -33,7 +33,8 @@ class Asset:
     """One raster, and how its digital numbers become reflectance: DN * `scale` + `offset`.
 
     `href` is a path below the source's folder or a URL; `layer` identifies the band in a file of several bands. NaN is
-    always no data, and None says that there is no other value.
+    always no data, and None says that there is no other value. `size` in bytes, and `digest` (algorithm and hexadecimal
+    digest), are what the metadata states of the file; None where it states nothing.
     """
 
     href: str
@@ -41,6 +42,8 @@ class Asset:
     offset: float = 0.0
     nodata: int | float | None = 0
     layer: str | None = None
+    size: int | None = None
+    digest: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

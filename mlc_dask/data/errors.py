@@ -29,6 +29,10 @@ class UnreadableError(InputError):
     """A truncated or unreadable image: bad input for a local file, retried for a remote one."""
 
 
+class RefusedError(InputError):
+    """An address whose host refuses access (HTTP 401 or 403); object stores answer so for missing objects, too."""
+
+
 class FetchError(RuntimeError):
     """A failed fetch: what failed, why, and how to continue. It can be pickled, whatever the cause."""
 

@@ -11,6 +11,11 @@ from mlc_dask.data.errors import InputError
 
 FIX = "download it again"
 _NAMES = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA-256": "sha256"}
+# Code and length of a multihash, as hexadecimal digits (multiformats.io/multihash).
+_MULTIHASHES = {
+    "1114": "sha1", "1220": "sha256", "1340": "sha512", "1440": "sha3_512", "1530": "sha3_384", "1620": "sha3_256",
+    "d50110": "md5",
+}  # fmt: skip
 _BLOCK = 2**22
 
 
@@ -19,7 +24,17 @@ def of_manifest(name: str, digest: str) -> tuple[str, str] | None:
     return (_NAMES[name.upper()], digest.strip().lower()) if name.upper() in _NAMES else None
 
 
-def check_size(path: str, size: int, stated: int) -> None:
+def of_multihash(text: str) -> tuple[str, str] | None:
+    """Algorithm and digest of a ``file:checksum`` (STAC's file extension); None for other algorithms and lengths."""
+    lower = text.strip().lower()
+    for prefix, algorithm in _MULTIHASHES.items():
+        digest = lower.removeprefix(prefix)
+        if digest != lower and len(digest) == 2 * hashlib.new(algorithm, usedforsecurity=False).digest_size:
+            return algorithm, digest
+    return None
+
+
+def check_size(path: str, size: int, stated: int, fix: str = FIX) -> None:
     """Refuse a file whose size differs from the stated one.
 
     Raises
@@ -28,7 +43,7 @@ def check_size(path: str, size: int, stated: int) -> None:
         If the sizes differ.
     """
     if size != stated:
-        raise InputError(f"{path} has {size} bytes, but its product states {stated}; {FIX}")
+        raise InputError(f"{path} has {size} bytes, but its metadata states {stated}; {fix}")
 
 
 def check_digest(path: Path, member: str | None, stated: tuple[str, str]) -> None:
@@ -45,7 +60,7 @@ def check_digest(path: Path, member: str | None, stated: tuple[str, str]) -> Non
     if found != digest:
         where = path if member is None else f"{path}, {member}"
         raise InputError(
-            f"{where} is damaged: its {algorithm} is {found}, but its product states {digest}; {FIX}, or set "
+            f"{where} is damaged: its {algorithm} is {found}, but its metadata states {digest}; {FIX}, or set "
             "source.checksums = false to read it all the same"
         )
 

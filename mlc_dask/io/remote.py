@@ -11,16 +11,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import rasterio
+import requests
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from requests.exceptions import RequestException
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from mlc_dask.data.errors import FetchError, InputError, UnreadableError, first_cause
+from mlc_dask.data.errors import FetchError, InputError, RefusedError, UnreadableError, first_cause
 from mlc_dask.io.rasters import driver_of
 
 T = TypeVar("T")
@@ -28,6 +30,7 @@ T = TypeVar("T")
 _FAULTS: Final = (UnreadableError, RasterioError, CPLE_BaseError, RequestException, ConnectionError, TimeoutError)
 _STATUS: Final = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
 _BUSY: Final = {408, 425, 429}  # statuses in the 400s that are temporary
+_REFUSED: Final = {401, 403}
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _UNSAFE: Final = re.compile(r"[\s\\<>\"{}|^`\x00-\x1f]|//[^/]*@")
 
@@ -98,11 +101,23 @@ def retried(function: Callable[[], T], what: str, patience: Patience | None = No
         raise failure(what, first_cause(error), error) from error
 
 
+@lru_cache(maxsize=65_536)
+def length_of(href: str) -> int | None:
+    """Length in bytes of the file at an https URL, by one request; None where the host does not tell it."""
+    # Of the first byte: links that are signed for reading refuse HEAD.
+    first = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
+    with requests.get(href, headers=first, stream=True, timeout=(PATIENCE.connect, PATIENCE.stalled)) as answer:
+        answer.raise_for_status()
+        total = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
+    return int(total) if total.isdigit() else None
+
+
 def failure(what: str, reason: str, error: Exception) -> FetchError | InputError:
     """Return the error to raise for a failed fetch: another run may succeed, or the address must be corrected."""
-    if _lasting(error):
-        return InputError(f"{what}: {reason}; correct its address, or get access to it")
-    return FetchError(what, reason)
+    if not _lasting(error):
+        return FetchError(what, reason)
+    kind = RefusedError if _status(error) in _REFUSED else InputError
+    return kind(f"{what}: {reason}; correct its address, or get access to it")
 
 
 def check_href(href: str, hosts: Sequence[str] | None = None, *, plain_http: bool = False) -> str:
@@ -142,7 +157,12 @@ def _passing(error: BaseException) -> bool:
 
 def _lasting(error: BaseException) -> bool:
     """Whether the address is wrong or refused."""
+    lasting = 400 <= _status(error) < 500 and _status(error) not in _BUSY
+    return lasting or str(error).endswith("No such file or directory")
+
+
+def _status(error: BaseException) -> int:
+    """HTTP status of an answer; 0 where the error is none."""
     answer = getattr(error, "response", None)  # of requests; GDAL states the status only in its message
     stated = _STATUS.search(str(error))
-    status = getattr(error if answer is None else answer, "status_code", None) or (int(stated[1]) if stated else 0)
-    return (400 <= status < 500 and status not in _BUSY) or str(error).endswith("No such file or directory")
+    return getattr(error if answer is None else answer, "status_code", None) or (int(stated[1]) if stated else 0)

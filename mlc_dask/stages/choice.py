@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from mlc_dask import lazy
 from mlc_dask.data.acquisitions import (
     Acquisition,
     Catalogue,
@@ -15,12 +14,10 @@ from mlc_dask.data.acquisitions import (
     Selection,
     Source,
     Surveyed,
-    Weather,
     counted,
     year_of,
 )
 from mlc_dask.data.errors import InputError, did_you_mean
-from mlc_dask.data.grids import Grid
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.pairing.limits import Infeasible
 from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
@@ -29,12 +26,11 @@ from mlc_dask.kernels.pairing.rules import (
     HOPELESS,
     PARTIAL,
     TWIN,
-    UNREADABLE,
     Candidate,
     PairingRules,
     season_day,
 )
-from mlc_dask.storage.once import once
+from mlc_dask.stages.survey import survey
 
 _HIGHEST_TILE_CLOUD = 0.9
 """Limit of the cloud share in metadata that is never advised to be raised."""
@@ -83,7 +79,7 @@ def doubts(selection: Selection) -> list[str]:
     ]
 
 
-@step("catalogue", kind="catalogue", version=3)
+@step("catalogue", kind="catalogue", version=4)
 def list_acquisitions(source: Source, *, years: Sequence[int] | None, known: Catalogue | None = None) -> Catalogue:
     """Everything that the source has, by metadata: `known`, where the source has been asked already."""
     return source.catalogue(years) if known is None else known
@@ -116,7 +112,7 @@ def choose_acquisitions(
     Raises
     ------
     InputError
-        If the source has no acquisition.
+        If the source has no acquisition, or a host refuses access.
     Unpaired
         If fewer pairs than requested are feasible; also an InputError, with the complete survey.
     """
@@ -127,7 +123,7 @@ def choose_acquisitions(
     years = sorted(years or {year_of(a.time) for a in found})
     by_year = {year: [a for a in found if year_of(a.time) == year] for year in years}
     refused = {a.id: why for a in found if (why := _refused(a, max_tile_cloud, leave_out))} | _twins(found, leave_out)
-    looked = _survey(source, by_year, refused, catalogue.grid, scratch)
+    looked = survey(source, by_year, refused, catalogue.grid, scratch)
     surveyed = {y: [s for s, _ in row if not s.reason] for y, row in looked.items()}
     others = {y: tuple(s for s, _ in row if s.reason) for y, row in looked.items()}
     left_out = (*catalogue.left_out, *(fault for row in looked.values() for _, fault in row if fault is not None))
@@ -135,8 +131,8 @@ def choose_acquisitions(
     try:
         pairing = pair(candidates, rules, years=years)
     except Infeasible as error:
-        survey = _without_choice(surveyed, hindrances(candidates, rules), others, left_out)
-        raise Unpaired(_explained(error, survey, max_tile_cloud), survey) from None
+        unchosen = _without_choice(surveyed, hindrances(candidates, rules), others, left_out)
+        raise Unpaired(_explained(error, unchosen, max_tile_cloud), unchosen) from None
     return _selection(surveyed, pairing, others, left_out)
 
 
@@ -156,53 +152,21 @@ def _twins(found: Sequence[Acquisition], leave_out: Sequence[str]) -> dict[str, 
     return {a.id: TWIN for a in found if seen.get(a.time, a.id) != a.id and set(leave_out).isdisjoint(a.names)}
 
 
-def _survey(
-    source: Source,
-    by_year: Mapping[int, Sequence[Acquisition]],
-    refused: Mapping[str, str],
-    grid: Grid,
-    scratch: Path | None,
-) -> dict[int, list[tuple[Surveyed, LeftOut | None]]]:
-    """Every acquisition with its weather or its reason, and with the fault where it cannot be read."""
-    seen = lazy.compute(
-        {
-            year: {
-                a.id: lazy.call(_weather, source, a, grid, scratch, name=f"survey-{year}")
-                for a in row
-                if a.id not in refused
-            }
-            for year, row in by_year.items()
-        }
-    )
-
-    def one(year: int, a: Acquisition) -> tuple[Surveyed, LeftOut | None]:
-        if a.id in refused:
-            missing = [g.missing or 0.0 for g in a.granules]
-            return Surveyed(a, Weather(a.cloud or 0.0, 1 - min(missing)), refused[a.id]), None
-        answer = seen[year][a.id]
-        if isinstance(answer, str):
-            return Surveyed(a, Weather(a.cloud or 0.0, 0.0), UNREADABLE), LeftOut(a.id, answer)
-        weather = Weather(*answer)
-        return Surveyed(a, weather, "" if weather.valid > 0 else PARTIAL), None
-
-    return {year: [one(year, a) for a in row] for year, row in by_year.items()}
-
-
-def _explained(error: Infeasible, survey: Selection, max_tile_cloud: float) -> str:
+def _explained(error: Infeasible, unchosen: Selection, max_tile_cloud: float) -> str:
     """Message of the pairing, plus the acquisitions that were rejected before it."""
     cloudy = [
         f"{n} of {len(row)} in {year}"
-        for year, row in survey.rejected.items()
+        for year, row in unchosen.rejected.items()
         if (n := sum(s.reason == HOPELESS for s in row))
     ]
     also = [f"acquisitions.max_tile_cloud = {max_tile_cloud} excluded {', '.join(cloudy)}"] if cloudy else []
     also += ["raise it"] if cloudy and max_tile_cloud < _HIGHEST_TILE_CLOUD else []
-    for year, row in survey.rejected.items():
+    for year, row in unchosen.rejected.items():
         empty = sum(s.reason == PARTIAL and s.weather.valid == 0 for s in row)
         also += [f"{empty} in {year} have no data in the area; leave {year} out of acquisitions.years"] if empty else []
-    by_hand = sum(s.reason == BY_HAND for row in survey.rejected.values() for s in row)
+    by_hand = sum(s.reason == BY_HAND for row in unchosen.rejected.values() for s in row)
     also += [f"acquisitions.leave_out excluded {by_hand}"] if by_hand else []
-    also += [counted(survey.left_out)] if survey.left_out else []
+    also += [counted(unchosen.left_out)] if unchosen.left_out else []
     return "; ".join([str(error), *([f"also, {'; '.join(also)}"] if also else [])])
 
 
@@ -243,17 +207,3 @@ def _without_choice(
         for (year, row), own in zip(surveyed.items(), reasons, strict=True)
     }
     return Selection(dict.fromkeys(surveyed, ()), rejected, float("inf"), left_out)
-
-
-def _weather(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float] | str:
-    """Cloudy, valid and snowy shares; the reason where the acquisition cannot be read."""
-
-    def looked() -> list[float]:
-        source.check(acquisition, grid)
-        weather = source.weather(acquisition, grid)
-        return [weather.cloud, weather.valid, weather.snow]
-
-    try:
-        return once(scratch, acquisition.id, looked)
-    except InputError as error:
-        return str(error)

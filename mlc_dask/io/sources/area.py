@@ -15,7 +15,8 @@ from rasterio.errors import CRSError
 from mlc_dask.data.acquisitions import Catalogue, Granule, LeftOut, counted, sifted, year_of
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid, box_in, most_common
-from mlc_dask.io.sources.granules import GranuleSource, overpasses
+from mlc_dask.io.sources.granules import GranuleSource
+from mlc_dask.io.sources.overpasses import overpasses
 
 _COMMON_STEP = 60.0
 """Metres after which the pixel edges of all Sentinel-2 bands coincide."""

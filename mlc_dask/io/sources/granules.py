@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,9 +23,6 @@ MASK = "mask"
 
 SURVEYED = 2_048
 """Largest number of pixels along a side of the grid on which clouds are counted."""
-
-_ONE_OVERPASS = 600
-"""Longest gap in seconds between granules of one overpass; a satellite's next overpass is 100 minutes later."""
 
 DN = npt.NDArray[np.uint16]
 Usable = npt.NDArray[np.bool_]
@@ -192,48 +187,6 @@ def _over(acquisition: Acquisition, window: Grid) -> Iterator[Granule]:
             if a >= right or c <= left or b >= top or d <= bottom:
                 continue
         yield granule
-
-
-def overpasses(granules: Sequence[Granule]) -> list[Acquisition]:
-    """Group granules into acquisitions by time, one per overpass (method section 2).
-
-    Of several versions of one datastrip over one tile, only the one with the highest processing baseline is kept, and
-    the latest of several with the same baseline. The remaining datastrips and tiles are mosaicked with the highest
-    baseline on top. Products whose metadata does not name the datastrip are mosaicked too, since two products of one
-    baseline may be its two halves.
-    """
-    kept: dict[tuple[str, ...], Granule] = {}
-    for granule in sorted(granules, key=lambda g: (_version(g.baseline), g.processed, g.id)):
-        kept[granule.tile, granule.platform, granule.strip or granule.id] = granule
-    rows = sorted(kept.values(), key=lambda g: (g.platform, g.time))
-    found = []
-    for platform, group in groupby(rows, key=lambda g: g.platform):
-        for parts in _passes(list(group)):
-            top = sorted(parts, key=lambda g: g.id)
-            top.sort(key=lambda g: (_version(g.baseline), g.processed), reverse=True)
-            time = min(g.time for g in parts)
-            orbit = next((g.orbit for g in top if g.orbit is not None), None)
-            found.append(Acquisition(_name(time, platform, orbit), time, orbit, tuple(top)))
-    return sorted(found, key=lambda a: (a.time, a.id))
-
-
-def _passes(rows: list[Granule]) -> Iterator[list[Granule]]:
-    part = rows[:1]
-    for a, b in pairwise(rows):
-        if (b.time - a.time).total_seconds() > _ONE_OVERPASS:
-            yield part
-            part = []
-        part.append(b)
-    yield part
-
-
-def _name(time: datetime, platform: str, orbit: int | None) -> str:
-    parts = (f"{time:%Y%m%dT%H%M%S}", platform, f"R{orbit:03d}" if orbit is not None else "")
-    return "_".join(p for p in parts if p)
-
-
-def _version(baseline: str) -> tuple[int, ...]:
-    return tuple(int(p) for p in baseline.split(".") if p.isdigit())
 
 
 @contextmanager

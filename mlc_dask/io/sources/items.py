@@ -14,6 +14,7 @@ from affine import Affine
 from mlc_dask.data.acquisitions import Asset, Granule, utc
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.io.checksums import of_multihash
 from mlc_dask.io.sources.granules import MASK, understood
 from mlc_dask.storage.durable import local
 
@@ -57,9 +58,7 @@ def _granule(item: pystac.Item, bands: Sequence[str], aliases: Mapping[str, Sequ
     _refuse_level_1(item, name_parts.get("level"))
     baseline = _baseline(own, name_parts)
     keys = {band: _key(item, band, aliases.get(band, (band,))) for band in bands}
-    assets = {
-        band: Asset(_href(item, key), *_packing(item, key, baseline, mask=band == MASK)) for band, key in keys.items()
-    }
+    assets = {band: _asset(item, key, baseline, mask=band == MASK) for band, key in keys.items()}
     orbit = own.get("sat:relative_orbit", name_parts.get("orbit"))
     return Granule(
         id=item.id,
@@ -99,6 +98,16 @@ def _key(item: pystac.Item, band: str, names: Sequence[str]) -> str:
         if name in item.assets:
             return name
     raise InputError(f"{item.id} has no asset for {band} (expected {', '.join(names)}); set source.assets")
+
+
+def _asset(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> Asset:
+    scale, offset, nodata = _packing(item, key, baseline, mask=mask)
+    stated = item.assets[key].extra_fields
+    size, checksum = stated.get("file:size"), stated.get("file:checksum")
+    return Asset(
+        _href(item, key), scale, offset, nodata,
+        size=None if size is None else int(size), digest=None if checksum is None else of_multihash(str(checksum)),
+    )  # fmt: skip
 
 
 def _href(item: pystac.Item, key: str) -> str:

@@ -21,9 +21,10 @@ from rasterio.warp import transform
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, sifted
 from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.grids import Grid
+from mlc_dask.io.checksums import check_digest, check_size
 from mlc_dask.io.numbers import fill_of, masked
 from mlc_dask.io.rasters import Method, open_raster, read_on, readable
-from mlc_dask.io.remote import check_href, environment, retried
+from mlc_dask.io.remote import check_href, environment, length_of, retried
 from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import MASK
 from mlc_dask.io.sources.items import granule_of, tile_of
@@ -56,6 +57,9 @@ class Stac(AreaSource):
         Hosts and domains from which assets may be fetched; by default all.
     at_once
         Number of bands of an acquisition that one task fetches at the same time.
+    checksums
+        Compare local images with the ``file:checksum`` of their items before they are read. A ``file:size`` is always
+        compared, of files and of https URLs.
     """
 
     preset: str | None = None
@@ -67,6 +71,7 @@ class Stac(AreaSource):
     tile_value: str = "{tile}"
     hosts: tuple[str, ...] | None = None
     at_once: Annotated[int, Field(ge=1, le=32)] = 4
+    checksums: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -136,7 +141,9 @@ class Stac(AreaSource):
             for query in asked
             for box in halves(self.bbox)
         ]
-        return list({item.id: item for items in found for item in items}.values())
+        # Two halves of a box find an item twice; items of two collections or times may share an id.
+        once = {(item.collection_id, item.id, item.datetime): item for items in found for item in items}
+        return list(once.values())
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`InputError` when a local asset is missing, or its file contradicts the item."""
@@ -148,6 +155,8 @@ class Stac(AreaSource):
                     raise InputError(
                         f"{granule.id}: {name} is missing ({asset.href}); download it, or leave the item out"
                     )
+                if asset.size is not None:
+                    check_size(asset.href, Path(asset.href).stat().st_size, asset.size)
                 with open_raster(asset.href) as file:
                     _refuse_elsewhere(granule, name, Grid.of(file))
                     self._look(file, granule, name)
@@ -159,6 +168,8 @@ class Stac(AreaSource):
 
         def load() -> npt.NDArray[Any]:
             href = signed(place, self.tokens, self.collection)
+            if asset.size is not None and href.startswith("http"):
+                check_size(place, length_of(href) or asset.size, asset.size, "ask its provider, or leave the item out")
             item = _bare_item(granule, name, href, grid)
             with environment(href) as file:
                 own, dtype = Grid.of(file), file.dtypes[0]
@@ -175,6 +186,8 @@ class Stac(AreaSource):
 
         if "://" in asset.href:
             return retried(load, f"{granule.id}, {name} ({asset.href})")
+        if self.checksums and asset.digest is not None:
+            check_digest(Path(asset.href), None, asset.digest)
         with readable(asset.href):
             return load()
 
@@ -186,7 +199,7 @@ class Stac(AreaSource):
 
     def provenance(self) -> dict[str, Any]:
         """Every setting that decides which pixels are read, but none that decides how they are fetched."""
-        return self.model_dump(mode="json", exclude={"tokens", "hosts", "at_once"})
+        return self.model_dump(mode="json", exclude={"tokens", "hosts", "at_once", "checksums"})
 
     def files(self) -> list[str]:
         """Local files of the catalogue, its items and its assets."""

@@ -1,0 +1,104 @@
+"""The survey: weather of every acquisition over the area, and the reason where one cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from mlc_dask import lazy
+from mlc_dask.data.acquisitions import Acquisition, LeftOut, Source, Surveyed, Weather
+from mlc_dask.data.errors import InputError, RefusedError
+from mlc_dask.data.grids import Grid
+from mlc_dask.kernels.pairing.rules import PARTIAL, UNREADABLE
+from mlc_dask.storage.once import once
+
+
+class Answer(NamedTuple):
+    """Cloudy, valid and snowy shares of an acquisition; empty where it cannot be read for `reason`."""
+
+    shares: Sequence[float] = ()
+    reason: str = ""
+    refused: bool = False
+    """Whether its host refuses access."""
+
+
+def survey(
+    source: Source,
+    by_year: Mapping[int, Sequence[Acquisition]],
+    refused: Mapping[str, str],
+    grid: Grid,
+    scratch: Path | None,
+) -> dict[int, list[tuple[Surveyed, LeftOut | None]]]:
+    """Every acquisition with its weather or its reason, and with the fault where it cannot be read.
+
+    Those in `refused` (id to reason) are not opened. Intermediate results are kept in `scratch`.
+
+    Raises
+    ------
+    RefusedError
+        If a host refuses access to all that is on it, or to what it gave before.
+    """
+    answers: dict[int, dict[str, Answer]] = lazy.compute(
+        {
+            year: {
+                a.id: lazy.call(_look, source, a, grid, scratch, name=f"survey-{year}")
+                for a in row
+                if a.id not in refused
+            }
+            for year, row in by_year.items()
+        }
+    )
+    _check_access(
+        source, [(a, answers[y][a.id]) for y, row in by_year.items() for a in row if a.id in answers[y]], grid
+    )
+
+    def one(year: int, a: Acquisition) -> tuple[Surveyed, LeftOut | None]:
+        if a.id in refused:
+            missing = [g.missing or 0.0 for g in a.granules]
+            return Surveyed(a, Weather(a.cloud or 0.0, 1 - min(missing)), refused[a.id]), None
+        answer = answers[year][a.id]
+        if not answer.shares:
+            return Surveyed(a, Weather(a.cloud or 0.0, 0.0), UNREADABLE), LeftOut(a.id, answer.reason)
+        weather = Weather(*answer.shares)
+        return Surveyed(a, weather, "" if weather.valid > 0 else PARTIAL), None
+
+    return {year: [one(year, a) for a in row] for year, row in by_year.items()}
+
+
+def _look(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> Answer:
+    def looked() -> list[float]:
+        source.check(acquisition, grid)
+        weather = source.weather(acquisition, grid)
+        return [weather.cloud, weather.valid, weather.snow]
+
+    try:
+        return Answer(once(scratch, acquisition.id, looked))
+    except InputError as error:
+        return Answer(reason=str(error), refused=isinstance(error, RefusedError))
+
+
+def _check_access(source: Source, seen: Sequence[tuple[Acquisition, Answer]], grid: Grid) -> None:
+    """Tell an item that is not there from access that has ended: what was read is read again.
+
+    Object stores answer 403 for objects that do not exist, and for keys and tokens that have expired. Leaving out what
+    an expired token hides would thin out the selection.
+    """
+    for hosts in {_hosts(a) for a, answer in seen if answer.refused}:
+        those = [(a, answer) for a, answer in seen if _hosts(a) == hosts]
+        reason = next(answer.reason for _, answer in those if answer.refused)
+        witness = next((a for a, answer in those if answer.shares), None)
+        name = ", ".join(sorted(hosts))
+        if witness is None:
+            raise RefusedError(f"{name} refuses access to all {len(those)} acquisitions on it, e.g. {reason}")
+        (again,) = lazy.compute([lazy.call(_look, source, witness, grid, None, name="survey-again")])
+        if again.refused:
+            raise RefusedError(
+                f"{name} refuses what it gave before: access has ended ({again.reason}); renew the token or the keys, "
+                "and run again; what was surveyed is kept"
+            )
+
+
+def _hosts(acquisition: Acquisition) -> frozenset[str]:
+    return frozenset(urlsplit(a.href).netloc for g in acquisition.granules for a in g.assets.values())
