@@ -15,8 +15,9 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import InputError, UnreadableError
 from mlc_dask.data.settings import validated
+from mlc_dask.io.rasters import check_whole, open_raster
 from mlc_dask.io.sources import GeoTiff, Mask
 from tests.cubes import SHARED, Array
 
@@ -57,6 +58,29 @@ def acquisition(folder: Path, name: str = "20180401_R022", size: int = 12) -> Pa
     write(folder / name / "B11.tif", raster(2, size // 2), pixel=20)
     write(folder / name / "SCL.tif", np.full((size // 2, size // 2), 4, np.uint8), pixel=20)
     return folder / name
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [{}, {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}, {"interleave": "pixel"},
+     {"interleave": "band", "compress": "lzw"}],
+    ids=["strips", "tiles", "by pixel", "by band"],
+)  # fmt: skip
+def test_kind_4_a_file_that_lost_its_end_is_told_by_its_header(layout: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.stack([raster(n, 64) for n in range(3)]), **layout)
+    content = path.read_bytes()
+    with open_raster(path) as file:
+        check_whole(file)
+    path.write_bytes(content[:-1])
+    with open_raster(path) as file, pytest.raises(UnreadableError, match=r"a\.tif is cut off: \d+ of its blocks"):
+        check_whole(file)
+
+
+def test_blocks_without_data_have_no_place_in_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", np.zeros((64, 64), np.uint16), sparse_ok=True)
+    with open_raster(path) as file:
+        assert file.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1) is None
+        check_whole(file)
 
 
 def source_of(folder: Path, **settings_: Any) -> GeoTiff:
@@ -389,7 +413,7 @@ def test_files_that_are_no_geotiff(tmp_path: Path, content: bytes, band: str) ->
 
 
 def test_truncated_files(tmp_path: Path) -> None:
-    """The header is whole, the pixels are not: only reading them can tell, and must."""
+    """The header is whole, the pixels are not: a check tells before any work, and so does reading."""
     place = tmp_path / "20180401"
     for name in ("B02", "SCL"):
         # The directory stands before the pixels, as in a Cloud-Optimised GeoTIFF.
@@ -399,7 +423,8 @@ def test_truncated_files(tmp_path: Path) -> None:
     for name in ("SCL", "B02"):
         path = place / f"{name}.tif"
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        source.check(one, grid)
+        with pytest.raises(InputError, match=rf"{re.escape(str(path))} is cut off"):
+            source_of(tmp_path, bands=("B02",), mask=source.mask if name == "SCL" else None).check(one, grid)
         with pytest.raises(
             InputError, match=rf"{re.escape(str(path))} cannot be read as a GeoTIFF .*; download it again"
         ):

@@ -12,6 +12,7 @@ import dask
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 
 import mlc_dask as mlc
@@ -110,7 +111,7 @@ def test_kind_3_broken_metadata_of_another_year_is_not_opened(pristine: dict[str
     assert len(both.left_out) == 8 and all("cannot be read as XML" in one.reason for one in both.left_out)
 
 
-@pytest.mark.parametrize("fault", ["missing", "grid", "first grid", "no CRS"])
+@pytest.mark.parametrize("fault", ["missing", "grid", "first grid", "no CRS", "cut"])
 def test_kind_3_a_file_that_cannot_be_used_leaves_out_its_acquisition(
     pristine: dict[str, Path], tmp_path: Path, fault: str
 ) -> None:
@@ -119,6 +120,10 @@ def test_kind_3_a_file_that_cannot_be_used_leaves_out_its_acquisition(
     bad = folders[0 if fault == "first grid" else 3]
     if fault == "missing":
         (bad / "SCL.tif").unlink()
+    elif fault == "cut":
+        rasterio.shutil.copy(bad / "B03.tif", tmp_path / "cog.tif", driver="COG", compress="deflate")
+        content = (tmp_path / "cog.tif").read_bytes()
+        (bad / "B03.tif").write_bytes(content[: len(content) * 6 // 10])
     else:
         for path in bad.glob("*.tif"):
             with rasterio.open(path, "r+") as file:
@@ -129,8 +134,8 @@ def test_kind_3_a_file_that_cannot_be_used_leaves_out_its_acquisition(
     place = planned(world, tmp_path)
     assert place.infeasible is None and bad.name not in used(place.selection) and len(used(place.selection)) == 6
     (note,) = place.notes
-    words = {"missing": "SCL.tif is missing", "no CRS": "has no CRS"}.get(fault, "warp it to that grid")
-    assert bad.name in note and words in note and "\n" not in note
+    words = {"missing": "SCL.tif is missing", "no CRS": "has no CRS", "cut": "B03.tif is cut off"}
+    assert bad.name in note and words.get(fault, "warp it to that grid") in note and "\n" not in note
     assert [one.id for one in place.selection.left_out] == [bad.name]
 
 

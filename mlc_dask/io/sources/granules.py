@@ -16,7 +16,7 @@ from mlc_dask.data.acquisitions import Acquisition, Granule, Weather
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.numbers import check_layout, check_numbers, check_values, is_empty, look
-from mlc_dask.io.rasters import Method, band_index, open_raster, put_on, to_convention
+from mlc_dask.io.rasters import Method, band_index, check_whole, open_raster, put_on, to_convention
 
 MASK = "mask"
 """Name of the mask among a granule's assets."""
@@ -98,7 +98,8 @@ class GranuleSource(BaseModel):
             check_numbers(file, band_index(file, asset.layer), asset, where)
 
     def _look(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> None:
-        """Refuse a local file as :meth:`_agree` does, or for values that a coarse look finds impossible."""
+        """Refuse a local file as :meth:`_agree` does, a cut one, or values that a coarse look finds impossible."""
+        check_whole(file)
         self._agree(file, granule, name)
         if name in self.bands:
             asset = granule.assets[name]
