@@ -166,8 +166,8 @@ def _explained(error: Infeasible, unchosen: Selection, max_tile_cloud: float) ->
         also += [f"{empty} in {year} have no data in the area; leave {year} out of acquisitions.years"] if empty else []
     by_hand = sum(s.reason == BY_HAND for row in unchosen.rejected.values() for s in row)
     also += [f"acquisitions.leave_out excluded {by_hand}"] if by_hand else []
-    also += [counted(unchosen.left_out)] if unchosen.left_out else []
-    return "; ".join([str(error), *([f"also, {'; '.join(also)}"] if also else [])])
+    why = "; ".join([str(error), *([f"also, {'; '.join(also)}"] if also else [])])
+    return f"{counted(unchosen.left_out)}; of the others {why}" if unchosen.left_out else why
 
 
 def _candidate(surveyed: Surveyed) -> Candidate:
