@@ -150,7 +150,7 @@ def test_kind_3_too_few_say_how_many_and_why_and_the_plan_has_its_table(
     assert place.infeasible is not None and place.selection.size == 0
     message = str(place.infeasible)
     assert message.startswith("6 left out, e.g. ") and "SCL.tif is missing" in message
-    assert "; of the others only 2 of 3 acquisition pairs are feasible: too few acquisitions in 2018" in message
+    assert "; of the others only 1 of 3 acquisition pairs are feasible: too few acquisitions in 2018" in message
     assert "\n" not in message and len(place.selection.rejected[2018]) == len(place.selection.rejected[2019]) == 8
     with pytest.raises(mlc.InputError, match=r"6 left out, e\.g\."):
         mlc.run(tmp_path / "mlc.toml", until="acquisitions", scheduler="current")
