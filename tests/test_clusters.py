@@ -26,7 +26,7 @@ from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 from mlc_dask import lazy
 from mlc_dask.compute import backends as clusters
 from mlc_dask.compute.backends import connect
-from mlc_dask.compute.preflight import Needs, preflight, versions
+from mlc_dask.compute.preflight import CODE, Needs, preflight, versions
 from mlc_dask.config import Execution, load_config
 from mlc_dask.data.errors import InputError
 from mlc_dask.runs.records import package_versions
@@ -349,10 +349,13 @@ def test_preflight_compares_versions(workers: Client, tmp_path: Path, monkeypatc
     monkeypatch.setattr("mlc_dask.compute.preflight.versions", lambda: {"magic": "1.0"})
     with pytest.raises(InputError, match=r"worker tls://\S+ has no magic, this process 1\.0; install the same"):
         preflight(workers, Needs(tmp_path, [], 0))
+    monkeypatch.setattr("mlc_dask.compute.preflight.versions", lambda: {**versions(), CODE: "of yesterday"})
+    with pytest.raises(InputError, match=r"has the code of mlc_dask \w{12}, this process of yesterday; install the same"):
+        preflight(workers, Needs(tmp_path, [], 0))
 
 
 def test_workers_are_asked_for_all_packages_that_a_record_names() -> None:
-    assert versions().keys() - {"Python"} == package_versions().keys() >= {"opencv-python-headless", "rasterio", "zarr"}
+    assert versions().keys() - {"Python", CODE} == package_versions().keys() >= {"opencv-python-headless", "rasterio", "zarr"}
 
 
 def test_preflight_sees_another_disk(workers: Client, tmp_path: Path) -> None:

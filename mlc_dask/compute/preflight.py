@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,8 +14,11 @@ from uuid import uuid4
 from distributed import Client
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+import mlc_dask
 from mlc_dask.data.errors import InputError
 from mlc_dask.runs.records import package_versions
+
+CODE = "the code of mlc_dask"
 
 _SHARED_SECONDS = 10
 """How long a shared file system may take to show a new file to another machine."""
@@ -68,9 +72,20 @@ def preflight(client: Client, needs: Needs) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages in this process, without their build tags (``+cpu`` of ``2.13.0+cpu``)."""
+    """Versions of the packages in this process, without their build tags (``+cpu`` of ``2.13.0+cpu``).
+
+    The code of this package has a digest besides its version: Dask waits for ever for a worker that cannot import what
+    it is sent, as one of an older checkout cannot.
+    """
     own = {name: version.partition("+")[0] for name, version in package_versions().items()}
-    return {"Python": platform.python_version().rpartition(".")[0], **own}
+    return {"Python": platform.python_version().rpartition(".")[0], CODE: _code(), **own}
+
+
+def _code() -> str:
+    root, digest = Path(mlc_dask.__file__).parent, sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str, Any]:
