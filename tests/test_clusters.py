@@ -350,12 +350,13 @@ def test_preflight_compares_versions(workers: Client, tmp_path: Path, monkeypatc
     with pytest.raises(InputError, match=r"worker tls://\S+ has no magic, this process 1\.0; install the same"):
         preflight(workers, Needs(tmp_path, [], 0))
     monkeypatch.setattr("mlc_dask.compute.preflight.versions", lambda: {**versions(), CODE: "of yesterday"})
-    with pytest.raises(InputError, match=r"has the code of mlc_dask \w{12}, this process of yesterday; install the same"):
+    with pytest.raises(InputError, match=r"has the code of mlc_dask \w{12}, this process of yesterday; install"):
         preflight(workers, Needs(tmp_path, [], 0))
 
 
 def test_workers_are_asked_for_all_packages_that_a_record_names() -> None:
-    assert versions().keys() - {"Python", CODE} == package_versions().keys() >= {"opencv-python-headless", "rasterio", "zarr"}
+    asked = versions().keys() - {"Python", CODE}
+    assert asked == package_versions().keys() >= {"opencv-python-headless", "rasterio", "zarr"}
 
 
 def test_preflight_sees_another_disk(workers: Client, tmp_path: Path) -> None:

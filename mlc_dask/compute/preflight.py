@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,9 +13,8 @@ from uuid import uuid4
 from distributed import Client
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-import mlc_dask
 from mlc_dask.data.errors import InputError
-from mlc_dask.runs.records import package_versions
+from mlc_dask.runs.records import code_digest, package_versions
 
 CODE = "the code of mlc_dask"
 
@@ -78,14 +76,7 @@ def versions() -> dict[str, str]:
     it is sent, as one of an older checkout cannot.
     """
     own = {name: version.partition("+")[0] for name, version in package_versions().items()}
-    return {"Python": platform.python_version().rpartition(".")[0], CODE: _code(), **own}
-
-
-def _code() -> str:
-    root, digest = Path(mlc_dask.__file__).parent, sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+    return {"Python": platform.python_version().rpartition(".")[0], CODE: code_digest(), **own}
 
 
 def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str, Any]:

@@ -46,6 +46,13 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+def code_digest() -> str:
+    """First digits of the SHA-256 of all Python files of this package: 0.01 s."""
+    root = Path(__file__).parents[1]
+    files = {path.relative_to(root).as_posix(): sha256(path.read_bytes()) for path in root.rglob("*.py")}
+    return sha256(canonical(files))[:12]
+
+
 def machine() -> dict[str, Any]:
     """Host, interpreter and the versions of the packages that shape results."""
     return {"host": socket.gethostname(), "python": platform.python_version(), "packages": package_versions()}
