@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -290,3 +291,37 @@ def test_kind_5_a_year_without_data_is_found_in_the_plan(pristine: dict[str, Pat
     settings = {"kind": '"geotiff"', "per_year": FEW.format("[]") + "\nmin_valid_area = 0", "min_valid": "2"}
     (place,) = mlc.plan(write_config(tmp_path / "mlc.toml", world, tmp_path / "out", **settings)).places.values()
     assert "8 in 2019 have no data in the area; leave 2019 out of acquisitions.years" in str(place.infeasible)
+
+
+@pytest.mark.parametrize("fault", ["another mask", "its own no data", "NaN"])
+def test_kind_1_masks_of_other_numbers(pristine: dict[str, Path], tmp_path: Path, fault: str) -> None:
+    world = own(pristine, "geotiff", tmp_path)
+    for path in (world / "acquisitions").glob("*/SCL.tif"):
+        with rasterio.open(path) as file:
+            values, profile = file.read(), file.profile
+        if fault == "NaN":
+            values = values.astype(np.float32)
+            values[:, : values.shape[1] // 2] = np.nan
+        else:
+            values[:, : values.shape[1] // 2] = 200
+        declared = 200 if fault == "its own no data" else None
+        with rasterio.open(path, "w", **{**profile, "dtype": values.dtype, "nodata": declared}) as file:
+            file.write(values)
+    place = planned(world, tmp_path)
+    if fault == "NaN":
+        shares = [s.weather.valid for row in place.selection.chosen.values() for s in row]
+        assert shares and max(shares) <= 0.5, "NaN is no data"
+        return
+    words = {
+        "another mask": r"mask has the value 200, but the scene classification ends at 11; set source\.mask",
+        "its own no data": r"declares 200 as no data, but source\.mask\.nodata = \[0\]; add it there",
+    }
+    assert re.search(words[fault], str(place.infeasible))
+
+
+def test_kind_1_two_bands_of_one_file(pristine: dict[str, Path], tmp_path: Path) -> None:
+    world = own(pristine, "geotiff", tmp_path)
+    for path in (world / "acquisitions").glob("*/B03.tif"):
+        shutil.copy(path.with_name("B04.tif"), path)
+    with pytest.raises(mlc.InputError, match=r"B03 and B04 hold the same values at every pixel; .*leave_out"):
+        planned(world, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
@@ -127,6 +128,22 @@ def check_numbers(file: rasterio.io.DatasetReader, index: int, asset: Asset, whe
             "or the file with gdal_edit.py -a_scale"
         )
     _check_nodata(dtype, declared_nodata(file, index), asset.nodata, place)
+
+
+def check_codes(file: rasterio.io.DatasetReader, index: int, nodata: Sequence[int], where: str) -> None:
+    """Refuse a mask whose file declares a no-data value that is not among `nodata`.
+
+    Raises
+    ------
+    InputError
+        If the value is not among them.
+    """
+    declared = declared_nodata(file, index)
+    if declared is not None and declared not in nodata:
+        raise InputError(
+            f"{where}: {file.name} declares {declared:g} as no data, but source.mask.nodata = {list(nodata)}; add it "
+            "there"
+        )
 
 
 def _check_nodata(dtype: np.dtype[Any], declared: Number, assumed: Number, place: str) -> None:

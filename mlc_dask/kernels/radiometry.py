@@ -9,6 +9,7 @@ raises every band by 0.1; an offset that was applied twice pushes dark bands bel
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,15 @@ def levels(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> npt.NDA
         return np.full((2, len(dn)), np.nan)
     found: npt.NDArray[np.float64] = np.quantile(dn[:, usable], (_QUANTILE, 0.5), axis=1)
     return found
+
+
+def copies(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Pairs of bands whose values are equal at every usable pixel, and not all the same; arguments as of `levels`."""
+    if int(usable.sum()) < _FEWEST:
+        return []
+    seen = dn[:, usable]
+    varied = np.flatnonzero(seen.min(axis=1) != seen.max(axis=1)).tolist()
+    return [(i, j) for i, j in combinations(varied, 2) if np.array_equal(seen[i], seen[j])]
 
 
 def judge(dark: npt.NDArray[Any], middle: npt.NDArray[Any], roles: Mapping[str, int]) -> list[str]:

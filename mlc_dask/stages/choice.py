@@ -85,7 +85,7 @@ def list_acquisitions(source: Source, *, years: Sequence[int] | None, known: Cat
     return source.catalogue(years) if known is None else known
 
 
-@step("acquisitions", kind="selection", version=3)
+@step("acquisitions", kind="selection", version=4)
 def choose_acquisitions(
     source: Source,
     catalogue: Catalogue | None = None,

@@ -29,7 +29,7 @@ _LOOKED_AT = 1_000
 Pictured = Callable[[Acquisition], Path]
 
 
-@step("radiometry", kind="table", version=3)
+@step("radiometry", kind="table", version=4)
 def check_radiometry(
     source: Source,
     selection: Selection,
@@ -117,6 +117,12 @@ def _levels(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path 
 
     def looked() -> list[float]:
         dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
+        for one, other in radiometry.copies(dn, usable):
+            raise InputError(
+                f"{acquisition.id}: {source.bands[one]} and {source.bands[other]} hold the same values at every pixel; "
+                "one of their files is a copy of the other: replace it, or name the acquisition in "
+                "acquisitions.leave_out"
+            )
         found: list[float] = (radiometry.levels(dn, usable) - DN_OFFSET).ravel().tolist()
         return found
 

@@ -20,7 +20,7 @@ READ_BLOCK = 2048
 """Edge in pixels of the blocks that one acquisition is read and written in: whole tiles of JPEG 2000 products."""
 
 
-@step("cube", kind="cube", version=3)
+@step("cube", kind="cube", version=4)
 def stack_selection(source: Source, catalogue: Catalogue, selection: Selection) -> xr.Dataset:
     """Stack the chosen acquisitions as :func:`stack` does, on the catalogue's grid."""
     return stack(source, selection, grid=catalogue.grid, chunk=READ_BLOCK)

@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mlc_dask.data.acquisitions import Acquisition, Granule, Weather
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
-from mlc_dask.io.numbers import check_layout, check_numbers, check_values, is_empty, look
+from mlc_dask.io.numbers import check_codes, check_layout, check_numbers, check_values, is_empty, look
 from mlc_dask.io.rasters import Method, band_index, check_whole, open_raster, put_on, to_convention
 
 MASK = "mask"
 """Name of the mask among a granule's assets."""
+
+_HIGHEST_CLASS = 11
 
 SURVEYED = 2_048
 """Largest number of pixels along a side of the grid on which clouds are counted."""
@@ -41,6 +43,21 @@ class Mask(BaseModel):
     cloud: tuple[int, ...] = (8, 9, 10)
     snow: tuple[int, ...] = (11,)
     nodata: tuple[int, ...] = (0,)
+
+    def empty(self, values: npt.NDArray[Any]) -> Usable:
+        """Pixels without data: those of `nodata`, and NaN."""
+        found: Usable = np.isin(values, self.nodata) | ~np.isfinite(values)
+        return found
+
+    def check(self, values: npt.NDArray[Any], where: str) -> None:
+        """Refuse values that the scene classification does not define, where its meaning of values is assumed."""
+        unset = not self.model_fields_set & {"cloud", "nodata", "unusable"}
+        highest = values[np.isfinite(values)].max(initial=0)
+        if unset and highest > _HIGHEST_CLASS:
+            raise InputError(
+                f"{where} has the value {highest:g}, but the scene classification ends at {_HIGHEST_CLASS}; set "
+                "source.mask to what its values mean"
+            )
 
 
 class GranuleSource(BaseModel):
@@ -94,8 +111,11 @@ class GranuleSource(BaseModel):
         """Refuse a file that contradicts what its asset assumes of type, bands, scale and no data."""
         asset, where = granule.assets[name], f"{granule.id}, {name}"
         check_layout(file, asset.layer, where)
+        index = band_index(file, asset.layer)
         if name in self.bands:
-            check_numbers(file, band_index(file, asset.layer), asset, where)
+            check_numbers(file, index, asset, where)
+        elif self.mask is not None and self.mask.nodata:
+            check_codes(file, index, self.mask.nodata, where)
 
     def _look(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> None:
         """Refuse a local file as :meth:`_agree` does, a cut one, or values that a coarse look finds impossible."""
@@ -125,7 +145,8 @@ class GranuleSource(BaseModel):
         if self.mask is None:
             return np.zeros(grid.shape, bool), np.zeros(grid.shape, bool), self._has_data(granule, grid)
         values = self.raw(granule, MASK, grid, "nearest")
-        valid = ~np.isin(values, self.mask.nodata) if self.mask.nodata else self._has_data(granule, grid)
+        self.mask.check(values, f"{granule.id}, {MASK}")
+        valid = ~self.mask.empty(values) if self.mask.nodata else self._has_data(granule, grid)
         return np.isin(values, self.mask.cloud) & valid, np.isin(values, self.mask.snow) & valid, valid
 
     def _has_data(self, granule: Granule, grid: Grid) -> Usable:
@@ -166,7 +187,7 @@ class GranuleSource(BaseModel):
         usable: Usable = (dn != 0).all(axis=0)
         if self.mask is not None and usable.any():
             values = self.raw(granule, MASK, window, "nearest")
-            usable &= ~np.isin(values, (*self.mask.unusable, *self.mask.nodata))
+            usable &= ~(np.isin(values, self.mask.unusable) | self.mask.empty(values))
         return usable
 
     def provenance(self) -> dict[str, Any]:
