@@ -99,10 +99,12 @@ def test_what_means_nothing_is_passed_over(
 
 
 def test_a_raised_version_is_recorded(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    raised = edited(monkeypatch, "stages/radiometry.py", 'kind="table", version=3)', 'kind="table", version=4)')
+    now = table["versions"]["radiometry"]
+    of, next_one = (f'kind="table", version={version})' for version in (now, now + 1))
+    raised = edited(monkeypatch, "stages/radiometry.py", of, next_one)
     (line,) = faults(raised, table)
     assert line == f"the table is older than the code; record it again: {COMMAND}"
-    assert raised.recorded()["versions"] == {**table["versions"], "radiometry": 4}
+    assert raised.recorded()["versions"] == {**table["versions"], "radiometry": now + 1}
     assert raised.modules == table["modules"] and faults(raised, raised.recorded()) == []
 
 

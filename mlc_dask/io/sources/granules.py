@@ -50,7 +50,13 @@ class Mask(BaseModel):
         return found
 
     def check(self, values: npt.NDArray[Any], where: str) -> None:
-        """Refuse values that the scene classification does not define, where its meaning of values is assumed."""
+        """Refuse values that the scene classification does not define, where its meaning of values is assumed.
+
+        Raises
+        ------
+        InputError
+            If a value is higher than any class of the scene classification.
+        """
         unset = not self.model_fields_set & {"cloud", "nodata", "unusable"}
         highest = values[np.isfinite(values)].max(initial=0)
         if unset and highest > _HIGHEST_CLASS:
