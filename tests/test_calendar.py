@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from mlc_dask.data.acquisitions import Acquisition, Selection, Surveyed, Weather
-from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
+from mlc_dask.data.years import season_day
+from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL
 from mlc_dask.show.report.calendar import _apart, calendar_figure, calendar_png, calendar_text
 
 REASONS = (CLOUDY, HOPELESS, PARTIAL, ALONE, OUTSCORED)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, RandomForest
 from mlc_dask.data.errors import InputError, warn_outdated
 from mlc_dask.data.settings import STRICT, base_of, of_kind, settings
+from mlc_dask.data.years import CALENDAR, check_year_start
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
 from mlc_dask.storage.durable import local, on_a_disk
@@ -44,6 +45,11 @@ class Acquisitions(PairingRules):
     years: Annotated[tuple[int, ...] | None, Field(description="years to map; all years of the source by default")] = (
         None
     )
+    year_start: Annotated[
+        str,
+        AfterValidator(check_year_start),
+        Field(description="first day of a year, e.g. 07-01 in the south; a year is named for the one in which it ends"),
+    ] = CALENDAR
     max_tile_cloud: Annotated[
         float, Field(ge=0, le=1, description="products above this cloud share, by their metadata, are ignored")
     ] = 0.9
