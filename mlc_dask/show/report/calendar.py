@@ -126,7 +126,8 @@ def calendar_figure(selection: Selection) -> Figure:
             own = [year_of(s.acquisition.time, selection.year_start) for s in rows]
             heights = [floors[year] + _SKY * s.weather.cloud for year, s in zip(own, rows, strict=True)]
             axis.plot(_days(selection, rows), heights, look.marker, ms=5, mew=edge, color=look.colour,
-                      fillstyle=look.fill, markerfacecoloralt="white", label=f"{look.reason} ({len(rows)})", clip_on=False)  # fmt: skip
+                      fillstyle=look.fill, markerfacecoloralt="white", label=f"{look.reason} ({len(rows)})",
+                      clip_on=False)  # fmt: skip
     _draw_chosen(axis, selection, floors)
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=4, fontsize=9, frameon=False,
