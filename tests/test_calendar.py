@@ -186,20 +186,8 @@ def southern() -> Selection:
 def test_a_season_is_drawn_from_its_start() -> None:
     figure = calendar_figure(southern())
     axis = figure.axes[0]
-    assert [t.get_text() for t in axis.get_xticklabels()] == [
-        "Jul",
-        "Aug",
-        "Sep",
-        "Oct",
-        "Nov",
-        "Dec",
-        "Jan",
-        "Feb",
-        "Mar",
-        "Apr",
-        "May",
-        "Jun",
-    ]
+    months = "".join(label.get_text() for label in axis.get_xticklabels())
+    assert months == "JulAugSepOctNovDecJanFebMarAprMayJun"
     assert [t.get_text() for t in axis.get_yticklabels()] == ["2019\nfrom 2018-07-01", "2020\nfrom 2019-07-01"]
     assert [line.get_xdata().tolist() for line in chosen_marks(figure)] == [[2, 180, 364], [0, 186, 362]]
     assert marks(figure)[CLOUDY].get_xdata().tolist() == [243, 242]
@@ -211,7 +199,7 @@ def test_a_season_is_drawn_from_its_start() -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_a_season_is_printed_from_its_start(width: int) -> None:
     lines = printed(southern(), width)
-    assert "".join(name[0] for name in lines[0].split()) == "JASONDJFMAMJ"
+    assert [c for c in lines[0] if c.isupper()] == list("JASONDJFMAMJ")
     for year, line in zip((2019, 2020), lines[1:3], strict=True):
         assert line.startswith(f"{year} from {year - 1}-07-01 ")
         season = line[len("2019 from 2018-07-01 ") :]

@@ -156,7 +156,7 @@ def test_catalogues_are_plain_data(case: Case, written: Callable[[Case], Path]) 
 
 
 @each
-@pytest.mark.parametrize("start", ["07-01", "03-01", "12-31"])
+@pytest.mark.parametrize("start", ["07-01", "03-01", "10-01"])
 def test_every_source_finds_the_years_that_cross_new_year(
     case: Case, start: str, written: Callable[[Case], Path], rendered: list[Scene]
 ) -> None:
