@@ -114,13 +114,13 @@ def test_midsummer_is_half_a_year_after_midwinter() -> None:
 
 @pytest.mark.parametrize("wrong", ["02-29", "13-01", "00-10", "04-31", "7-1", "07-1", "0701", "07-01-01", "1 July", ""])
 def test_what_is_no_day_of_every_year_is_refused_in_one_line(wrong: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r'write month and day with two digits each, e\.g\. "07-01" for 1 July'):
+    with pytest.raises(InputError, match=r'give month and day with two digits each, e\.g\. "07-01" for 1 July'):
         first_day(wrong)
     config = write_config(tmp_path / "mlc.toml", tmp_path, tmp_path / "out", per_year=f'6\nyear_start = "{wrong}"')
     answer = runner.invoke(cli, ["plan", str(config)])
     assert answer.exit_code == 2, answer.output
     (line,) = answer.output.strip().splitlines()
-    assert line.startswith(f"error: {config}: year_start = {wrong!r} is not a day of every year; write month and day")
+    assert line.startswith(f"error: {config}: acquisitions.year_start = {wrong!r}: not a day of every year; give month")
 
 
 def test_a_source_is_asked_for_whole_years_and_a_day_on_either_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_a_notebook_takes_the_years_of_its_catalogue_and_refuses_others() -> Non
         mlc.choose_acquisitions(source, catalogue, rules=rules, year_start="10-01")
     with pytest.raises(InputError, match="start on 07-01"):
         mlc.choose_acquisitions(source, catalogue, rules=rules, year_start=CALENDAR)
-    with pytest.raises(InputError, match="is not a day of every year"):
+    with pytest.raises(InputError, match="not a day of every year"):
         mlc.choose_acquisitions(source, rules=rules, year_start="7-1")
 
 

@@ -131,7 +131,7 @@ class Catalogue:
     """The grid of the cube, and all acquisitions of the requested years in order of time.
 
     `left_out` names the items and products of the area and the years whose metadata cannot be used. Years start on
-    `year_start`, as in :mod:`mlc_dask.data.years`.
+    `year_start`, as in ``mlc_dask.data.years``.
     """
 
     grid: Grid
@@ -178,7 +178,7 @@ class Selection:
     checked: bool = False
     """Whether the radiometric check has passed the chosen acquisitions, or they were accepted."""
     year_start: str = CALENDAR
-    """Day on which its years start, as in :mod:`mlc_dask.data.years`."""
+    """Day on which its years start, as in ``mlc_dask.data.years``."""
 
     @property
     def years(self) -> tuple[int, ...]:
@@ -209,7 +209,7 @@ class Source(Protocol):
     def catalogue(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> Catalogue:
         """Grid and acquisitions of `years` (default: all years), from metadata only; invalid ones are left out.
 
-        Years start on `year_start`: an acquisition belongs to the year that :func:`mlc_dask.data.years.year_of` names.
+        Years start on `year_start`: an acquisition belongs to the year that ``mlc_dask.data.years.year_of`` names.
         """
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:

@@ -19,6 +19,9 @@ from mlc_dask.data.errors import InputError
 CALENDAR: Final = "01-01"
 """Start of a calendar year."""
 
+NO_DAY: Final = 'not a day of every year; give month and day with two digits each, e.g. "07-01" for 1 July'
+"""Why a text is no start of a year, and the fix."""
+
 _MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FIRST_DAY = (0, *accumulate(_MONTHS))
 SEASON_DAYS: Final = 365
@@ -37,10 +40,7 @@ def first_day(year_start: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{2})-([0-9]{2})", year_start)
     month, day = (int(part) for part in found.groups()) if found else (0, 0)
     if not (1 <= month <= 12 and 1 <= day <= _MONTHS[month - 1]):
-        raise InputError(
-            f"year_start = {year_start!r} is not a day of every year; write month and day with two digits each, e.g. "
-            '"07-01" for 1 July'
-        )
+        raise InputError(f"year_start = {year_start!r}: {NO_DAY}")
     return month, day
 
 
@@ -73,7 +73,7 @@ class Years:
 
     @classmethod
     def of(cls, numbers: Iterable[int] | None, start: str) -> Years:
-        """Return the years of the arguments of :meth:`mlc_dask.data.acquisitions.Source.catalogue`."""
+        """Return the years of the arguments of ``Source.catalogue``."""
         return cls(None if numbers is None else tuple(numbers), check_year_start(start))
 
     def __contains__(self, time: date) -> bool:
