@@ -18,6 +18,7 @@ from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, Weather
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.settings import validated
+from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.overpasses import overpasses
@@ -59,7 +60,7 @@ class Memory(AreaSource):
 
 
 def catalogue(granules: list[Granule], years: list[int] | None = None, **settings: Any) -> Any:
-    return Memory(**settings)._catalogue(granules, years, "the archive")
+    return Memory(**settings)._catalogue(granules, Years.of(years, CALENDAR), "the archive")
 
 
 def test_a_tile_is_its_own_lattice() -> None:
@@ -209,7 +210,7 @@ def test_metadata_decides_before_any_mask_is_read() -> None:
         for m in (3, 5, 7)
     ]
     source = Watched(bbox=(11.25, 46.45, 11.26, 46.46))
-    found = source._catalogue(rows, None, "the archive")
+    found = source._catalogue(rows, Years(), "the archive")
     with dask.config.set(scheduler="synchronous"):
         chosen = choose_acquisitions(source, found, rules=PairingRules(size=2), max_tile_cloud=0.9)
     assert [[s.acquisition.time.month for s in row] for row in chosen.chosen.values()] == [[3, 5], [3, 5]]
@@ -241,7 +242,7 @@ class Watched(Memory):
 def test_an_interrupted_survey_is_not_begun_again(tmp_path: Path) -> None:
     rows = [granule(str(i), time=START + timedelta(days=5 * i), strip=str(i)) for i in range(6)]
     source, Watched.asked[:] = Watched(), []
-    found = source._catalogue(rows, None, "the archive")
+    found = source._catalogue(rows, Years(), "the archive")
     choose = partial(choose_acquisitions, source, found, rules=PairingRules(size=3), scratch=tmp_path)
     with dask.config.set(scheduler="synchronous"):
         with pytest.raises(ConnectionError):
@@ -258,7 +259,7 @@ def test_what_metadata_left_out_is_told_where_too_few_remain() -> None:
     ]
     rows = [replace(row, assets={"B02": Asset(row.id)}) for row in rows]
     source = Memory()
-    found = source._catalogue(rows, None, "the archive")
+    found = source._catalogue(rows, Years(), "the archive")
     left_out = r"only 2 of 3 .*; also, acquisitions.max_tile_cloud = 0.8 excluded 4 of 6 in 2020; raise it$"
     with dask.config.set(scheduler="synchronous"), pytest.raises(InputError, match=left_out):
         choose_acquisitions(source, found, rules=PairingRules(size=3), max_tile_cloud=0.8)

@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 
 from mlc_dask.data.acquisitions import Acquisition, Selection, Surveyed, Weather
-from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL, season_day
+from mlc_dask.data.years import season_day
+from mlc_dask.kernels.pairing.rules import ALONE, CLOUDY, HOPELESS, OUTSCORED, PARTIAL
 from mlc_dask.show.report.calendar import _apart, calendar_figure, calendar_png, calendar_text
 
 REASONS = (CLOUDY, HOPELESS, PARTIAL, ALONE, OUTSCORED)
@@ -169,3 +170,37 @@ def test_chosen_are_never_hidden() -> None:
 def test_two_digits_end_in_their_last() -> None:
     row = row_of(printed(selection_of({2020: [f"{m:02d}-10" for m in range(1, 13)]}), 80), 2020)
     assert "".join(c for c in row if c.isdigit()) == "123456789012"
+
+
+# Years that cross New Year
+
+
+def southern() -> Selection:
+    """Two years from 1 July with pairs on either side of New Year, and one acquisition that was left out."""
+    days = {2019: ("2018-07-03", "2018-12-28", "2019-06-30"), 2020: ("2019-07-01", "2020-01-03", "2020-06-28")}
+    chosen = {y: tuple(surveyed(d) for d in row) for y, row in days.items()}
+    rejected = {2019: (surveyed("2019-03-01", CLOUDY, cloud=0.9),), 2020: (surveyed("2020-02-29", CLOUDY, cloud=0.9),)}
+    return Selection(chosen, rejected, 1.0, year_start="07-01")
+
+
+def test_a_season_is_drawn_from_its_start() -> None:
+    figure = calendar_figure(southern())
+    axis = figure.axes[0]
+    months = "".join(label.get_text() for label in axis.get_xticklabels())
+    assert months == "JulAugSepOctNovDecJanFebMarAprMayJun"
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["2019\nfrom 2018-07-01", "2020\nfrom 2019-07-01"]
+    assert [line.get_xdata().tolist() for line in chosen_marks(figure)] == [[2, 180, 364], [0, 186, 362]]
+    assert marks(figure)[CLOUDY].get_xdata().tolist() == [243, 242]
+    heights = marks(figure)[CLOUDY].get_ydata()
+    assert heights[0] - heights[1] == pytest.approx(1.0)
+    assert "partners at most 6 days apart" in axis.get_title(loc="left")
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_a_season_is_printed_from_its_start(width: int) -> None:
+    lines = printed(southern(), width)
+    assert [c for c in lines[0] if c.isupper()] == list("JASONDJFMAMJ")
+    for year, line in zip((2019, 2020), lines[1:3], strict=True):
+        assert line.startswith(f"{year} from {year - 1}-07-01 ")
+        season = line[len("2019 from 2018-07-01 ") :]
+        assert [c for c in season if c.isdigit() or c == "~"] == ["1", "2", "~", "3"]

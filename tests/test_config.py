@@ -306,7 +306,7 @@ LIMITS = {
     "acquisitions": {
         "per_year": (1,), "max_days_apart": (-1, 61), "max_cloud": (-0.1, 1.1), "min_valid_area": (-0.1, 1.1),
         "max_tile_cloud": (-0.1, 1.1), "years": ([], [2019, 2018], [2018, 2018]), "accept_radiometry": ("some",),
-        "leave_out": ("2018-01-01",),
+        "leave_out": ("2018-01-01",), "year_start": ("02-29", "13-01", "7-1"),
         **dict.fromkeys(("cloud_weight", "missing_weight", "spread_weight", "orbit_weight", "gap_weight"), (-0.1,)),
     },
     "gaps": {"method": ("spline",), "min_valid": (0,)},

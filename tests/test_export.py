@@ -275,6 +275,24 @@ def test_catalogue_is_valid(exported: Path) -> None:
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize(
+    ("start", "first", "last"),
+    [
+        ("07-01", "2017-07-01T00:00:00Z", "2018-06-30T23:59:59Z"),
+        ("03-01", "2017-03-01T00:00:00Z", "2018-02-28T23:59:59Z"),
+    ],
+)
+def test_years_that_cross_new_year_are_valid(start: str, first: str, last: str, tmp_path: Path) -> None:
+    maps = synthetic(shape=(70, 80))
+    mlc.write_maps(maps.assign_coords(year=("year", list(YEARS), {"year_start": start})), tmp_path / "maps")
+    collection = pystac.Collection.from_file(str(mlc.export_maps(tmp_path / "maps", tmp_path / "exported")))
+    assert len(collection.validate()) == 5
+    items = list(collection.get_items())
+    assert all(len(item.validate()) == 5 for item in items)
+    assert (items[0].properties["start_datetime"], items[0].properties["end_datetime"]) == (first, last)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
     ("path", "value"),
     [
         (("assets", "multi_year", "classification:classes", 1, "color_hint"), "#E6004D"),

@@ -12,10 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.years import season_day
 from mlc_dask.kernels.pairing import search as pairing_search
 from mlc_dask.kernels.pairing.limits import Infeasible
 from mlc_dask.kernels.pairing.pair import pair
-from mlc_dask.kernels.pairing.rules import Candidate, PairingRules, season_day
+from mlc_dask.kernels.pairing.rules import Candidate, PairingRules
 
 OPEN = PairingRules(size=1, max_days_apart=364, max_cloud=1, min_valid_area=0)
 

@@ -51,6 +51,10 @@ def check_search(url: str, rendered: list[Scene]) -> None:
 
     for years in ([2018], [2019], [2018, 2019]):
         assert dates() == [s.overpass.time.date() for s in rendered if s.overpass.time.year in years]
+    across = Stac(catalogue=url, collection=COLLECTION, bbox=BBOX).catalogue([2019], "07-01")
+    season = [s.overpass.time for s in rendered if datetime(2018, 7, 1) <= s.overpass.time < datetime(2019, 7, 1)]
+    assert [a.time.date() for a in across.acquisitions] == [time.date() for time in season]
+    assert {time.year for time in season} == {2018, 2019}
     for nothing in ({"bbox": (11.5, 46.2, 11.6, 46.3)}, {"collection": "landsat-c2-l2"}):
         with pytest.raises(InputError, match="no L2A products found"):
             dates(**nothing)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mlc_dask.data.acquisitions import CATALOGUE, Catalogue, Source
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.years import span
 from mlc_dask.io.remote import FetchError
 from mlc_dask.io.sources import SOURCES
 from mlc_dask.storage.durable import canonical
@@ -152,6 +153,19 @@ def test_catalogues_are_plain_data(case: Case, written: Callable[[Case], Path]) 
     assert canonical(source.provenance())
     for acquisition in catalogue.acquisitions:
         source.check(acquisition, catalogue.grid)
+
+
+@each
+@pytest.mark.parametrize("start", ["07-01", "03-01", "10-01"])
+def test_every_source_finds_the_years_that_cross_new_year(
+    case: Case, start: str, written: Callable[[Case], Path], rendered: list[Scene]
+) -> None:
+    source, dates = case.source(written(case)), [s.overpass.time for s in rendered]
+    for years in ([2018], [2019], [2018, 2019], [2020]):
+        first, end = span(years[0], start)[0], span(years[-1], start)[1]
+        own = [time.date() for time in dates if first <= time < end]
+        found = source.catalogue(years, start)
+        assert [a.time.date() for a in found.acquisitions] == own and found.year_start == start
 
 
 @each

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mlc_dask.classifiers import CLASSIFIERS, LSTM, RandomForest
 from mlc_dask.data.errors import InputError, warn_outdated
 from mlc_dask.data.settings import STRICT, base_of, of_kind, settings
+from mlc_dask.data.years import CALENDAR, NO_DAY, check_year_start
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
 from mlc_dask.storage.durable import local, on_a_disk
@@ -44,6 +45,10 @@ class Acquisitions(PairingRules):
     years: Annotated[tuple[int, ...] | None, Field(description="years to map; all years of the source by default")] = (
         None
     )
+    year_start: Annotated[
+        str,
+        Field(description="first day of a year, e.g. 07-01 in the south; a year is named for the one in which it ends"),
+    ] = CALENDAR
     max_tile_cloud: Annotated[
         float, Field(ge=0, le=1, description="products above this cloud share, by their metadata, are ignored")
     ] = 0.9
@@ -61,6 +66,14 @@ class Acquisitions(PairingRules):
         return (
             [str(e) if isinstance(e, date) else e for e in entries] if isinstance(entries, (list, tuple)) else entries
         )
+
+    @field_validator("year_start")
+    @classmethod
+    def _of_every_year(cls, year_start: str) -> str:
+        try:
+            return check_year_start(year_start)
+        except InputError:
+            raise ValueError(NO_DAY) from None
 
     @field_validator("years")
     @classmethod

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.years import CALENDAR
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -21,11 +22,6 @@ M = TypeVar("M")
 def utc(time: datetime) -> datetime:
     """Convert `time` to UTC and drop its time zone; a time without a zone is taken as UTC."""
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
-
-
-def year_of(time: datetime) -> int:
-    """Year that an acquisition of `time`, UTC, belongs to."""
-    return time.year
 
 
 @dataclass(frozen=True)
@@ -137,12 +133,14 @@ def counted(left_out: Sequence[LeftOut]) -> str:
 class Catalogue:
     """The grid of the cube, and all acquisitions of the requested years in order of time.
 
-    `left_out` names the items and products of the area and the years whose metadata cannot be used.
+    `left_out` names the items and products of the area and the years whose metadata cannot be used. Years start on
+    `year_start`, as in ``mlc_dask.data.years``.
     """
 
     grid: Grid
     acquisitions: tuple[Acquisition, ...]
     left_out: tuple[LeftOut, ...] = ()
+    year_start: str = CALENDAR
 
     @property
     def names(self) -> list[str]:
@@ -182,6 +180,8 @@ class Selection:
     left_out: tuple[LeftOut, ...] = ()
     checked: bool = False
     """Whether the radiometric check has passed the chosen acquisitions, or they were accepted."""
+    year_start: str = CALENDAR
+    """Day on which its years start, as in ``mlc_dask.data.years``."""
 
     @property
     def years(self) -> tuple[int, ...]:
@@ -209,8 +209,11 @@ class Source(Protocol):
     def bands(self) -> Sequence[str]:
         """Band names in the order of the cube."""
 
-    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
-        """Grid and acquisitions of `years` (default: all years), from metadata only; invalid ones are left out."""
+    def catalogue(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> Catalogue:
+        """Grid and acquisitions of `years` (default: all years), from metadata only; invalid ones are left out.
+
+        Years start on `year_start`: an acquisition belongs to the year that ``mlc_dask.data.years.year_of`` names.
+        """
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`.InputError` if a local file of `acquisition` is missing or invalid; only headers are read."""

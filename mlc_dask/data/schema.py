@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -10,8 +11,10 @@ import xarray as xr
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import DEFAULT_LEGEND, Legend
+from mlc_dask.data.years import CALENDAR, span
 
 YEAR: Final = "year"
+YEAR_START: Final = "year_start"
 ACQUISITION: Final = "acquisition"
 BAND: Final = "band"
 Y: Final = "y"
@@ -82,6 +85,17 @@ def legend_of(data: xr.Dataset | xr.DataArray) -> Legend:
 
 
 def days_of(cube: xr.Dataset, year: int) -> npt.NDArray[np.float64]:
-    """Day of the year (0-based, fractional) of every acquisition of `year`: (T,) float64."""
+    """Days (fractional) from the first moment of `year` to every acquisition of it: (T,) float64."""
     time = cube.time.sel({YEAR: year}).values
-    return np.asarray((time - time.astype("datetime64[Y]")) / np.timedelta64(1, "D"), np.float64)
+    first = np.datetime64(span(year, year_start_of(cube))[0])
+    return np.asarray((time - first) / np.timedelta64(1, "D"), np.float64)
+
+
+def year_start_of(data: xr.Dataset | xr.DataArray) -> str:
+    """Day on which the years of a cube or of maps start: the attribute ``year_start`` of their coordinate ``year``."""
+    return str(data[YEAR].attrs.get(YEAR_START, CALENDAR)) if YEAR in data.coords else CALENDAR
+
+
+def year_coordinate(years: Sequence[int], year_start: str) -> xr.Variable:
+    """Coordinate ``year``, which states the day on which its years start unless they are calendar years."""
+    return xr.Variable(YEAR, list(years), {} if year_start == CALENDAR else {YEAR_START: year_start})

@@ -37,7 +37,7 @@ class Cubed(NamedTuple):
 def annual_cube(run: Run, given: Given) -> Cubed:
     """From a catalogue of acquisitions to the cube of paired ones (section 2.1)."""
     source, own = given.source, given.config.acquisitions
-    catalogue = run.do(list_acquisitions, source, years=own.years, how={"known": given.known})
+    catalogue = run.do(list_acquisitions, source, **given.years, how={"known": given.known})
     selection = run.do(choose_acquisitions, source, catalogue, **given.acquisitions)
     radiometry = run.do(
         check_radiometry, source, selection, catalogue, accept=own.accept_radiometry, how={"pictured": given.pictured}

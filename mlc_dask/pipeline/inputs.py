@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 
 from mlc_dask.config import Config, Product, load_config
-from mlc_dask.data.acquisitions import Acquisition, Catalogue, Source, counted, year_of
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Source, counted
 from mlc_dask.data.errors import InputError, did_you_mean, existing
 from mlc_dask.data.layers import Series
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
 from mlc_dask.data.sensors import SENSORS, Sensor
 from mlc_dask.data.settings import of_kind
+from mlc_dask.data.years import CALENDAR, year_label, year_of
 from mlc_dask.io.cubes import CHUNK
 from mlc_dask.io.old_map import References, check_reference, open_product, read_crosswalk
 from mlc_dask.io.sources import SOURCES
@@ -94,6 +95,13 @@ class Given:
         names = {"leave_out": sorted(own.leave_out)}
         return {"years": own.years, "rules": own.rules, "max_tile_cloud": own.max_tile_cloud, **names}
 
+    @property
+    def years(self) -> dict[str, Any]:
+        """Years to map and, unless they are calendar years, the day on which they start."""
+        own = self.config.acquisitions
+        # Calendar years are not stated, so that results of versions without this setting stay valid.
+        return {"years": own.years, **({} if own.year_start == CALENDAR else {"year_start": own.year_start})}
+
     def pictured(self, acquisition: Acquisition) -> Path:
         """Write a small picture of an acquisition into the output, and return its path."""
         source, grid = self.source.value, self.catalogue.grid.coarsened(_PICTURED)
@@ -128,7 +136,7 @@ class Given:
     def catalogue(self) -> Catalogue:
         """Catalogue of the source; the source is asked only where no run has recorded it."""
         if self.known is None:
-            self.known = self.source.value.catalogue(self.config.acquisitions.years)
+            self.known = self.source.value.catalogue(**self.years)
         return self.known
 
 
@@ -221,13 +229,15 @@ def check_enough(given: Given) -> None:
     """
     config, catalogue = given.config, given.catalogue
     wanted, by_hand = config.acquisitions.size, set(config.acquisitions.leave_out)
-    counts = Counter(year_of(a.time) for a in catalogue.acquisitions if by_hand.isdisjoint(a.names))
+    start = config.acquisitions.year_start
+    counts = Counter(year_of(a.time, start) for a in catalogue.acquisitions if by_hand.isdisjoint(a.names))
     why = f" ({counted(catalogue.left_out)})" if catalogue.left_out else ""
     for year in config.acquisitions.years or sorted(counts):
         if counts[year] < wanted:
             lower = f"lower it to {counts[year]}, or " if counts[year] > 1 else ""
+            name = year_label(year, start)
             raise InputError(
-                f"{year} has {counts[year]} acquisitions{why}, but acquisitions.per_year = {wanted}; {lower}leave the "
+                f"{name} has {counts[year]} acquisitions{why}, but acquisitions.per_year = {wanted}; {lower}leave the "
                 "year out of acquisitions.years, or add acquisitions to the source"
             )
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 import xarray as xr
 
 from mlc_dask.data.acquisitions import Catalogue, Selection, Source
+from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.years import CALENDAR
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages import choice, time_series
 from mlc_dask.stages.choice import doubts
@@ -24,6 +26,7 @@ def choose_acquisitions(
     rules: PairingRules,
     max_tile_cloud: float = 1.0,
     leave_out: Sequence[str] = (),
+    year_start: str | None = None,
     accept_radiometry: bool = False,
 ) -> Selection:
     """Choose the paired acquisitions of `years` (all years of the source by default), and check them as a run does.
@@ -35,6 +38,8 @@ def choose_acquisitions(
     ----------
     leave_out
         Acquisitions to leave out: ids, ids of their products, or dates (``2018-09-23``).
+    year_start
+        First day of a year; with ``07-01``, 2019 is 2018-07-01 to 2019-06-30. By default that of `catalogue`.
     accept_radiometry
         Accept acquisitions that contradict the offset of their metadata, or show clouds that the mask missed.
 
@@ -44,10 +49,20 @@ def choose_acquisitions(
         If an entry of `leave_out` names nothing, if fewer pairs than requested are feasible, or if the radiometric
         check refuses an acquisition.
     """
-    catalogue = catalogue or source.catalogue(years)
+    catalogue = catalogue or source.catalogue(years, CALENDAR if year_start is None else year_start)
+    if year_start not in (None, catalogue.year_start):
+        raise InputError(
+            f"year_start = {year_start!r}, but the years of the catalogue start on {catalogue.year_start}; list it "
+            f"with source.catalogue(years, year_start={year_start!r})"
+        )
     choice.check_names(leave_out, catalogue.names)
     selection = choice.choose_acquisitions(
-        source, catalogue, years=years, rules=rules, max_tile_cloud=max_tile_cloud, leave_out=leave_out
+        source,
+        catalogue,
+        years=years,
+        rules=rules,
+        max_tile_cloud=max_tile_cloud,
+        leave_out=leave_out,
     )
     _check(source, selection, catalogue, accept=accept_radiometry)
     return replace(selection, checked=True)

@@ -17,6 +17,7 @@ from mlc_dask.data.acquisitions import Selection, Source
 from mlc_dask.data.errors import InputError, naming
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.layers import planes
+from mlc_dask.data.years import CALENDAR
 from mlc_dask.io.cubes import open_cube
 from mlc_dask.pipeline.figure1 import CUBE, MAPS, annual_cube
 from mlc_dask.pipeline.formats import kinds
@@ -40,6 +41,10 @@ from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_suspec
 
 _PROGRAM_BYTES = 1_500_000_000
 """Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
+
+
+_SUBTROPICS = -23.4
+"""Latitude beyond which the seasons of the south are those of the north, half a year later."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +242,20 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None, *, j
         "patches": f"{patches} of at most {edge} × {edge} pixels",
         "memory per worker": f"about {worker_bytes(patch) / 1e9:.1f} GB, {patch / 1e9:.2f} of it the patch",
     }
+    notes += _southern(grid, own.year_start)
     return PlacePlan(config.output, selection, facts, cube + maps, infeasible, notes)
+
+
+def _southern(grid: Grid, year_start: str) -> list[str]:
+    """Tell a user in the south that calendar years cut the summer in two."""
+    _, south, _, north = grid.bounds_in("EPSG:4326")
+    latitude = (south + north) / 2
+    if latitude > _SUBTROPICS or year_start != CALENDAR:
+        return []
+    return [
+        f"the area lies at {-latitude:.0f}° south, where calendar years cut the summer in two; "
+        'acquisitions.year_start = "07-01" keeps it whole'
+    ]
 
 
 def _warped(selection: Selection, grid: Grid) -> str:

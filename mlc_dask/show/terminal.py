@@ -18,6 +18,8 @@ from rich.tree import Tree
 from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.errors import FetchError, InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.schema import year_start_of
+from mlc_dask.data.years import year_label, years_in_words
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import Origin
 from mlc_dask.show.report.calendar import calendar_png, calendar_text
@@ -59,7 +61,8 @@ def show_plan(
     _head(console, tile)
     console.print(calendar_text(selection, console.width))
     for year, rows in selection.chosen.items():
-        table = Table("date", "acquisition", "orbit", "cloud", "valid", "why", box=None, title=f"{year}")
+        name = year_label(year, selection.year_start)
+        table = Table("date", "acquisition", "orbit", "cloud", "valid", "why", box=None, title=name)
         everything = [(s, "chosen") for s in rows] + [(s, s.reason) for s in selection.rejected[year]]
         for s, why in sorted(everything, key=lambda e: e[0].acquisition.time):
             a, w = s.acquisition, s.weather
@@ -152,7 +155,7 @@ def show_cube(console: Console, cube: xr.Dataset) -> None:
     """Print the contents of a cube: its size, its grid and every acquisition."""
     facts = {
         "grid": Grid.of_raster(cube).label,
-        "years": ", ".join(str(y) for y in cube.year.values),
+        "years": years_in_words(cube.year.values.tolist(), year_start_of(cube)),
         "acquisitions per year": str(cube.sizes["acquisition"]),
         "bands": ", ".join(cube.band.values.tolist()),
         "size": f"{cube.nbytes / 1e9:.2f} GB before compression",

@@ -10,15 +10,14 @@ from pathlib import Path
 from mlc_dask.data.acquisitions import (
     Acquisition,
     Catalogue,
-    LeftOut,
     Selection,
     Source,
     Surveyed,
     counted,
-    year_of,
 )
 from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.steps import step
+from mlc_dask.data.years import CALENDAR, season_day, year_label, year_of
 from mlc_dask.kernels.pairing.limits import Infeasible
 from mlc_dask.kernels.pairing.pair import Pairing, hindrances, pair
 from mlc_dask.kernels.pairing.rules import (
@@ -28,7 +27,6 @@ from mlc_dask.kernels.pairing.rules import (
     TWIN,
     Candidate,
     PairingRules,
-    season_day,
 )
 from mlc_dask.stages.survey import survey
 
@@ -80,9 +78,11 @@ def doubts(selection: Selection) -> list[str]:
 
 
 @step("catalogue", kind="catalogue", version=4)
-def list_acquisitions(source: Source, *, years: Sequence[int] | None, known: Catalogue | None = None) -> Catalogue:
+def list_acquisitions(
+    source: Source, *, years: Sequence[int] | None, year_start: str = CALENDAR, known: Catalogue | None = None
+) -> Catalogue:
     """Everything that the source has, by metadata: `known`, where the source has been asked already."""
-    return source.catalogue(years) if known is None else known
+    return replace(source.catalogue(years, year_start) if known is None else known, year_start=year_start)
 
 
 @step("acquisitions", kind="selection", version=4)
@@ -117,23 +117,24 @@ def choose_acquisitions(
         If fewer pairs than requested are feasible; also an InputError, with the complete survey.
     """
     catalogue = catalogue or source.catalogue(years)
-    found = catalogue.acquisitions
+    found, start = catalogue.acquisitions, catalogue.year_start
     if not found:
         raise InputError(f"the source has no acquisition in these years; {counted(catalogue.left_out)}".rstrip("; "))
-    years = sorted(years or {year_of(a.time) for a in found})
-    by_year = {year: [a for a in found if year_of(a.time) == year] for year in years}
+    years = sorted(years or {year_of(a.time, start) for a in found})
+    by_year = {year: [a for a in found if year_of(a.time, start) == year] for year in years}
     refused = {a.id: why for a in found if (why := _refused(a, max_tile_cloud, leave_out))} | _twins(found, leave_out)
     looked = survey(source, by_year, refused, catalogue.grid, scratch)
     surveyed = {y: [s for s, _ in row if not s.reason] for y, row in looked.items()}
     others = {y: tuple(s for s, _ in row if s.reason) for y, row in looked.items()}
     left_out = (*catalogue.left_out, *(fault for row in looked.values() for _, fault in row if fault is not None))
-    candidates = [[_candidate(s) for s in row] for row in surveyed.values()]
+    candidates = [[_candidate(s, start) for s in row] for row in surveyed.values()]
     try:
-        pairing = pair(candidates, rules, years=years)
+        pairing = pair(candidates, rules, years=[year_label(year, start) for year in years])
     except Infeasible as error:
-        unchosen = _without_choice(surveyed, hindrances(candidates, rules), others, left_out)
+        unchosen = _without_choice(surveyed, hindrances(candidates, rules), others)
+        unchosen = replace(unchosen, left_out=left_out, year_start=start)
         raise Unpaired(_explained(error, unchosen, max_tile_cloud), unchosen) from None
-    return _selection(surveyed, pairing, others, left_out)
+    return replace(_selection(surveyed, pairing, others), left_out=left_out, year_start=start)
 
 
 def _refused(acquisition: Acquisition, max_tile_cloud: float, leave_out: Sequence[str]) -> str:
@@ -155,7 +156,7 @@ def _twins(found: Sequence[Acquisition], leave_out: Sequence[str]) -> dict[str, 
 def _explained(error: Infeasible, unchosen: Selection, max_tile_cloud: float) -> str:
     """Message of the pairing, plus the acquisitions that were rejected before it."""
     cloudy = [
-        f"{n} of {len(row)} in {year}"
+        f"{n} of {len(row)} in {year_label(year, unchosen.year_start)}"
         for year, row in unchosen.rejected.items()
         if (n := sum(s.reason == HOPELESS for s in row))
     ]
@@ -170,10 +171,10 @@ def _explained(error: Infeasible, unchosen: Selection, max_tile_cloud: float) ->
     return f"{counted(unchosen.left_out)}; of the others {why}" if unchosen.left_out else why
 
 
-def _candidate(surveyed: Surveyed) -> Candidate:
+def _candidate(surveyed: Surveyed, year_start: str) -> Candidate:
     a, w = surveyed.acquisition, surveyed.weather
     return Candidate(
-        day=season_day(a.time.month, a.time.day),
+        day=season_day(a.time.month, a.time.day, year_start),
         order=a.time.timestamp(),
         cloud=w.cloud,
         missing=1 - w.valid,
@@ -185,7 +186,6 @@ def _selection(
     surveyed: dict[int, list[Surveyed]],
     pairing: Pairing,
     others: dict[int, tuple[Surveyed, ...]],
-    left_out: tuple[LeftOut, ...],
 ) -> Selection:
     chosen, rejected = {}, {}
     for i, (year, row) in enumerate(surveyed.items()):
@@ -193,17 +193,16 @@ def _selection(
         chosen[year] = tuple(row[j] for j in picked)
         rest = [replace(s, reason=pairing.reasons[i][j]) for j, s in enumerate(row) if j not in set(picked)]
         rejected[year] = (*rest, *others[year])
-    return Selection(chosen, rejected, float(pairing.cost), left_out)
+    return Selection(chosen, rejected, float(pairing.cost))
 
 
 def _without_choice(
     surveyed: Mapping[int, Sequence[Surveyed]],
     reasons: Sequence[Sequence[str]],
     others: Mapping[int, tuple[Surveyed, ...]],
-    left_out: tuple[LeftOut, ...],
 ) -> Selection:
     rejected = {
         year: (*(replace(s, reason=why) for s, why in zip(row, own, strict=True)), *others[year])
         for (year, row), own in zip(surveyed.items(), reasons, strict=True)
     }
-    return Selection(dict.fromkeys(surveyed, ()), rejected, float("inf"), left_out)
+    return Selection(dict.fromkeys(surveyed, ()), rejected, float("inf"))

@@ -16,7 +16,17 @@ from mlc_dask.classifiers import Classifier, Context, Model, TrainingSet
 from mlc_dask.classifiers.engine import to_percent
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.layers import CLASSIFIED
-from mlc_dask.data.schema import BAND, CLASS, YEAR, check_cube, check_samples, days_of, legend_of
+from mlc_dask.data.schema import (
+    BAND,
+    CLASS,
+    YEAR,
+    check_cube,
+    check_samples,
+    days_of,
+    legend_of,
+    year_coordinate,
+    year_start_of,
+)
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages import drawing as sampling
@@ -153,7 +163,7 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilit
     models = {y: _model_of(model, y) for y in years}
     codes = _codes_of(models.values()) if probabilities else ()
     maps = [_classify_year(cube, y, models[y], codes) for y in years]
-    found = xr.concat(maps, dim=xr.DataArray(years, dims=YEAR, name=YEAR), data_vars="all")
+    found = xr.concat(maps, dim=xr.DataArray(year_coordinate(years, year_start_of(cube)), name=YEAR), data_vars="all")
     found = found.assign_coords({"spatial_ref": cube.spatial_ref} if "spatial_ref" in cube.coords else {})
     return found.assign_attrs(legend=models[years[0]].context.legend.to_dict())
 

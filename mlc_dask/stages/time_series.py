@@ -13,7 +13,7 @@ import xarray as xr
 from mlc_dask import lazy
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection, Source
 from mlc_dask.data.grids import Grid
-from mlc_dask.data.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y
+from mlc_dask.data.schema import ACQUISITION, BAND, CUBE_DIMS, OFFSET, SCALE, YEAR, X, Y, year_coordinate
 from mlc_dask.data.steps import step
 
 READ_BLOCK = 2048
@@ -83,7 +83,7 @@ def _coordinates(selection: Selection) -> dict[str, Any]:
         return (YEAR, ACQUISITION), np.array([[value(s) for s in row] for row in rows], dtype)
 
     return {
-        YEAR: list(selection.years),
+        YEAR: year_coordinate(selection.years, selection.year_start),
         ACQUISITION: np.arange(selection.size),
         "time": table(lambda s: s.acquisition.time, "datetime64[ns]"),
         "id": table(lambda s: s.acquisition.id, np.str_),

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from mlc_dask.data.years import span
 from mlc_dask.worlds.covers import BANDS
 from mlc_dask.worlds.landscape import make_landscape
 from mlc_dask.worlds.patterns import Bools, Floats
@@ -76,8 +77,10 @@ def scenes(world: World, year_position: int, ground: Ground | None = None) -> It
         Ground of the world, if it exists already; by default it is made from the settings.
     """
     ground = ground or Ground(world, make_landscape(world))
+    first, _ = span(world.years[year_position], world.year_start)
     for overpass in overpasses(world, year_position):
-        yield _scene(world, overpass, ground.reflectance(year_position, overpass.time.timetuple().tm_yday))
+        day = 1 + (overpass.time - first).days
+        yield _scene(world, overpass, ground.reflectance(year_position, day))
 
 
 def split(scene: Scene) -> tuple[Scene, Scene]:

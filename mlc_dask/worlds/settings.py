@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlc_dask.data.errors import InputError
+from mlc_dask.data.years import CALENDAR, check_year_start
 
 _SHARES = ("changed_share", "drought", "cloud_share", "scl_false_alarms", "label_errors")
 _AMOUNTS = ("variety", "phenology_shift", "noise", "misregistration")
@@ -22,12 +23,15 @@ class World:
     size
         Side of the square area in 10 m pixels: an even number of at least 64, since the 20 m bands halve it.
     years
-        Calendar years, ascending.
+        Years, ascending.
     seed
         Seed of all random draws.
     acquisitions_per_year
         Candidates per year. Three quarters of them have a cloud share of at most 0.40 and a counterpart within 4 days
         in every year; the others are cloudier, some completely cloudy.
+    year_start
+        Day on which years start, in the midwinter of the world: ``01-01`` in the north, ``07-01`` in the south. A year
+        is named for the calendar year in which it ends.
     changed_share
         Share of the area whose class truly changes between two successive years.
         if not 0 < self.upheaval_share <= 1:
@@ -54,6 +58,7 @@ class World:
     years: tuple[int, ...] = (2018, 2019, 2020)
     seed: int = 0
     acquisitions_per_year: int = 34
+    year_start: str = CALENDAR
     changed_share: float = 0.02
     upheaval: str = ""
     upheaval_share: float = 0.8
@@ -71,6 +76,7 @@ class World:
             raise InputError(f"size = {self.size} pixels of 10 m is invalid; give an even number of at least 64")
         if not self.years or list(self.years) != sorted(set(self.years)):
             raise InputError(f"years = {self.years} is invalid; give at least one year, ascending, each once")
+        check_year_start(self.year_start)
         if self.seed < 0:
             raise InputError(f"seed = {self.seed} is negative; give 0 or more")
         if not 1 <= self.acquisitions_per_year <= 60:

@@ -63,7 +63,7 @@ class Ground:
         self._dryness = world.drought * random.uniform(0, 1, len(world.years))
 
     def reflectance(self, year: int, day: int) -> Floats:
-        """Reflectance (band, size, size) on `day` of the year at position `year`, in the order of ``BANDS``."""
+        """Reflectance (band, size, size) on `day` 1..366 of the year at position `year`, in the order of ``BANDS``."""
         kinds, traits = self._land.kinds[year], self._land.traits[year]
         main = self._colours(kinds, year, day, traits)
         other = self._colours(self._other_kinds(kinds, traits), year, day, traits)

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from mlc_dask.data.years import span
 from mlc_dask.worlds.covers import spectrum
 from mlc_dask.worlds.patterns import Bools, Floats, shifted, smooth_noise
 from mlc_dask.worlds.settings import World
 
 _CLOUD = spectrum("cloud")
-_SEASON = (18, 345)  # first and last day of the year with acquisitions
+_SEASON = (18, 345)  # first and last day with acquisitions, from the start of the year
 
 NO_DATA, SHADOW, VEGETATION, BARE, WATER, CLOUD_MEDIUM, CLOUD_HIGH, CIRRUS, SNOW = 0, 3, 4, 5, 6, 8, 9, 10, 11
 
@@ -43,12 +44,12 @@ def overpasses(world: World, year: int) -> list[Overpass]:
     orbits = common.choice([22, 65], number)
     random = world.random("calendar", world.years[year])
     step = (_SEASON[1] - _SEASON[0]) / max(1, number - 1)
-    rows = []
+    rows, (first, _) = [], span(world.years[year], world.year_start)
     for i in range(number):
         near = min(2.0, 0.3 * step)
         day = round(base[i] + (random.uniform(-near, near) if fair[i] else random.uniform(-0.4, 0.4) * step))
         cloud = np.clip(random.gamma(1.2, world.cloud_share / 1.2), 0, 0.34) if fair[i] else random.uniform(0.45, 1.15)
-        moment = datetime(world.years[year], 1, 1, 10, 10 + i % 2 * 10, i % 60) + timedelta(days=day)
+        moment = first + timedelta(days=day, hours=10, minutes=10 + i % 2 * 10, seconds=i % 60)
         rows.append(Overpass(moment, int(orbits[i]), "S2A" if i % 2 else "S2B", float(cloud), bool(orbits[i] == 65)))
     return _apart(rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import ceil, floor
 from typing import Annotated
 
@@ -12,9 +12,10 @@ from pydantic import Field, field_validator
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from mlc_dask.data.acquisitions import Catalogue, Granule, LeftOut, counted, sifted, year_of
+from mlc_dask.data.acquisitions import Catalogue, Granule, LeftOut, counted, sifted
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid, box_in, most_common
+from mlc_dask.data.years import Years
 from mlc_dask.io.sources.granules import GranuleSource
 from mlc_dask.io.sources.overpasses import overpasses
 
@@ -83,7 +84,7 @@ class AreaSource(GranuleSource):
         return crs
 
     def _catalogue(
-        self, granules: Sequence[Granule], years: Sequence[int] | None, where: str, left_out: Sequence[LeftOut] = ()
+        self, granules: Sequence[Granule], years: Years, where: str, left_out: Sequence[LeftOut] = ()
     ) -> Catalogue:
         """Cube grid, and the acquisitions of the tile and the years. Messages name the source by `where`.
 
@@ -98,7 +99,7 @@ class AreaSource(GranuleSource):
         own = [g for g in granules if self.tile is None or g.tile == self.tile]
         if not own:
             raise InputError(f"{where}: no product of tile {self.tile}; the products are of {tiles}; set source.tile")
-        grid = self._cube_grid([g for g in own if years is None or year_of(g.time) in years] or own, where)
+        grid = self._cube_grid([g for g in own if g.time in years] or own, where)
         own, odd = sifted(own, lambda g: g.id, lambda g: self._on_its_tile(g, grid))
         inside = overpasses([g for g in own if g.grid is None or _overlap(g.grid, grid)])
         if not inside:
@@ -106,14 +107,14 @@ class AreaSource(GranuleSource):
                 f"{where}: no product covers source.bbox = {self.bbox}; the products are of {tiles}; correct the box"
             )
         # Select by overpass, not by granule: at some longitudes the year changes in the middle of an overpass.
-        chosen = tuple(a for a in inside if years is None or year_of(a.time) in years)
-        return Catalogue(grid, chosen, (*left_out, *odd))
+        chosen = tuple(a for a in inside if a.time in years)
+        return Catalogue(grid, chosen, (*left_out, *odd), years.start)
 
     def _elsewhere(
         self,
         tile: str | None,
         time: datetime | None,
-        years: Sequence[int] | None,
+        years: Years,
         bounds: Sequence[float] | None = None,
     ) -> bool:
         """Whether a product that states this tile, time and box in degrees is of another place or year: not opened."""
@@ -121,9 +122,7 @@ class AreaSource(GranuleSource):
             return True
         if self.bbox is not None and bounds is not None and len(bounds) == 4 and not _meet(self.bbox, bounds):
             return True
-        # An overpass may begin or end in the next year.
-        near = {year_of(time + timedelta(days=d)) for d in (-1, 0, 1)} if time is not None and years else set()
-        return bool(near) and near.isdisjoint(years or ())
+        return time is not None and not years.near(time)
 
     def _on_its_tile(self, granule: Granule, grid: Grid) -> Granule:
         """Refuse a granule whose metadata gives another grid than the other granules of the tile."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,11 @@ def _placed(item: pystac.Item, collection: str) -> pystac.Item:
 def found_by_search(
     url: str,
     collection: str | None,
-    years: Sequence[int],
+    span: tuple[datetime, datetime],
     bbox: tuple[float, float, float, float] | None,
     query: Mapping[str, Any] | None,
 ) -> list[pystac.Item]:
-    """Items of `years` from an API, plus one day on either side, since an overpass may span the turn of the year.
+    """Items from an API of `span`, whose end is excluded, and of a day on either side: an overpass may cross its ends.
 
     Raises
     ------
@@ -121,10 +122,11 @@ def found_by_search(
         If the URL is not a STAC API.
     """
     try:
+        first, last = span[0] - timedelta(days=1), span[1] + timedelta(days=1, seconds=-1)
         search = Client.open(url, stac_io=_patient()).search(
             collections=[collection] if collection else None,
             bbox=bbox,
-            datetime=f"{min(years) - 1}-12-31T00:00:00Z/{max(years) + 1}-01-01T23:59:59Z",
+            datetime=f"{first:%Y-%m-%dT%H:%M:%SZ}/{last:%Y-%m-%dT%H:%M:%SZ}",
             query=dict(query) if query else None,
             limit=100,
         )

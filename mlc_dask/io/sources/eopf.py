@@ -22,6 +22,7 @@ from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, s
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.sensors import SENTINEL2
+from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.numbers import fill_of, is_empty
 from mlc_dask.io.rasters import Method, around, read_on
 from mlc_dask.io.sources.area import AreaSource
@@ -52,13 +53,14 @@ class Eopf(AreaSource):
 
     folder: Path
 
-    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+    def catalogue(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> Catalogue:
         """Grid and acquisitions of `years`; Level-1C and products with invalid metadata are left out by name."""
-        here = [p for p in self._products() if not self._named_elsewhere(p.name, years)]
+        wanted = Years.of(years, year_start)
+        here = [p for p in self._products() if not self._named_elsewhere(p.name, wanted)]
         granules, left_out = sifted(here, lambda p: p.name, self._granule)
-        return self._catalogue(granules, years, str(self.folder), left_out)
+        return self._catalogue(granules, wanted, str(self.folder), left_out)
 
-    def _named_elsewhere(self, name: str, years: Sequence[int] | None) -> bool:
+    def _named_elsewhere(self, name: str, years: Years) -> bool:
         """Whether the name of a product says that it is of another tile or year."""
         stated = NAME.search(name)
         time = datetime.strptime(stated["time"], "%Y%m%dT%H%M%S") if stated else None
@@ -163,7 +165,7 @@ class Eopf(AreaSource):
         layers = {path for a in self._layers().values() for path in (a, *centres(a))}
         found: list[Path] = []
         for product in self._products():
-            if not self._named_elsewhere(product.name, None):
+            if not self._named_elsewhere(product.name, Years()):
                 heads = (product, *(product / n for n in (".zmetadata", ".zattrs", ".zgroup", "zarr.json")))
                 found += [f for f in heads if f.is_file()]
                 found += [Path(place, n) for a in layers for place, _, names in os.walk(product / a) for n in names]

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, LeftOut, counted, sifted, utc, year_of
+from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, LeftOut, counted, sifted, utc
 from mlc_dask.data.errors import InputError, existing
 from mlc_dask.data.grids import Grid, most_common
 from mlc_dask.data.tables import read_table
+from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.numbers import declared_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, open_raster
 from mlc_dask.io.sources.granules import MASK, GranuleSource
@@ -75,16 +76,16 @@ class GeoTiff(GranuleSource):
             raise ValueError("no group; put parentheses around the date")
         return date
 
-    def acquisitions(self, years: Sequence[int] | None = None) -> list[Acquisition]:
+    def acquisitions(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> list[Acquisition]:
         """Acquisitions of `years` by time, all by default; folders that cannot be used are left out."""
-        return self._sifted(years)[0]
+        return self._sifted(Years.of(years, year_start))[0]
 
-    def _sifted(self, years: Sequence[int] | None) -> tuple[list[Acquisition], list[LeftOut]]:
+    def _sifted(self, years: Years) -> tuple[list[Acquisition], list[LeftOut]]:
         """Acquisitions of `years` by time, and the folders without a date or whose files contradict the settings."""
         names = self._names()
         dates = self._index()
         dated, undated = sifted(names, str, lambda name: (self._time(name, dates), name))
-        own = sorted((time, name) for time, name in dated if years is None or year_of(time) in years)
+        own = sorted((time, name) for time, name in dated if time in years)
         found, unusable = sifted(own, lambda pair: pair[1], lambda pair: self._acquisition(pair[1], pair[0]))
         left_out = undated + unusable
         if left_out and not found:
@@ -128,10 +129,10 @@ class GeoTiff(GranuleSource):
             asset = replace(asset, nodata=stated[0]) if stated else asset
         return asset
 
-    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+    def catalogue(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> Catalogue:
         """Grid of most acquisitions, and the acquisitions of `years`; those that cannot be used are left out."""
-        found, left_out = self._sifted(years)
-        return Catalogue(self._grid(found) if found else self.grid(), tuple(found), tuple(left_out))
+        found, left_out = self._sifted(Years.of(years, year_start))
+        return Catalogue(self._grid(found) if found else self.grid(), tuple(found), tuple(left_out), year_start)
 
     def locate(self, href: str) -> str:
         """Path of an asset: `href` is relative to the folder, because the folder may move between two runs."""

@@ -23,6 +23,7 @@ from defusedxml.ElementTree import fromstring
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, sifted
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.rasters import open_raster
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import required, understood
@@ -86,13 +87,14 @@ class ProductSource(AreaSource):
     """Finds the groups `time` (YYYYMMDD) and `tile` in the names of products that state them."""
     _bulky: ClassVar[bool] = False  # rasters are uncompressed, so archives shrink them as much as a zip bomb
 
-    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+    def catalogue(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> Catalogue:
         """Acquisitions of the area and the years, from the products' metadata."""
-        here = [p for p in self._products() if not self._named_elsewhere(p.name, years)]
+        wanted = Years.of(years, year_start)
+        here = [p for p in self._products() if not self._named_elsewhere(p.name, wanted)]
         found, left_out = sifted(here, lambda p: p.name, self._understood)
-        return self._catalogue([g for p in found for g in p], years, str(self.folder), left_out)
+        return self._catalogue([g for p in found for g in p], wanted, str(self.folder), left_out)
 
-    def _named_elsewhere(self, name: str, years: Sequence[int] | None) -> bool:
+    def _named_elsewhere(self, name: str, years: Years) -> bool:
         """Whether the name of a product says that it is of another tile or year."""
         stated = self._dated.search(name)
         return stated is not None and self._elsewhere(
@@ -112,7 +114,7 @@ class ProductSource(AreaSource):
         found: set[str] = set()
         for product in self._products():
             found |= set(map(str, product.metadata))
-            if product.place.is_dir() and not self._named_elsewhere(product.name, None):
+            if product.place.is_dir() and not self._named_elsewhere(product.name, Years()):
                 known, _ = sifted([product], lambda p: p.name, self._understood)
                 found |= {self.locate(a.href) for own in known for g in own for a in g.assets.values()}
         return sorted(f for f in found if Path(f).is_file())

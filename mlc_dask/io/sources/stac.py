@@ -21,6 +21,7 @@ from rasterio.warp import transform
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, sifted
 from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.checksums import check_digest, check_size
 from mlc_dask.io.numbers import fill_of, masked
 from mlc_dask.io.rasters import Method, open_raster, read_on, readable
@@ -104,11 +105,12 @@ class Stac(AreaSource):
     def _aliases(self) -> Mapping[str, Sequence[str]]:
         return {**_KNOWN["assets"], **{band: (name,) for band, name in self.assets.items()}}
 
-    def catalogue(self, years: Sequence[int] | None = None) -> Catalogue:
+    def catalogue(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> Catalogue:
         """Acquisitions of the area and the years, from the items' metadata."""
-        here = (i for i in self._items(years) if not self._elsewhere(tile_of(i), i.datetime, years, i.bbox))
+        wanted = Years.of(years, year_start)
+        here = (i for i in self._items(wanted) if not self._elsewhere(tile_of(i), i.datetime, wanted, i.bbox))
         granules, left_out = sifted(here, lambda i: i.id, self._granule)
-        return self._catalogue(granules, years, self.catalogue_url, left_out)
+        return self._catalogue(granules, wanted, self.catalogue_url, left_out)
 
     def _granule(self, item: pystac.Item) -> Granule:
         names = [*self.bands, *([MASK] if self.mask is not None else [])]
@@ -121,7 +123,7 @@ class Stac(AreaSource):
                 )
         return granule
 
-    def _items(self, years: Sequence[int] | None) -> Iterable[pystac.Item]:
+    def _items(self, years: Years) -> Iterable[pystac.Item]:
         # The import takes seconds where jsonschema knows all formats, and workers never query catalogues.
         from mlc_dask.io.sources import catalogues
 
@@ -129,7 +131,7 @@ class Stac(AreaSource):
             return [
                 i for i in catalogues.items_of_file(self.catalogue_url) if self.collection in (None, i.collection_id)
             ]
-        if years is None:
+        if years.span is None:
             raise InputError("a search needs years; set acquisitions.years")
         asked: list[dict[str, Any] | None] = [None]
         if self.bbox is None:
@@ -137,7 +139,7 @@ class Stac(AreaSource):
             names = dict.fromkeys((str(self.tile), str(self.tile).lstrip("0")))
             asked = [{str(self.tile_property): {"eq": self.tile_value.format(tile=name)}} for name in names]
         found = [
-            catalogues.found_by_search(self.catalogue_url, self.collection, years, box, query)
+            catalogues.found_by_search(self.catalogue_url, self.collection, years.span, box, query)
             for query in asked
             for box in halves(self.bbox)
         ]
@@ -205,7 +207,7 @@ class Stac(AreaSource):
         """Local files of the catalogue, its items and its assets."""
         if "://" in self.catalogue_url:
             return []
-        items = list(self._items(None))
+        items = list(self._items(Years()))
         granules, _ = sifted(items, lambda i: i.id, self._granule)
         assets = {a.href for g in granules for a in g.assets.values()}
         places = {local(str(item.get_self_href())) for item in items}

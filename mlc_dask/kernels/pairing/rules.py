@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Annotated
 
 from pydantic import Field
@@ -11,8 +10,6 @@ from pydantic import Field
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.settings import settings
 
-_MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_FIRST_DAY = (0, *accumulate(_MONTHS))
 _LAST_DAY = 364
 # Shares result from divisions and from `1 - x`: the last bit must not decide about a limit.
 _ROUNDING = 1e-9
@@ -29,29 +26,6 @@ TWIN = "same time as another"
 BY_HAND = "acquisitions.leave_out"
 
 
-def season_day(month: int, day: int) -> int:
-    """Day 0..364 of a calendar date in a year of 365 days; the same date has the same day in every year.
-
-    Parameters
-    ----------
-    month, day
-        Calendar month 1..12 and day of the month; 29 February counts as 28 February.
-
-    Raises
-    ------
-    InputError
-        The date does not exist.
-
-    Notes
-    -----
-    The day of the year would not do: after 28 February it differs by one in leap years (method section 2).
-    """
-    leap_day = (month, day) == (2, 29)
-    if not leap_day and not (1 <= month <= 12 and 1 <= day <= _MONTHS[month - 1]):
-        raise InputError(f"month {month}, day {day} is not a date; give a month 1..12 and a day of that month")
-    return _FIRST_DAY[month - 1] + day - 1 - leap_day
-
-
 @dataclass(frozen=True)
 class Candidate:
     """One acquisition of one year.
@@ -59,7 +33,7 @@ class Candidate:
     Attributes
     ----------
     day
-        Season day 0..364, see :func:`season_day`.
+        Season day 0..364, see :func:`mlc_dask.data.years.season_day`.
     order
         Timestamp in any unit; it must differ between the acquisitions of one year and never contradict `day`.
     cloud

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from rasterio.enums import WktVersion
 from rasterio.warp import transform_bounds, transform_geom
 
 from mlc_dask.data.grids import Grid
+from mlc_dask.data.years import CALENDAR, span, year_label
 from mlc_dask.runs.records import Record as Origin
 from mlc_dask.show.export.assets import ZARR, class_objects, map_assets, software
 from mlc_dask.show.export.layers import Layer
@@ -58,6 +59,11 @@ class Place:
     def years(self) -> list[int]:
         """Years of all layers."""
         return sorted({year for layer in self.layers for year in layer.years})
+
+    @property
+    def year_start(self) -> str:
+        """Day on which the years start."""
+        return self.layers[0].year_start if self.layers else CALENDAR
 
     @property
     def bbox(self) -> list[float]:
@@ -120,7 +126,7 @@ def _collection(place: Place, license: str) -> pystac.Collection:  # noqa: A002
     collection = pystac.Collection(
         place.identifier,
         f"Annual land-cover maps of {place.name}, made by mlc_dask.",
-        pystac.Extent(pystac.SpatialExtent([place.bbox]), pystac.TemporalExtent([_span(years)])),
+        pystac.Extent(pystac.SpatialExtent([place.bbox]), pystac.TemporalExtent([_extent(years, place.year_start)])),
         title=f"Land cover of {place.name}",
         stac_extensions=list(_EXTENSIONS),
         license=license,
@@ -143,8 +149,9 @@ def _collection(place: Place, license: str) -> pystac.Collection:  # noqa: A002
 
 def _item(place: Place, year: int) -> pystac.Item:
     planes = [layer.plane(year) for layer in place.layers if year in layer.years]
-    start, end = _span([year])
-    made = {"title": f"{place.name}, {year}", "processing:software": software(place.origins.values())}
+    start, end = _extent([year], place.year_start)
+    title = f"{place.name}, {year_label(year, place.year_start)}"
+    made = {"title": title, "processing:software": software(place.origins.values())}
     return pystac.Item(
         f"{place.identifier}-{year}",
         place.footprint,
@@ -158,11 +165,12 @@ def _item(place: Place, year: int) -> pystac.Item:
     )
 
 
-def _span(years: Sequence[int]) -> list[datetime | None]:
+def _extent(years: Sequence[int], year_start: str) -> list[datetime | None]:
     """Return the first second of the first year and the last second of the last."""
     if not years:
         return [None, None]
-    return [datetime(years[0], 1, 1, tzinfo=UTC), datetime(years[-1], 12, 31, 23, 59, 59, tzinfo=UTC)]
+    first, following = span(years[0], year_start)[0], span(years[-1], year_start)[1]
+    return [first.replace(tzinfo=UTC), (following - timedelta(seconds=1)).replace(tzinfo=UTC)]
 
 
 def _identifier(name: str) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import xarray as xr
 
 from mlc_dask.data.errors import InputError, did_you_mean
 from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import NEVER_WRITTEN, NO_DATA, LandCoverClass, Legend
-from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of, maps_among
+from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of, maps_among, year_start_of
+from mlc_dask.data.years import CALENDAR, year_label
 from mlc_dask.show.palette import Colour, colours_of, rgb
 
 
@@ -21,6 +22,7 @@ class Layer:
 
     `classes` is the legend of a layer of codes; it is empty for a quantity, which has a `unit` instead. `no_data` is
     None where 0 is a valid value; `resampling` is GDAL's name of the method that makes overviews.
+    Years start on `year_start`.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Layer:
     no_data: int | None
     resampling: str
     unit: str = ""
+    year_start: str = CALENDAR
 
     def plane(self, year: int | None) -> Plane:
         """Return the map of a year, or the only map of a layer without years."""
@@ -62,7 +65,8 @@ class Plane:
     @property
     def title(self) -> str:
         """Title of the map for people."""
-        return self.layer.title if self.year is None else f"{self.layer.title}, {self.year}"
+        layer = self.layer
+        return layer.title if self.year is None else f"{layer.title}, {year_label(self.year, layer.year_start)}"
 
     def of(self, maps: xr.Dataset) -> xr.DataArray:
         """Lazy pixels (y, x) uint8 of the map."""
@@ -82,7 +86,8 @@ def describe(maps: xr.Dataset, wanted: Sequence[str] | None, place: str) -> tupl
     for name in wanted or ():
         if name not in names:
             raise InputError(f"{place} has no layer {name!r}; {did_you_mean(name, names)}")
-    return tuple(_describe(maps[name], legend_of(maps), place) for name in names if not wanted or name in wanted)
+    found = (_describe(maps[name], legend_of(maps), place) for name in names if not wanted or name in wanted)
+    return tuple(replace(layer, year_start=year_start_of(maps)) for layer in found)
 
 
 def _describe(layer: xr.DataArray, legend: Legend, place: str) -> Layer:

@@ -27,7 +27,8 @@ from zarr.storage import LocalStore
 
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import YEAR, X, Y
+from mlc_dask.data.schema import YEAR, YEAR_START, X, Y
+from mlc_dask.data.years import CALENDAR
 from mlc_dask.show.export.cogs import level_shapes
 from mlc_dask.show.export.layers import Layer, Plane
 from mlc_dask.storage.durable import atomic_write, fsync
@@ -129,9 +130,15 @@ class Pyramid:
         (rows, columns), transform = self.shapes[level], self._transform(level)
         x = (X, transform.c + transform.a * (np.arange(columns) + 0.5), _axis("X", "x"))
         y = (Y, transform.f + transform.e * (np.arange(rows) + 0.5), _axis("Y", "y"))
-        year = {YEAR: (YEAR, np.array(years, np.int64), {"long_name": "calendar year"})} if years else {}
+        year = {YEAR: (YEAR, np.array(years, np.int64), self._year_attributes())} if years else {}
         coords = xr.Dataset(coords={**year, Y: y, X: x}).rio.write_crs(self.grid.crs).rio.write_transform(transform)
         coords.to_zarr(store, group=str(level), mode="w", zarr_format=3, consolidated=False)
+
+    def _year_attributes(self) -> dict[str, str]:
+        start = self.layers[0].year_start
+        if start == CALENDAR:
+            return {"long_name": "calendar year"}
+        return {"long_name": f"year from {start}, named for the calendar year in which it ends", YEAR_START: start}
 
     def _attributes(self) -> dict[str, Any]:
         crs = CRS.from_wkt(self.grid.crs)

@@ -7,10 +7,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask.data.grids import Grid, north_up
-from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, X, Y, check_cube
+from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, X, Y, check_cube, year_start_of
+from mlc_dask.data.years import CALENDAR, SEASON_DAYS, year_label
 from mlc_dask.show.notebook import html
 from mlc_dask.show.notebook.layers import at_hand, glance
-from mlc_dask.show.pictures import DAYS, MONTH_STARTS, MONTHS, clear_summer, season_days
+from mlc_dask.show.pictures import clear_summer, months, season_days
 from mlc_dask.show.report.quicklook import quicklook_png
 
 _WINDOW = 768
@@ -44,10 +45,11 @@ def _middle(length: int) -> slice:
 
 
 def _facts(cube: xr.Dataset) -> list[str]:
-    years = cube[YEAR].values.tolist()
+    years, start = cube[YEAR].values.tolist(), year_start_of(cube)
     where = Grid.of_raster(cube).label if "spatial_ref" in cube.coords else f"{cube.sizes[X]} × {cube.sizes[Y]} pixels"
     return [
         f"{years[0]}–{years[-1]}" if len(years) > 1 else f"{years[0]}",
+        *([] if start == CALENDAR else [f"{year_label(years[0], start)}"]),
         f"{cube.sizes[ACQUISITION]} acquisitions per year",
         f"{cube.sizes[BAND]} bands ({', '.join(cube[BAND].values.tolist())})",
         where,
@@ -64,11 +66,13 @@ def _clear(cube: xr.Dataset, middle: xr.Dataset) -> Shares | None:
 
 def _calendar(cube: xr.Dataset, clear: Shares) -> str:
     """Draw one row per year, the season from left to right, one bar per acquisition, filled by its usable share."""
-    years, days = cube[YEAR].values.tolist(), season_days(cube.time.values)
-    wide, high = _LEFT + DAYS * _WIDE + 4, 14 + _HIGH * len(years)
-    parts = [f"<text x='{_LEFT + _WIDE * (s + 15):.0f}' y='9' text-anchor='middle'>{m[0]}</text>"
-             for s, m in zip(MONTH_STARTS, MONTHS, strict=True)]  # fmt: skip
-    parts += [f"<path d='M{_LEFT + _WIDE * s:.1f} 12V{high}' stroke='var(--rule)'/>" for s in (*MONTH_STARTS, DAYS)]
+    years, days = cube[YEAR].values.tolist(), season_days(cube.time.values, year_start_of(cube))
+    wide, high = _LEFT + SEASON_DAYS * _WIDE + 4, 14 + _HIGH * len(years)
+    season = months(year_start_of(cube))
+    parts = [f"<text x='{_LEFT + _WIDE * (m.first + 15):.0f}' y='9' text-anchor='middle'>{m.name[:1]}</text>"
+             for m in season]  # fmt: skip
+    lines = (*(m.first for m in season), SEASON_DAYS)
+    parts += [f"<path d='M{_LEFT + _WIDE * s:.1f} 12V{high}' stroke='var(--rule)'/>" for s in lines]
     for row, year in enumerate(years):
         floor = 12 + _HIGH * (row + 1)
         parts.append(f"<text class='year' x='0' y='{floor - 9}'>{html.text(year)}</text>")
@@ -90,7 +94,7 @@ def _bar(date: str, x: float, floor: int, share: float) -> str:
 
 def _picture(one: xr.Dataset, year: int, clear: Shares) -> str:
     """Show the acquisition nearest to midsummer among those nearly as clear as the clearest."""
-    shown = clear_summer(one.time.values, clear)
+    shown = clear_summer(one.time.values, clear, year_start_of(one))
     dn = glance(one.reflectance.isel({ACQUISITION: shown}), _SIDE)
     png = quicklook_png(dn, one[BAND].values.tolist())
     return html.figure(f"{str(one.time.values[shown])[:10]}, {clear[shown]:.0%} usable", html.photo(png))

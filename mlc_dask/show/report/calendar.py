@@ -1,7 +1,7 @@
 """The calendar of a paired selection: which acquisitions were chosen, and why others were not, as PNG and as text.
 
-Years are rows, and the season, a calendar without 29 February, is the horizontal axis: acquisitions of one pair are
-nearly aligned. In the PNG the height of a mark within its year is its cloud share.
+Years are rows, and the season is the horizontal axis, from the day on which years start and without 29 February:
+acquisitions of one pair are nearly aligned. In the PNG the height of a mark within its year is its cloud share.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mlc_dask.data.acquisitions import Selection, Surveyed, year_of
+from mlc_dask.data.acquisitions import Selection, Surveyed
+from mlc_dask.data.years import CALENDAR, SEASON_DAYS, season_day, span, year_of
 from mlc_dask.kernels.pairing.rules import (
     ALONE,
     BY_HAND,
@@ -28,9 +29,8 @@ from mlc_dask.kernels.pairing.rules import (
     PAIRABLE,
     PARTIAL,
     UNREADABLE,
-    season_day,
 )
-from mlc_dask.show.pictures import DAYS, MONTH_STARTS, MONTHS
+from mlc_dask.show.pictures import months
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,8 +79,15 @@ def _left_out(rows: Iterable[Surveyed]) -> dict[_Look, list[Surveyed]]:
     return groups
 
 
-def _days(rows: Iterable[Surveyed]) -> npt.NDArray[np.int64]:
-    return np.array([season_day(s.acquisition.time.month, s.acquisition.time.day) for s in rows], np.int64)
+def _days(selection: Selection, rows: Iterable[Surveyed]) -> npt.NDArray[np.int64]:
+    start = selection.year_start
+    return np.array([season_day(s.acquisition.time.month, s.acquisition.time.day, start) for s in rows], np.int64)
+
+
+def _named(selection: Selection, year: int) -> tuple[str, ...]:
+    """Return the number of a year and, unless it is a calendar year, its first day."""
+    first = span(year, selection.year_start)[0]
+    return (str(year),) if selection.year_start == CALENDAR else (str(year), f"from {first:%Y-%m-%d}")
 
 
 def _apart(places: npt.NDArray[np.int64], gap: float, last: int) -> npt.NDArray[np.float64]:
@@ -116,9 +123,11 @@ def calendar_figure(selection: Selection) -> Figure:
     for look, rows in _left_out(s for year in years for s in selection.rejected[year]).items():
         if rows:
             edge = 1.2 if look.marker == "x" else 0.9
-            heights = [floors[year_of(s.acquisition.time)] + _SKY * s.weather.cloud for s in rows]
-            axis.plot(_days(rows), heights, look.marker, ms=5, mew=edge, color=look.colour, fillstyle=look.fill,
-                      markerfacecoloralt="white", label=f"{look.reason} ({len(rows)})", clip_on=False)  # fmt: skip
+            own = [year_of(s.acquisition.time, selection.year_start) for s in rows]
+            heights = [floors[year] + _SKY * s.weather.cloud for year, s in zip(own, rows, strict=True)]
+            axis.plot(_days(selection, rows), heights, look.marker, ms=5, mew=edge, color=look.colour,
+                      fillstyle=look.fill, markerfacecoloralt="white", label=f"{look.reason} ({len(rows)})",
+                      clip_on=False)  # fmt: skip
     _draw_chosen(axis, selection, floors)
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=4, fontsize=9, frameon=False,
@@ -128,29 +137,30 @@ def calendar_figure(selection: Selection) -> Figure:
 
 def _frame(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
     """Draw the title, months, years and the scale of the cloud share."""
-    days = np.array([_days(rows) for rows in selection.chosen.values()])
+    days = np.array([_days(selection, rows) for rows in selection.chosen.values()])
     spread = f", partners at most {np.ptp(days, axis=0).max()} days apart" if len(floors) > 1 and selection.size else ""
     axis.set_title(f"{selection.size} acquisitions per year{spread}", loc="left", color=_INK, weight="bold", pad=10)
     axis.set_title("height within a year: cloud share", loc="right", fontsize=9, color=_MUTED, pad=10)
-    axis.set_xlim(-2, DAYS + 1)
+    axis.set_xlim(-2, SEASON_DAYS + 1)
     axis.set_ylim(min(floors.values()) - 0.26, _SKY + 0.08)
-    ends = (*MONTH_STARTS[1:], DAYS)
-    axis.set_xticks([(a + b) / 2 for a, b in zip(MONTH_STARTS, ends, strict=True)], MONTHS)
-    axis.vlines([*MONTH_STARTS, DAYS], *axis.get_ylim(), color=_RULE, lw=0.8, zorder=0)
-    axis.set_yticks([floor + _SKY * 0.6 for floor in floors.values()], [str(year) for year in floors], weight="bold")
+    season = months(selection.year_start)
+    axis.set_xticks([(m.first + m.end) / 2 for m in season], [m.name for m in season])
+    axis.vlines([*(m.first for m in season), SEASON_DAYS], *axis.get_ylim(), color=_RULE, lw=0.8, zorder=0)
+    names = ["\n".join(_named(selection, year)) for year in floors]
+    axis.set_yticks([floor + _SKY * 0.6 for floor in floors.values()], names, weight="bold")
     axis.tick_params(length=0, labelsize=10, labelcolor=_INK)
     axis.spines[:].set_visible(False)
     for year, floor in floors.items():
         count = f"{selection.size} of {selection.size + len(selection.rejected[year])} "
         axis.text(-2, floor + _SKY * 0.25, count, ha="right", va="center", fontsize=8, color=_MUTED)
-        axis.fill_between([0, DAYS], floor, floor + _SKY, color="#f3f6f9", lw=0, zorder=-1)
-        axis.hlines(floor, 0, DAYS, color=_MUTED, lw=0.8, zorder=1)
+        axis.fill_between([0, SEASON_DAYS], floor, floor + _SKY, color="#f3f6f9", lw=0, zorder=-1)
+        axis.hlines(floor, 0, SEASON_DAYS, color=_MUTED, lw=0.8, zorder=1)
         for share in (0.0, 0.5, 1.0):
-            axis.text(DAYS + 3, floor + _SKY * share, f"{share:.0%}", va="center", fontsize=7.5, color=_MUTED)
+            axis.text(SEASON_DAYS + 3, floor + _SKY * share, f"{share:.0%}", va="center", fontsize=7.5, color=_MUTED)
 
 
 def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> None:
-    marks = {y: (_days(rows), [floors[y] + _SKY * s.weather.cloud for s in rows])
+    marks = {y: (_days(selection, rows), [floors[y] + _SKY * s.weather.cloud for s in rows])
              for y, rows in selection.chosen.items()}  # fmt: skip
     for above, below in pairwise(selection.years):
         for j in range(selection.size):
@@ -160,7 +170,7 @@ def _draw_chosen(axis: Axes, selection: Selection, floors: dict[int, float]) -> 
         label = f"chosen ({selection.size} per year)" if i == 0 and selection.size else None
         axis.vlines(days, floors[year], heights, color=_CHOSEN, lw=2.2, zorder=3)
         axis.plot(days, heights, "o", ms=8, color=_CHOSEN, mec="white", mew=0.8, zorder=4, label=label)
-        for number, place in enumerate(_apart(days, _NUMBER_DAYS, DAYS), start=1):
+        for number, place in enumerate(_apart(days, _NUMBER_DAYS, SEASON_DAYS), start=1):
             axis.text(place, floors[year] - 0.1, str(number), ha="center", va="center", fontsize=8, weight="bold",
                       color=_CHOSEN, bbox={"color": "white", "pad": 0.6}, zorder=2)  # fmt: skip
 
@@ -171,13 +181,14 @@ def calendar_text(selection: Selection, width: int) -> Group:
     A chosen acquisition shows the last digit of its number, any other a glyph for the reason why it was left out. The
     table below explains the glyphs and counts them by year.
     """
-    margin = max(len(str(year)) for year in selection.years) + 1
-    step = -(-DAYS // (max(width, 40) - margin))
-    names = MONTHS if step <= 6 else [name[0] for name in MONTHS]
-    ruler = [" "] * (DAYS // step + 3)
-    for start, name in zip(MONTH_STARTS, names, strict=True):
-        ruler[start // step : start // step + len(name)] = name
-    lines = [Text.assemble(f"{year}".ljust(margin), *_cells(selection, year, step)) for year in selection.years]
+    names = {year: " ".join(_named(selection, year)) for year in selection.years}
+    margin = max(map(len, names.values())) + 1
+    step = -(-SEASON_DAYS // (max(width, 40) - margin))
+    ruler = [" "] * (SEASON_DAYS // step + 3)
+    for month in months(selection.year_start):
+        name = month.name if step <= 6 else month.name[:1]
+        ruler[month.first // step : month.first // step + len(name)] = name
+    lines = [Text.assemble(names[year].ljust(margin), *_cells(selection, year, step)) for year in selection.years]
     for line in lines:
         line.rstrip()
     note = f"Digit: the last of the pair's number. One column is {step} days; the best acquisition is shown."
@@ -188,14 +199,14 @@ def calendar_text(selection: Selection, width: int) -> Group:
 
 def _cells(selection: Selection, year: int, step: int) -> Sequence[tuple[str, str]]:
     """Glyph and style of every column of one year."""
-    columns = -(-DAYS // step)
+    columns = -(-SEASON_DAYS // step)
     cells = [(" ", "")] * columns
-    for start in MONTH_STARTS:
-        cells[start // step] = ("│", "dim")
+    for month in months(selection.year_start):
+        cells[month.first // step] = ("│", "dim")
     for look, rows in reversed(_left_out(selection.rejected[year]).items()):
-        for column in _days(rows) // step:
+        for column in _days(selection, rows) // step:
             cells[column] = (look.glyph, look.colour)
-    places = _apart(_days(selection.chosen[year]) // step, 1, columns - 1).astype(int)
+    places = _apart(_days(selection, selection.chosen[year]) // step, 1, columns - 1).astype(int)
     for number, column in enumerate(places, start=1):
         cells[column] = (str(number % 10), "bold")
     return cells

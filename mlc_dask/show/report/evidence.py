@@ -11,6 +11,7 @@ import xarray as xr
 from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
+from mlc_dask.data.years import CALENDAR, years_in_words
 from mlc_dask.io.published import assemble
 from mlc_dask.kernels.radiometry import WHITE, WRONG
 from mlc_dask.show.report.page import Evidence
@@ -51,6 +52,7 @@ def gather_evidence(
         clusters=annual.attrs["clusters"],
         selection=selection,
         facts={
+            **_years(selection),
             "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
             "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
             "Old map": str(product.attrs.get("source", "")),
@@ -60,6 +62,13 @@ def gather_evidence(
         rule=rule,
         alerts=alerts(drift),
     )
+
+
+def _years(selection: Selection) -> dict[str, str]:
+    """Say what the years are, where they are no calendar years."""
+    if selection.year_start == CALENDAR:
+        return {}
+    return {"Years": years_in_words(selection.years, selection.year_start)}
 
 
 def _notes(selection: Selection, radiometry: pd.DataFrame, annual: xr.Dataset, samples: xr.Dataset) -> list[str]:

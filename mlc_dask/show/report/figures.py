@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from mlc_dask.data.layers import LAYERS, in_words, layer_name
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, YEAR, X, Y
+from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, YEAR, X, Y, year_start_of
 from mlc_dask.show.palette import as_hex, colours_of
 from mlc_dask.show.pictures import clear_summer, thinned
 
@@ -57,7 +57,7 @@ def true_colour(cube: xr.Dataset) -> Figure | None:
     for axis, year in zip(axes, years, strict=True):
         one = cube.sel({YEAR: year})
         usable = one.usable.isel({Y: slice(None, None, 8), X: slice(None, None, 8)}).mean((Y, X)).values
-        shown = clear_summer(one.time.values, usable)
+        shown = clear_summer(one.time.values, usable, year_start_of(cube))
         dn = _small(one.reflectance.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)}))
         axis.imshow(_stretched(dn), interpolation="nearest")
         axis.set_title(f"{np.datetime_as_string(one.time.values[shown], 'D')}", fontsize=10)

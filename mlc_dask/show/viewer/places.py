@@ -15,7 +15,8 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import YEAR, legend_of, maps_among
+from mlc_dask.data.schema import YEAR, legend_of, maps_among, year_start_of
+from mlc_dask.data.years import span, year_label
 from mlc_dask.io.cubes import CHUNK, open_cube
 from mlc_dask.io.maps import open_stored_product
 from mlc_dask.io.published import open_maps, places_of
@@ -72,6 +73,16 @@ class Place:
     def years(self) -> list[int]:
         """Years of the maps."""
         return [int(year) for year in self.maps[YEAR].values] if YEAR in self.maps.coords else []
+
+    @cached_property
+    def spans(self) -> list[dict[str, str]]:
+        """First day of every year, first day after it, and its name for people."""
+        start = year_start_of(self.maps)
+        ends = {year: span(year, start) for year in self.years}
+        return [
+            {"first": f"{first:%Y-%m-%d}", "end": f"{end:%Y-%m-%d}", "label": year_label(year, start)}
+            for year, (first, end) in ends.items()
+        ]
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
@@ -141,6 +152,7 @@ class Place:
             "grid": f"{grid.height} × {grid.width} pixels ({grid.pixel:g} {unit}), {grid.crs_name}",
             "tile": EDGE,
             "years": self.years,
+            "spans": self.spans,
             "bounds": [[south, west], [north, east]],
             "stamp": self.stamp,
             "classes": [{"code": c.code, "name": c.name, "colour": c.colour} for c in ordered],

@@ -72,9 +72,12 @@ function show(side) {
   });
   side.box.setAttribute("aria-busy", "true");
   side.tiles.addLayer(tiles);
-  get(`${side.name}-caption`).textContent = layer.title + (layer.yearly ? ` ${side.year}` : "");
+  get(`${side.name}-caption`).textContent = layer.title + (layer.yearly ? ` ${spanOf(side.year).label}` : "");
   showLegend();
 }
+
+/** First day of a year, first day after it, and its name: a year need not be a calendar year. */
+const spanOf = (year) => state.place.spans[state.place.years.indexOf(year)];
 
 function showLegend() {
   const layers = shown().map(layerOf);
@@ -146,7 +149,7 @@ function fillControls() {
     side.box.querySelector("select").replaceChildren(...place.layers.map((l) => make("option", { value: l.name }, l.title)));
     side.box.querySelector(".years").replaceChildren(...place.years.map((year) => make("label", {},
       make("input", { type: "radio", name: `${side.name}-year`, value: year, checked: year === side.year }),
-      make("span", {}, String(year)))));
+      make("span", { title: spanOf(year).label }, String(year)))));
   }
   get("classes").querySelector("ul").replaceChildren(...place.classes.map((c) => make("li", {}, make("label", {},
     make("input", { type: "checkbox", value: c.code, checked: !state.hidden.has(c.code) }), swatch(c.colour), c.name))));
@@ -214,7 +217,7 @@ function history(pixel) {
   }
   if (pixel.old_map !== null) rows.push(row("old map", [Object.assign(classCell(pixel.old_map), { colSpan: years })]));
   return make("table", {},
-    make("thead", {}, make("tr", {}, make("th"), ...place.years.map((year) => make("th", { scope: "col" }, String(year))))),
+    make("thead", {}, make("tr", {}, make("th"), ...place.years.map((year) => make("th", { scope: "col", title: spanOf(year).label }, String(year))))),
     make("tbody", {}, ...rows));
 }
 
@@ -232,19 +235,19 @@ function series(pixel) {
 function chart(rows, codes, width) {
   const height = 190, left = 34, right = 8, top = 16, bottom = height - 40;
   const years = state.place.years, day = 864e5, values = rows.filter((row) => row.value !== null);
-  const start = Date.UTC(years[0], 0, 1), end = Date.UTC(years.at(-1) + 1, 0, 1);
+  const start = Date.parse(spanOf(years[0]).first), end = Date.parse(spanOf(years.at(-1)).end);
   const low = Math.min(0, ...values.map((row) => row.value)), high = Math.max(1, ...values.map((row) => row.value));
   const x = (time) => left + (width - left - right) * (time - start) / (end - start);
   const y = (value) => bottom - (bottom - top) * (value - low) / (high - low);
   const usable = values.filter((row) => row.usable).length;
-  const summary = `NDVI on ${values.length} dates of ${years[0]} to ${years.at(-1)}, ${usable} of them usable`;
+  const summary = `NDVI on ${values.length} dates of ${spanOf(years[0]).label} to ${spanOf(years.at(-1)).label}, ${usable} of them usable`;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": summary });
   for (const value of [0, 0.25, 0.5, 0.75, 1]) {
     svg.append(draw("line", { class: value ? "axis" : "zero", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
       draw("text", { x: left - 5, y: y(value) + 4, "text-anchor": "end" }, value || "0"));
   }
   years.forEach((year, i) => {
-    const from = x(Date.UTC(year, 0, 1)), to = x(Date.UTC(year + 1, 0, 1));
+    const from = x(Date.parse(spanOf(year).first)), to = x(Date.parse(spanOf(year).end));
     const found = state.place.classes.find((c) => c.code === codes?.[i]);
     const title = found && to - from > NAME_WIDTH ? `${year} · ${found.name}` : year;
     svg.append(draw("line", { class: "axis", x1: from, x2: from, y1: top, y2: bottom + 22 }),
