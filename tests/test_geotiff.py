@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mlc_dask.data.errors import InputError, UnreadableError
 from mlc_dask.data.settings import validated
+from mlc_dask.data.years import Years
 from mlc_dask.io.rasters import check_whole, open_raster
 from mlc_dask.io.sources import GeoTiff, Mask
 from tests.cubes import SHARED, Array
@@ -255,7 +256,7 @@ def test_dates_orbits_and_order(tmp_path: Path) -> None:
     assert granule.assets["B11"].href == f"{found[2].id}/B11.tif"
     fine = source_of(tmp_path, date=r"(\d{8}T\d{6}|\d{8})", date_format="%Y%m%dT%H%M%S")
     assert [a.id for a in fine.acquisitions()] == [found[1].id, found[2].id]
-    (one,) = fine._sifted(None)[1]
+    (one,) = fine._sifted(Years())[1]
     assert one.id == "20160101_R9" and "20160101_R9: '20160101' is not a date of the form" in one.reason
 
 

@@ -21,6 +21,7 @@ from mlc_dask.data.years import span
 from mlc_dask.io.published import open_maps
 from mlc_dask.runs.artifacts import read_current
 from mlc_dask.show.notebook.cube import cube_card
+from mlc_dask.show.notebook.maps import maps_card
 from mlc_dask.stages.drawing import days_of
 from mlc_dask.worlds import World, write_world
 from tests.runs import run_all, write_config
@@ -116,7 +117,7 @@ def test_maps_and_report_say_what_the_years_are(place: Path, maps: xr.Dataset) -
     report = (place / "valley/report.html").read_text(encoding="utf-8")
     assert "2019 (2018-07-01 … 2019-06-30), 2020 (2019-07-01 … 2020-06-30)" in report
     card = cube_card(cube_of(place / "valley"))
-    assert "2019 (2018-07-01 … 2019-06-30)" in card
+    assert "2019 (2018-07-01 … 2019-06-30)" in card and "2019 (2018-07-01 … 2019-06-30)" in maps_card(maps)
     letters = [part.partition("<")[0] for part in card.split("text-anchor='middle'>")[1:]]
     assert "".join(letters) == "JASONDJFMAMJ"
 

@@ -34,8 +34,6 @@ class World:
         is named for the calendar year in which it ends.
     changed_share
         Share of the area whose class truly changes between two successive years.
-        if not 0 < self.upheaval_share <= 1:
-            raise InputError(f"upheaval_share = {self.upheaval_share}; give a share above 0, at most 1")
     variety
         Scale of the differences between parcels of one class: 0 makes classes separable, 1 makes them overlap.
     phenology_shift

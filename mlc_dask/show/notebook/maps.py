@@ -9,7 +9,8 @@ import xarray as xr
 from mlc_dask.data.grids import Grid, north_up
 from mlc_dask.data.layers import LAYERS, in_words
 from mlc_dask.data.legend import NO_DATA, Legend
-from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of
+from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of, year_start_of
+from mlc_dask.data.years import CALENDAR, year_label
 from mlc_dask.show.notebook import html
 from mlc_dask.show.notebook.layers import at_hand, by_code, glance, layer_of
 from mlc_dask.show.palette import as_hex, colours_of
@@ -50,7 +51,9 @@ def _facts(maps: xr.Dataset, layer: xr.DataArray) -> list[str]:
         Grid.of_raster(maps).label if "spatial_ref" in maps.coords else f"{layer.sizes[X]} × {layer.sizes[Y]} pixels"
     )
     others = [str(n) for n in maps.data_vars if n != layer.name]
-    return [where, *([f"also: {', '.join(others)}"] if others else [])]
+    start = year_start_of(layer)
+    years = [] if start == CALENDAR else [year_label(int(layer[YEAR].values[0]), start)]
+    return [*years, where, *([f"also: {', '.join(others)}"] if others else [])]
 
 
 def _key(legend: Legend) -> str:
