@@ -113,16 +113,17 @@ def plan(
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps. Finished steps are reused, and an interrupted run continues where it stopped."""
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
-    events = pipeline.perform.run(settings, until=until, console=console)
+    events, fault = pipeline.perform.make_maps(settings, until=until, console=console)
     show.terminal.show_left_out(console, events)
-    made = {e.step: e.artifact for e in events}
-    if until is not None:
+    made = {e.step: e.artifact.open for e in events}
+    if until is not None and fault is None:
         console.print(f"stopped after {until}, as requested")
-        return
-    for name, given in pipeline.inputs.given_places(settings).items():
-        output, drift = given.config.output, made[f"{name}/drift" if name else "drift"].open()
-        summary = pipeline.formats.open_tables(output / "evaluation").summary
-        show.terminal.show_results(console, name, output, summary, drift)
+    elif until is None:
+        for name, given in pipeline.inputs.given_places(settings).items():
+            tile = f"{name}/" if name else ""
+            tables, drift = (made.get(f"{tile}{step}", _nothing)() for step in ("evaluation", "drift"))
+            show.terminal.show_results(console, name, given.config.output, tables and tables.summary, drift)
+    _raise(fault)
 
 
 @app.command()
@@ -138,10 +139,11 @@ def cube(
         show.terminal.show_cube(console, pipeline.plan.find_cube(config))
         return
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
-    events = pipeline.perform.make_cube(settings, console=console)
+    events, fault = pipeline.perform.make_cube(settings, console=console)
     show.terminal.show_left_out(console, events)
     for event in events:
         show.terminal.show_made(console, event)
+    _raise(fault)
 
 
 @app.command()
@@ -216,6 +218,16 @@ def export(
 
     catalogue = show.export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=show_file)
     console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
+
+
+def _nothing() -> None:
+    """Stand for a table that could not be made."""
+
+
+def _raise(fault: Exception | None) -> None:
+    """Raise the error of what only shows the results, after all else is shown."""
+    if fault is not None:
+        raise fault
 
 
 def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:

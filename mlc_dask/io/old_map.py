@@ -92,7 +92,7 @@ def open_product(
         attrs={
             "legend": table.legend.to_dict(),
             "cell": max(cell, grid.pixel),
-            "source": f"{path.name}, {table.name}",
+            "source": ", ".join(filter(None, (path.name, table.name))),
             **({"year": known} if (known := year or year_of(path.name)) else {}),
         },
     )
@@ -105,9 +105,9 @@ def year_of(name: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-@step("product", kind="product", version=2)
+@step("product", kind="product", version=3)
 def put_on_grid(path: Path, cube: xr.Dataset, *, crosswalk: Crosswalk, year: int | None = None) -> xr.DataArray:
-    """Put the old map on the cube's grid, in the cube's blocks."""
+    """Put the old map on the cube's grid, in the cube's blocks; a crosswalk in codes makes a map without names."""
     product = open_product(path, like=cube, crosswalk=crosswalk, legend=crosswalk.legend, year=year)
     return product.chunk(lazy.blocks_of(cube.reflectance))
 

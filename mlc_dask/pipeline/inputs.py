@@ -77,10 +77,15 @@ class Given:
         files: References = self.truth.value
         return files.values()
 
-    @property
+    @cached_property
+    def legend(self) -> Legend:
+        """Legend of the maps."""
+        return legend_for(self.config)
+
+    @cached_property
     def crosswalk(self) -> Crosswalk:
         """Crosswalk from the codes of the old map to the legend."""
-        return read_crosswalk(product_of(self.config).crosswalk, legend_for(self.config))
+        return read_crosswalk(product_of(self.config).crosswalk, self.legend)
 
     @property
     def product_year(self) -> int | None:
@@ -156,7 +161,7 @@ def check_inputs(given: Given) -> Mapping[int, float]:
     """
     check_source(given)
     config = given.config
-    legend, like = legend_for(config), xr.Dataset(coords=given.catalogue.grid.coords())
+    legend, like = given.legend, xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
     product = open_product(path, like=like, crosswalk=given.crosswalk, legend=legend)
     shares = _shares(product)

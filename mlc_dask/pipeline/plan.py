@@ -28,7 +28,6 @@ from mlc_dask.pipeline.inputs import (
     check_output,
     check_source,
     given_places,
-    legend_for,
 )
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.runs.artifacts import Event, StopRun
@@ -253,7 +252,7 @@ def _old_map(given: Given) -> str:
     if given.config.product is None:
         check_source(given)
         return "not configured: only the cube can be made"
-    shares, names = check_inputs(given), {0: "excluded or no data", **legend_for(given.config).names}
+    shares, names = check_inputs(given), {0: "excluded or no data", **given.legend.names}
     ordered = sorted(shares, key=lambda code: -shares[code])
     return ", ".join(f"{names[code]} {shares[code]:.1%}" for code in ordered)
 

@@ -13,6 +13,7 @@ from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import NEVER_WRITTEN, NO_DATA, LandCoverClass, Legend
 from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of, maps_among
 from mlc_dask.show.palette import Colour, colours_of, rgb
+from mlc_dask.storage.durable import canonical, sha256
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Layer:
     no_data: int | None
     resampling: str
     unit: str = ""
+
+    @property
+    def look(self) -> str:
+        """Digest of the names and colours."""
+        return sha256(canonical([self.title, self.unit, self.classes, self.colours]))
 
     def plane(self, year: int | None) -> Plane:
         """Return the map of a year, or the only map of a layer without years."""
