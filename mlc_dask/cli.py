@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from mlc_dask import pipeline, show, worlds
-from mlc_dask.data.errors import InputError, OutdatedSetting, naming
+from mlc_dask.data.errors import Doubt, InputError, OutdatedSetting, naming
 from mlc_dask.runs.records import explain
 from mlc_dask.storage.durable import atomic_write, on_a_disk
 
@@ -44,7 +44,7 @@ def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            with _outdated_settings_in_one_line(), naming():
+            with _warnings_in_one_line(), naming():
                 command(*args, **kwargs)
         except KeyboardInterrupt:
             console.print("interrupted; run the same command again to continue where it stopped")
@@ -59,12 +59,12 @@ def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _outdated_settings_in_one_line() -> Iterator[None]:
-    """Print warnings of old configurations as the command line prints messages, without a file and line of Python."""
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print the warnings of this package as the command line prints messages, without a file and line of Python."""
     usual = warnings.showwarning
 
     def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-        if issubclass(category, OutdatedSetting):
+        if issubclass(category, (Doubt, OutdatedSetting)):
             show.terminal.show_warning(console, str(message))
         else:
             usual(message, category, *args, **kwargs)

@@ -29,6 +29,9 @@ NEVER_WRITTEN = 255
 
 _HERE = Path(__file__).parent / "crosswalks"
 
+RESERVED = ("overall", "all", "(all ground)")
+"""Names, in lower case, of what tables list beside the classes."""
+
 UNCOLOURED = "#808080"
 """Colour of every class where only codes are known."""
 
@@ -57,7 +60,8 @@ class Legend:
             if not NO_DATA < code < NEVER_WRITTEN:
                 raise InputError(f"legend code {code} is not in 1..254 (0: no data, 255: never written); renumber it")
         for what, values in (("code", [str(c) for c in codes]), ("name", names)):
-            twice = sorted({v for v in values if values.count(v) > 1})
+            plain = [v.lower() for v in values]
+            twice = sorted({v for v in values if plain.count(v.lower()) > 1})
             if twice:
                 raise InputError(f"legend {what} {', '.join(twice)} occurs twice; make every {what} unique")
 
@@ -88,7 +92,7 @@ class Legend:
 
     @property
     def coded(self) -> Legend:
-        """The codes alone, in ascending order: a class is called by its code in braces, and is grey."""
+        """Codes without names and colours, in ascending order; a class is called by its code in braces, and is grey."""
         return Legend(tuple(LandCoverClass(code, f"{{{code}}}", UNCOLOURED) for code in sorted(self.codes)))
 
     def in_words(self, text: str) -> str:
@@ -115,7 +119,7 @@ class Legend:
     def from_csv(cls, path: str | Path) -> Legend:
         """Read ``code,name,colour`` rows."""
         classes = []
-        for line, row in read_table(path, ("code", "name", "colour")):
+        for line, row in read_table(path, ("code", "name", "colour"), key="code"):
             with _prefixed(f"{path}, line {line}"):
                 classes.append(LandCoverClass(_integer(row["code"]), _name(row["name"]), normal_colour(row["colour"])))
         with _prefixed(str(path)):
@@ -148,7 +152,7 @@ class Crosswalk:
 
     @property
     def coded(self) -> Crosswalk:
-        """What decides the labels: codes, classes and quotas, without names, colours and reasons."""
+        """Codes, classes and quotas without names, colours and reasons, which decide no label."""
         entries = (replace(e, label="", reason="") for e in sorted(self.entries, key=lambda e: e.code))
         return Crosswalk("", self.legend.coded, tuple(entries), self.no_data, self.twin and self.twin.coded)
 
@@ -209,14 +213,11 @@ class Crosswalk:
         InputError
             If a row is invalid or a key occurs twice; the message names file and row.
         """
-        entries: dict[int, Entry] = {}
-        for line, row in read_table(path, (key, "label", "class", "quota", "reason")):
+        entries = []
+        for line, row in read_table(path, (key, "label", "class", "quota", "reason"), key=key):
             with _prefixed(f"{path}, line {line}: code {row[key.lower()]}"):
-                entry = _entry(_integer(row[key.lower()]), row, legend)
-                if entry.code in entries:
-                    raise InputError("occurs twice; keep one row")
-                entries[entry.code] = entry
-        return cls(Path(path).stem, legend, tuple(entries.values()), no_data)
+                entries.append(_entry(_integer(row[key.lower()]), row, legend))
+        return cls(Path(path).stem, legend, tuple(entries), no_data)
 
     @classmethod
     def named(cls, name: str, legend: Legend) -> Crosswalk:
@@ -253,8 +254,8 @@ def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
 
 
 _SHIPPED = {
-    "corine": ("corine.csv", "grid_code", (0, 48, 49, 50, 128, 255), "corine-clc"),
-    "corine-clc": ("corine.csv", "clc_code", (0, 999, 990, 995), "corine"),
+    "corine": ("corine.csv", "grid_code", (-128, -1, 0, 48, 49, 50, 128, 255), "corine-clc"),
+    "corine-clc": ("corine.csv", "clc_code", (-128, -1, 0, 999, 990, 995), "corine"),
     "worldcover": ("worldcover.csv", "code", (0,), ""),
 }
 
@@ -283,9 +284,12 @@ def normal_colour(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not text:
+    name = " ".join(text.split())
+    if not name:
         raise InputError("the class has no name; give one")
-    return text
+    if name.lower() in RESERVED:
+        raise InputError(f"a class cannot be called {name!r}, which tables call all classes; choose another name")
+    return name
 
 
 def _integer(text: str) -> int:

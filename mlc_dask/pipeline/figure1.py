@@ -41,8 +41,9 @@ def annual_cube(run: Run, given: Given) -> Cubed:
     catalogue = run.do(list_acquisitions, source, years=own.years, how={"known": given.known})
     selection = run.do(choose_acquisitions, source, catalogue, **given.acquisitions)
     radiometry = run.do(
-        check_radiometry, source, selection, catalogue, accept=own.accept_radiometry, how={"pictured": given.pictured}
-    )
+        check_radiometry, source, selection, catalogue,
+        accept=own.accept_radiometry, min_valid=given.config.gaps.min_valid, how={"pictured": given.pictured},
+    )  # fmt: skip
     cube = run.do(stack_selection, source, catalogue, selection)
     quicklooks = run.do(draw_quicklooks, cube)
     return Cubed(selection, radiometry, cube, quicklooks)

@@ -83,7 +83,7 @@ def run(
         With the first error of configuration, files or cluster in one line, before any work.
     FetchError
         When a remote host does not answer.
-    Incomplete
+    RuntimeError
         When the maps are published, but a step that only shows them failed; run again to make only what is missing.
     """
     return _complete(make_maps(config, until=until, listener=listener, scheduler=scheduler, console=console))

@@ -35,7 +35,7 @@ from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
 from mlc_dask.runs.run import Run
 from mlc_dask.stages.choice import Unpaired, choose_acquisitions, doubts
-from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_suspects
+from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_empty_years, refuse_suspects
 
 _PROGRAM_BYTES = 1_500_000_000
 """Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
@@ -209,6 +209,7 @@ def _chosen(
     table = judge_radiometry(source, selection, given.catalogue)
     notes += doubtful(table)
     try:
+        refuse_empty_years(table, given.config.gaps.min_valid)
         if not given.config.acquisitions.accept_radiometry:
             refuse_suspects(table, selection, given.pictured)
     except InputError as error:
