@@ -176,7 +176,10 @@ def test_bad_crosswalks(tmp_path: Path, text: str, parts: tuple[str, ...]) -> No
         ("code,name,colour\n", ("no classes", "two rows")),
         ("code,name,colour\n0,Water,#000000\n", ("0", "1..254", "renumber")),
         ("code,name,colour\n255,Water,#000000\n", ("255", "1..254", "renumber")),
-        ("code,name,colour\n1,A,#000000\n1,B,#000001\n", ("line 3: code 1 occurs twice, first in line 2", "keep one row")),
+        (
+            "code,name,colour\n1,A,#000000\n1,B,#000001\n",
+            ("line 3: code 1 occurs twice, first in line 2", "keep one row"),
+        ),
         ("code,name,colour\n1,A,#000000\n2,A,#000001\n", ("name A", "twice", "unique")),
         ("code,name,colour\none,A,#000000\n", ("'one'", "whole number")),
     ],

@@ -250,6 +250,8 @@ def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
         raise InputError(f"quota {text!r} is not a number; give a share between 0 and 1") from None
     if not 0 <= quota <= 1:
         raise InputError(f"quota {quota} is outside 0..1; give a share between 0 and 1")
+    if quota and not round(100 * quota):
+        raise InputError(f"quota {quota} is less than half a per cent, which is none; give 0.01 or more, or 0")
     return Entry(code, row["label"], legend.code(target) if target else NO_DATA, quota, row["reason"])
 
 

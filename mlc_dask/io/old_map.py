@@ -149,13 +149,18 @@ class References(dict[int, Path]):
         return xr.concat(planes, dim=xr.DataArray(years, dims=YEAR, name=YEAR)) if years else None
 
 
-def check_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> None:
-    """Read a reference once, strip by strip, and refuse codes that are not in the legend."""
-    grid = Grid.of_raster(like)
+def check_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> bool:
+    """Read a reference once, strip by strip, and refuse codes that are not in the legend.
+
+    Returns
+    -------
+    Whether any pixel has a class.
+    """
+    grid, seen = Grid.of_raster(like), False
     for top in range(0, grid.height, READ_BLOCK):
-        _read_reference(
-            Path(path), grid, legend.codes, slice(top, min(top + READ_BLOCK, grid.height)), slice(0, grid.width)
-        )
+        rows = slice(top, min(top + READ_BLOCK, grid.height))
+        seen |= bool(_read_reference(Path(path), grid, legend.codes, rows, slice(0, grid.width)).any())
+    return seen
 
 
 def _read_reference(path: Path, grid: Grid, known: Sequence[int], rows: slice, columns: slice) -> npt.NDArray[np.uint8]:

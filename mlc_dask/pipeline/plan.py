@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 
+from mlc_dask.compute.backends import check_cluster
 from mlc_dask.compute.preflight import Needs
 from mlc_dask.config import Config, load_config
 from mlc_dask.data.acquisitions import Selection, Source
@@ -110,6 +111,7 @@ def plan(config: str | Path | Config) -> Plan:
         When a remote catalogue does not answer.
     """
     settings = as_config(config)
+    check_cluster(settings.execution)
     places = recalled(settings)
     old_maps = {name: _old_map(given) for name, given in places.items()}
     check_leave_out(places)
