@@ -99,10 +99,10 @@ def test_what_means_nothing_is_passed_over(
 
 
 def test_a_raised_version_is_recorded(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    raised = edited(monkeypatch, "stages/radiometry.py", 'kind="table", version=3)', 'kind="table", version=4)')
+    raised = edited(monkeypatch, "stages/radiometry.py", 'kind="table", version=4)', 'kind="table", version=5)')
     (line,) = faults(raised, table)
     assert line == f"the table is older than the code; record it again: {COMMAND}"
-    assert raised.recorded()["versions"] == {**table["versions"], "radiometry": 4}
+    assert raised.recorded()["versions"] == {**table["versions"], "radiometry": 5}
     assert raised.modules == table["modules"] and faults(raised, raised.recorded()) == []
 
 
