@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from mlc_dask import pipeline, show, worlds
-from mlc_dask.data.errors import InputError, OutdatedSetting, naming
+from mlc_dask.data.errors import Doubt, InputError, OutdatedSetting, naming
 from mlc_dask.runs.records import explain
 from mlc_dask.storage.durable import atomic_write, on_a_disk
 
@@ -44,7 +44,7 @@ def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            with _outdated_settings_in_one_line(), naming():
+            with _warnings_in_one_line(), naming():
                 command(*args, **kwargs)
         except KeyboardInterrupt:
             console.print("interrupted; run the same command again to continue where it stopped")
@@ -59,12 +59,12 @@ def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _outdated_settings_in_one_line() -> Iterator[None]:
-    """Print warnings of old configurations as the command line prints messages, without a file and line of Python."""
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print the warnings of this package as the command line prints messages, without a file and line of Python."""
     usual = warnings.showwarning
 
     def show_line(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-        if issubclass(category, OutdatedSetting):
+        if issubclass(category, (Doubt, OutdatedSetting)):
             show.terminal.show_warning(console, str(message))
         else:
             usual(message, category, *args, **kwargs)
@@ -113,16 +113,17 @@ def plan(
 def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept_radiometry: Accept = False) -> None:
     """Make the maps. Finished steps are reused, and an interrupted run continues where it stopped."""
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
-    events = pipeline.perform.run(settings, until=until, console=console)
+    events, fault = pipeline.perform.make_maps(settings, until=until, console=console)
     show.terminal.show_left_out(console, events)
-    made = {e.step: e.artifact for e in events}
-    if until is not None:
+    made = {e.step: e.artifact.open for e in events}
+    if until is not None and fault is None:
         console.print(f"stopped after {until}, as requested")
-        return
-    for name, given in pipeline.inputs.given_places(settings).items():
-        output, drift = given.config.output, made[f"{name}/drift" if name else "drift"].open()
-        summary = pipeline.formats.open_tables(output / "evaluation").summary
-        show.terminal.show_results(console, name, output, summary, drift)
+    elif until is None:
+        for name, given in pipeline.inputs.given_places(settings).items():
+            tile = f"{name}/" if name else ""
+            tables, drift = (made.get(f"{tile}{step}", _nothing)() for step in ("evaluation", "drift"))
+            show.terminal.show_results(console, name, given.config.output, tables and tables.summary, drift)
+    _raise(fault)
 
 
 @app.command()
@@ -138,10 +139,11 @@ def cube(
         show.terminal.show_cube(console, pipeline.plan.find_cube(config))
         return
     settings = _adjusted(pipeline.inputs.as_config(config), workers, accept_radiometry)
-    events = pipeline.perform.make_cube(settings, console=console)
+    events, fault = pipeline.perform.make_cube(settings, console=console)
     show.terminal.show_left_out(console, events)
     for event in events:
         show.terminal.show_made(console, event)
+    _raise(fault)
 
 
 @app.command()
@@ -216,6 +218,16 @@ def export(
 
     catalogue = show.export_maps(output, on_a_disk(folder), layers=layer, license=license, listener=show_file)
     console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
+
+
+def _nothing() -> None:
+    """Stand for a table that could not be made."""
+
+
+def _raise(fault: Exception | None) -> None:
+    """Raise the error of what only shows the results, after all else is shown."""
+    if fault is not None:
+        raise fault
 
 
 def _adjusted(config: Config, workers: int | None, accept: bool) -> Config:

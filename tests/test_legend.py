@@ -116,7 +116,7 @@ def test_corine_is_recognised_by_its_codes(named: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "no_data"), [("corine", (0, 48, 49, 50, 128, 255)), ("corine-clc", (0, 990, 995, 999))]
+    ("name", "no_data"), [("corine", (-128, -1, 0, 48, 49, 50, 128, 255)), ("corine-clc", (-128, -1, 0, 990, 995, 999))]
 )
 def test_lookups(name: str, no_data: tuple[int, ...]) -> None:
     crosswalk = Crosswalk.named(name, DEFAULT_LEGEND)
@@ -124,7 +124,7 @@ def test_lookups(name: str, no_data: tuple[int, ...]) -> None:
     assert table.shape == quotas.shape == (65536,) and table.dtype == quotas.dtype == np.uint8
     assert set(np.flatnonzero(table)) == {e.code for e in crosswalk.entries if e.target}
     assert sorted(np.unique(quotas)) == [0, 25, 100]
-    assert not table[list(no_data)].any()
+    assert not table[[code for code in no_data if code >= 0]].any()
     crosswalk.check(dict.fromkeys(no_data, 9), "map.tif")
 
 
@@ -176,7 +176,10 @@ def test_bad_crosswalks(tmp_path: Path, text: str, parts: tuple[str, ...]) -> No
         ("code,name,colour\n", ("no classes", "two rows")),
         ("code,name,colour\n0,Water,#000000\n", ("0", "1..254", "renumber")),
         ("code,name,colour\n255,Water,#000000\n", ("255", "1..254", "renumber")),
-        ("code,name,colour\n1,A,#000000\n1,B,#000001\n", ("code 1", "twice", "unique")),
+        (
+            "code,name,colour\n1,A,#000000\n1,B,#000001\n",
+            ("line 3: code 1 occurs twice, first in line 2", "keep one row"),
+        ),
         ("code,name,colour\n1,A,#000000\n2,A,#000001\n", ("name A", "twice", "unique")),
         ("code,name,colour\none,A,#000000\n", ("'one'", "whole number")),
     ],

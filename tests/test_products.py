@@ -139,6 +139,17 @@ def test_pixels_outside_or_without_data_are_zero(tmp_path: Path) -> None:
     assert (product[:10, 20:] == 3).all() and (product[20:30] == 3).all()
 
 
+@pytest.mark.parametrize(("dtype", "high"), [(np.int8, -128), (np.int8, -1), (np.int16, -128)])
+def test_no_data_of_corine_as_a_signed_byte(tmp_path: Path, dtype: type[np.integer[Any]], high: int) -> None:
+    """Without a no-data tag; codes that a byte holds are the same, signed or not."""
+    codes = np.full((6, 8), 12, dtype)
+    codes[0], codes[1], codes[2] = high, 23, 48
+    product = open_product(on_utm(tmp_path, codes), like=like(grid_of()))
+    assert not product[:10].any() and (product[10:20] == 7).all() and not product[20:30].any()
+    with pytest.raises(InputError, match="codes from -7 to 48 do not fit into"):
+        open_product(on_utm(tmp_path, np.where(codes == high, -7, codes).astype(dtype)), like=like(grid_of()))
+
+
 def test_a_finer_product_has_the_grids_cell(tmp_path: Path) -> None:
     codes = np.full((200, 200), 12, np.uint8)
     path = write(tmp_path / "old.tif", codes, transform_=Affine(5, 0, 600_000, 0, -5, 5_200_000))

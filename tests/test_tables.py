@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import mlc_dask as mlc
+from mlc_dask.cli import app
 from mlc_dask.config import load_config
-from mlc_dask.data.errors import InputError
+from mlc_dask.data.errors import Doubt, InputError
 from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, Legend
 from mlc_dask.data.tables import read_table
+from tests.runs import write_config
 from tests.test_geotiff import write
 
 ROWS = [["code", "name", "colour"], ["1", "Grünland", "#CC3333"], ["12", "Wald", "#063"]]
@@ -72,8 +76,47 @@ def test_kind_6_a_crosswalk_with_semicolons_and_decimal_commas(tmp_path: Path) -
 
 def test_kind_6_quoted_cells_may_span_lines(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('id,note\na,"one\ntwo; three"\nb,\n', encoding="utf-8")
-    rows = read_table(tmp_path / "t.csv", ("id",))
+    rows = read_table(tmp_path / "t.csv", ("id",), key="id")
     assert [(line, cells["note"]) for line, cells in rows] == [(3, "one\ntwo; three"), (4, "")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('id,note\na,"one\nb,two\nc,"three"\n', "t.csv, line 2: .* close its quotation marks"),
+        ('id,note\na,one\nb,"two\nc,three\n', "t.csv, line 3: unexpected end of data; close its quotation marks"),
+        ("id,note\na,one\n\na.0,two\n", r"t.csv, line 4: id a\.0 occurs twice, first in line 2; keep one row"),
+        ("id,note,ID\na,one,b\n", "t.csv: the column id occurs twice; keep one, or rename the other"),
+    ],
+)
+def test_kind_6_what_a_table_would_lose_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as error:
+        read_table(tmp_path / "t.csv", ("id", "note"), key="id")
+    assert "\n" not in str(error.value)
+
+
+def test_kind_6_a_guessed_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("id;note\na;one\nb;Straße\n".encode("cp1252"))
+    with pytest.warns(Doubt, match="t.csv is not UTF-8 text and is read as Windows-1252, e.g. 'b;Straße'; .* as UTF-8"):
+        assert read_table(path, ("id",), key="id")[1].cells["note"] == "Straße"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            path.write_bytes("id;note\nb;Straße\n".encode(encoding))
+            assert read_table(path, ("id",), key="id")[0].cells["note"] == "Straße"
+
+
+def test_kind_6_a_plan_tells_the_guess_in_one_line(pristine: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{c.code},{c.name},{c.colour}\n" for c in DEFAULT_LEGEND.classes)
+    (tmp_path / "legend.csv").write_bytes(f"code,name,colour\n{rows}99,Höhen,#123456\n".encode("cp1252"))
+    config = write_config(tmp_path / "mlc.toml", pristine, tmp_path / "out")
+    config.write_text(config.read_text().replace("[product]\n", '[product]\nlegend = "legend.csv"\n'))
+    result = CliRunner().invoke(app, ["plan", str(config)])
+    told = [line for line in result.output.splitlines() if "Windows-1252" in line]
+    assert result.exit_code == 0 and len(told) == 1, result.output
+    assert told[0].startswith("warning: ") and "'99,Höhen,#123456'" in told[0] and "tables.py" not in result.output
 
 
 def test_kind_6_dates_that_a_spreadsheet_wrote(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import psutil
 import yaml
 from dask.base import get_scheduler
 from distributed import Client, Nanny, SpecCluster
+from distributed.comm.addressing import parse_host_port
 from distributed.security import Security
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -224,6 +225,31 @@ BACKENDS: dict[str, Callable[[Execution], AbstractContextManager[Client]]] = {
 }
 
 
+def check_cluster(execution: Execution) -> None:
+    """Refuse what no machine could start; packages, files and hosts are those of the machine that runs.
+
+    Raises
+    ------
+    InputError
+        For an unknown kind of cluster, an address that is none, or options that are not used.
+    """
+    kind = execution.cluster
+    if "://" in kind:
+        try:
+            parse_host_port(kind.partition("://")[2])
+        except ValueError as error:
+            raise InputError(f"execution.cluster = {kind!r} is no address ({error}); write tcp://HOST:PORT") from None
+    elif kind not in BACKENDS:
+        raise InputError(
+            f"execution.cluster = {kind!r} is neither a kind of cluster nor the address of a scheduler "
+            f"such as tls://scheduler:8786; {did_you_mean(kind, BACKENDS)}"
+        )
+    elif kind == "local" and execution.options:
+        raise InputError(
+            f"execution.options = {execution.options} is not used by local workers; remove it, or set execution.cluster"
+        )
+
+
 @contextmanager
 def client_for(execution: Execution, scheduler: Literal["configured", "current"]) -> Iterator[Client | None]:
     """Client of the configured cluster (see :func:`connect`), or the current client; None without a cluster.
@@ -257,12 +283,8 @@ def connect(execution: Execution) -> Iterator[Client]:
     InputError
         When the cluster cannot be had, saying why.
     """
-    backend = _address if "://" in execution.cluster else BACKENDS.get(execution.cluster)
-    if backend is None:
-        raise InputError(
-            f"execution.cluster = {execution.cluster!r} is neither a kind of cluster nor the address of a scheduler "
-            f"such as tls://scheduler:8786; {did_you_mean(execution.cluster, BACKENDS)}"
-        )
+    check_cluster(execution)
+    backend = _address if "://" in execution.cluster else BACKENDS[execution.cluster]
     with dask.config.set(_SETTINGS), ExitStack() as stack:
         try:
             client = stack.enter_context(backend(execution))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from rich.progress import (
 
 from mlc_dask.classifiers.protocol import Classifier, Epoch
 from mlc_dask.io.patchstore.store import PatchStore
-from mlc_dask.lazy import PATCH_TOPIC, announce
+from mlc_dask.lazy import PATCH_TOPIC, announce, tell_colours
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.stages.classification import TRAINING_TOPIC
 
@@ -106,12 +106,12 @@ class StepProgress:
     """Listener of one or several :class:`mlc_dask.runs.run.Run` that draws a progress bar for every running step.
 
     Without a console it draws nothing. Where the console is not a terminal, as in a log, it prints a line when a step
-    ends and at some epochs of every training.
+    ends and at some epochs of every training. `colours` are those of the classes on the map of patches.
     """
 
-    def __init__(self, console: Console | None, client: Client) -> None:
+    def __init__(self, console: Console | None, client: Client, colours: Mapping[int, str] | None = None) -> None:
         console = console or _silent()
-        self._console, self._client = console, client
+        self._console, self._client, self._colours = console, client, colours
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(),
@@ -130,6 +130,7 @@ class StepProgress:
 
     def __enter__(self) -> Self:
         self._client.subscribe_topic(TRAINING_TOPIC, self._on_epoch)
+        tell_colours(self._colours or {})
         self._progress.start()
         self._poller.start()
         return self

@@ -149,7 +149,10 @@ class Execution(Section):
     @field_validator("dashboard")
     @classmethod
     def _on_loopback(cls, dashboard: str) -> str:
-        if not re.fullmatch(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", dashboard):
+        loopback = re.fullmatch(r"(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):(\d{1,5})", dashboard)
+        if loopback and int(loopback[1]) > 65535:
+            raise ValueError(f"port {loopback[1]} is above 65535; choose another port, or 0 for any free one")
+        if not loopback:
             raise ValueError(
                 "the dashboard shows paths and maps to anyone who connects; give 127.0.0.1:PORT, and open it from "
                 "another machine through: ssh -L PORT:127.0.0.1:PORT MACHINE"

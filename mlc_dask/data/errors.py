@@ -68,6 +68,10 @@ def existing(path: Path, fix: str) -> Path:
     raise InputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {fix}")
 
 
+class Doubt(UserWarning):
+    """Something was guessed about a file; the message says what, and how to make it certain."""
+
+
 class OutdatedSetting(FutureWarning):
     """A setting written as an earlier version named it; the message says how to write it now."""
 

@@ -2,6 +2,10 @@
 
 A legend is data: codes 1..254, names, colours; 0 is always *no data*, and 255 always means *never written*.
 A crosswalk is a CSV beside this module (or the user's own) with one row per product code.
+
+Steps that compute get both without what is only shown (:attr:`Legend.coded`, :attr:`Crosswalk.coded`), so that a new
+name or colour changes no result of theirs. In what they say, a class is its code in braces, which
+:meth:`Legend.in_words` replaces by its name.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,12 @@ NO_DATA = 0
 NEVER_WRITTEN = 255
 
 _HERE = Path(__file__).parent / "crosswalks"
+
+RESERVED = ("overall", "all", "(all ground)")
+"""Names, in lower case, of what tables list beside the classes."""
+
+UNCOLOURED = "#808080"
+"""Colour of every class where only codes are known."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class Legend:
             if not NO_DATA < code < NEVER_WRITTEN:
                 raise InputError(f"legend code {code} is not in 1..254 (0: no data, 255: never written); renumber it")
         for what, values in (("code", [str(c) for c in codes]), ("name", names)):
-            twice = sorted({v for v in values if values.count(v) > 1})
+            plain = [v.lower() for v in values]
+            twice = sorted({v for v in values if plain.count(v.lower()) > 1})
             if twice:
                 raise InputError(f"legend {what} {', '.join(twice)} occurs twice; make every {what} unique")
 
@@ -74,6 +85,20 @@ class Legend:
         """The highest code plus one, which is the length of a table indexed by code, no data included."""
         return max(self.codes) + 1
 
+    @property
+    def uncoloured(self) -> Legend:
+        """The same codes and names, all in grey."""
+        return Legend(tuple(replace(c, colour=UNCOLOURED) for c in self.classes))
+
+    @property
+    def coded(self) -> Legend:
+        """Codes without names and colours, in ascending order; a class is called by its code in braces, and is grey."""
+        return Legend(tuple(LandCoverClass(code, f"{{{code}}}", UNCOLOURED) for code in sorted(self.codes)))
+
+    def in_words(self, text: str) -> str:
+        """Return `text` with the names of this legend in place of those of :attr:`coded`."""
+        return re.sub(r"\{(\d+)\}", lambda found: self.names.get(int(found[1]), found[0]), text)
+
     def code(self, name: str) -> int:
         """Code of the class called `name`; an unknown name raises :class:`InputError` with the known names."""
         for c in self.classes:
@@ -94,7 +119,7 @@ class Legend:
     def from_csv(cls, path: str | Path) -> Legend:
         """Read ``code,name,colour`` rows."""
         classes = []
-        for line, row in read_table(path, ("code", "name", "colour")):
+        for line, row in read_table(path, ("code", "name", "colour"), key="code"):
             with _prefixed(f"{path}, line {line}"):
                 classes.append(LandCoverClass(_integer(row["code"]), _name(row["name"]), normal_colour(row["colour"])))
         with _prefixed(str(path)):
@@ -116,14 +141,20 @@ class Entry:
 class Crosswalk:
     """A mapping from product codes to legend codes (method section 10).
 
-    `twin` names the shipped crosswalk for the other coding of the same product, if there is one.
+    `twin` is the crosswalk for the other coding of the same product, if there is one.
     """
 
     name: str
     legend: Legend
     entries: tuple[Entry, ...]
     no_data: tuple[int, ...] = (0,)
-    twin: str = ""
+    twin: Crosswalk | None = None
+
+    @property
+    def coded(self) -> Crosswalk:
+        """Codes, classes and quotas without names, colours and reasons, which decide no label."""
+        entries = (replace(e, label="", reason="") for e in sorted(self.entries, key=lambda e: e.code))
+        return Crosswalk("", self.legend.coded, tuple(entries), self.no_data, self.twin and self.twin.coded)
 
     @cached_property
     def by_code(self) -> dict[int, Entry]:
@@ -149,7 +180,7 @@ class Crosswalk:
     def fitting(self, codes: Iterable[int]) -> Crosswalk:
         """Return the twin if it knows some codes of a product and this crosswalk none; else return this crosswalk."""
         present = set(codes) - set(self.no_data)
-        twin = Crosswalk.named(self.twin, self.legend) if self.twin else self
+        twin = self.twin or self
         return twin if not present & self.by_code.keys() and present & twin.by_code.keys() else self
 
     def table(self) -> npt.NDArray[np.uint8]:
@@ -174,7 +205,6 @@ class Crosswalk:
         *,
         key: str = "code",
         no_data: tuple[int, ...] = (0,),
-        twin: str = "",
     ) -> Crosswalk:
         """Read ``<key>,label,class,quota,reason`` rows; an empty class excludes the code and needs a reason.
 
@@ -183,14 +213,11 @@ class Crosswalk:
         InputError
             If a row is invalid or a key occurs twice; the message names file and row.
         """
-        entries: dict[int, Entry] = {}
-        for line, row in read_table(path, (key, "label", "class", "quota", "reason")):
+        entries = []
+        for line, row in read_table(path, (key, "label", "class", "quota", "reason"), key=key):
             with _prefixed(f"{path}, line {line}: code {row[key.lower()]}"):
-                entry = _entry(_integer(row[key.lower()]), row, legend)
-                if entry.code in entries:
-                    raise InputError("occurs twice; keep one row")
-                entries[entry.code] = entry
-        return cls(Path(path).stem, legend, tuple(entries.values()), no_data, twin)
+                entries.append(_entry(_integer(row[key.lower()]), row, legend))
+        return cls(Path(path).stem, legend, tuple(entries), no_data)
 
     @classmethod
     def named(cls, name: str, legend: Legend) -> Crosswalk:
@@ -206,7 +233,11 @@ class Crosswalk:
                 f"crosswalk {name!r} is neither shipped nor the path of a CSV; {did_you_mean(name, _SHIPPED)}"
             )
         file, key, no_data, twin = _SHIPPED[name]
-        return cls.from_csv(_HERE / file, legend, key=key, no_data=no_data, twin=twin)
+        own = cls.from_csv(_HERE / file, legend, key=key, no_data=no_data)
+        if not twin:
+            return own
+        file, key, no_data, _ = _SHIPPED[twin]
+        return replace(own, twin=cls.from_csv(_HERE / file, legend, key=key, no_data=no_data))
 
 
 def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
@@ -219,12 +250,14 @@ def _entry(code: int, row: Mapping[str, str], legend: Legend) -> Entry:
         raise InputError(f"quota {text!r} is not a number; give a share between 0 and 1") from None
     if not 0 <= quota <= 1:
         raise InputError(f"quota {quota} is outside 0..1; give a share between 0 and 1")
+    if quota and not round(100 * quota):
+        raise InputError(f"quota {quota} is less than half a per cent, which is none; give 0.01 or more, or 0")
     return Entry(code, row["label"], legend.code(target) if target else NO_DATA, quota, row["reason"])
 
 
 _SHIPPED = {
-    "corine": ("corine.csv", "grid_code", (0, 48, 49, 50, 128, 255), "corine-clc"),
-    "corine-clc": ("corine.csv", "clc_code", (0, 999, 990, 995), "corine"),
+    "corine": ("corine.csv", "grid_code", (-128, -1, 0, 48, 49, 50, 128, 255), "corine-clc"),
+    "corine-clc": ("corine.csv", "clc_code", (-128, -1, 0, 999, 990, 995), "corine"),
     "worldcover": ("worldcover.csv", "code", (0,), ""),
 }
 
@@ -253,9 +286,12 @@ def normal_colour(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not text:
+    name = " ".join(text.split())
+    if not name:
         raise InputError("the class has no name; give one")
-    return text
+    if name.lower() in RESERVED:
+        raise InputError(f"a class cannot be called {name!r}, which tables call all classes; choose another name")
+    return name
 
 
 def _integer(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask.data.errors import InputError
-from mlc_dask.data.legend import DEFAULT_LEGEND, Legend
+from mlc_dask.data.legend import DEFAULT_LEGEND, UNCOLOURED, Legend
 from mlc_dask.data.years import CALENDAR, span
 
 YEAR: Final = "year"
@@ -82,6 +82,13 @@ def legend_of(data: xr.Dataset | xr.DataArray) -> Legend:
     """Legend in the ``legend`` attribute, or the default legend."""
     stored = data.attrs.get("legend")
     return Legend.from_dict(stored) if stored else DEFAULT_LEGEND
+
+
+def colours_of(data: xr.Dataset | xr.DataArray) -> dict[str, str]:
+    """Colours by code in the ``legend`` attribute; empty where it has codes alone."""
+    entries = data.attrs.get("legend", {}).items()
+    named = {code: str(e["colour"]) for code, e in entries if isinstance(e, Mapping) and "colour" in e}
+    return {} if set(named.values()) == {UNCOLOURED} else named
 
 
 def days_of(cube: xr.Dataset, year: int) -> npt.NDArray[np.float64]:

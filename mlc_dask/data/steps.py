@@ -9,14 +9,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Step(NamedTuple):
-    """Name in records and folders, kind of the result, and version: three attributes of the function."""
+    """Name in records, kind of the result, version, and whether it is only shown: attributes of the function."""
 
     step_name: str
     step_kind: str
     step_version: int
+    step_shown: bool
 
 
-def step(name: str, *, kind: str, version: int = 1) -> Callable[[Function], Function]:
+def step(name: str, *, kind: str, version: int = 1, shown: bool = False) -> Callable[[Function], Function]:
     """Make a function a step; its signature, and how it is called, stay as they are.
 
     Parameters
@@ -27,10 +28,12 @@ def step(name: str, *, kind: str, version: int = 1) -> Callable[[Function], Func
         What the result is on disk: a row of :func:`mlc_dask.pipeline.formats.kinds`.
     version
         Part of the identity of every result. Raise it when the same inputs and settings give another result.
+    shown
+        Whether the result is only looked at: a run that cannot make it makes all others.
     """
 
     def mark(function: Function) -> Function:
-        vars(function).update(Step(name, kind, version)._asdict())
+        vars(function).update(Step(name, kind, version, shown)._asdict())
         return function
 
     return mark

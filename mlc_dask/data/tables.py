@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mlc_dask.data.errors import InputError, existing, naming
+from mlc_dask.data.errors import Doubt, InputError, existing, naming
 
 _DELIMITERS = ",;\t|"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
@@ -22,26 +23,29 @@ class Row(NamedTuple):
     cells: dict[str, str]
 
 
-def read_table(path: str | Path, columns: Collection[str]) -> list[Row]:
+def read_table(path: str | Path, columns: Collection[str], *, key: str) -> list[Row]:
     """Read the rows of a table that has at least `columns`; cells are stripped, empty rows are left out.
 
     The delimiter is the one that the header contains most often of comma, semicolon, tab and bar. Bytes are UTF-8 or
-    UTF-16, by their mark, or else Windows-1252, as Excel writes them. A first line ``sep=;`` is understood.
+    UTF-16, by their mark, or else Windows-1252, as Excel writes them, with a :class:`.Doubt` that quotes a line. A
+    first line ``sep=;`` is understood.
+
+    Parameters
+    ----------
+    key
+        One of the columns, in which no value may occur twice.
 
     Raises
     ------
     InputError
-        For a path without a file, a missing column, or a row with more cells than the header; it names the line.
+        For a path without a file, a missing or doubled column, a row with more cells than the header, open quotation
+        marks, or a value of `key` that occurs twice; it names the line.
     """
     lines = _text(Path(path)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     stated = re.fullmatch("sep=(.)", lines[0], re.IGNORECASE)
     start = 1 if stated else next((n for n, line in enumerate(lines) if line.strip()), 0)
     delimiter = stated[1] if stated else max(_DELIMITERS, key=lines[start].count)
-    reader = csv.reader(io.StringIO("\n".join(lines[start:])), delimiter=delimiter, skipinitialspace=True)
-    try:
-        read = [(start + reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{path}, line {start + reader.line_num}: {error}; close its quotation marks") from None
+    read = list(_cells(path, lines[start:], start, delimiter))
     names = [name.lower() for name in read[0][1]] if read else []
     _check_columns(path, names, columns, delimiter)
     rows = [(line, row) for line, row in read[1:] if any(row)]
@@ -51,7 +55,32 @@ def read_table(path: str | Path, columns: Collection[str]) -> list[Row]:
                 f"{path}, line {line}: {len(row)} cells in {len(names)} columns; put cells that contain "
                 f"{delimiter!r} into quotation marks"
             )
-    return [Row(line, dict(zip(names, [*row, *[""] * len(names)], strict=False))) for line, row in rows]
+    table = [Row(line, dict(zip(names, [*row, *[""] * len(names)], strict=False))) for line, row in rows]
+    _check_unique(path, table, key.lower())
+    return table
+
+
+def _cells(path: str | Path, lines: list[str], before: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Cells of every row, and the line of the file where the row ends."""
+    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, skipinitialspace=True, strict=True)
+    ended = 0
+    try:
+        for row in reader:
+            ended = reader.line_num
+            yield before + ended, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {before + ended + 1}: {error}; close its quotation marks") from None
+
+
+def _check_unique(path: str | Path, table: list[Row], key: str) -> None:
+    """Refuse a value that occurs twice; a whole number may have a decimal point."""
+    seen: dict[str, int] = {}
+    for line, cells in table:
+        first = seen.setdefault(cells[key].removesuffix(".0"), line)
+        if first != line:
+            raise InputError(
+                f"{path}, line {line}: {key} {cells[key]} occurs twice, first in line {first}; keep one row"
+            )
 
 
 def number(text: str) -> float:
@@ -66,10 +95,19 @@ def _text(path: Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
+        text = content.decode("cp1252", errors="replace")
+    strange = next(line for line in text.splitlines() if not line.isascii())
+    doubt = (
+        f"{path} is not UTF-8 text and is read as Windows-1252, e.g. {strange!r}; if that is wrong, save it as UTF-8"
+    )
+    warnings.warn(doubt, Doubt, stacklevel=2)
+    return text
 
 
 def _check_columns(path: str | Path, names: Collection[str], columns: Collection[str], delimiter: str) -> None:
+    twice = sorted({name for name in names if name and list(names).count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: the column {', '.join(twice)} occurs twice; keep one, or rename the other")
     missing = sorted(name for name in columns if name.lower() not in names)
     if missing:
         seen = ", ".join(filter(None, names)) or "nothing"

@@ -77,7 +77,7 @@ def open_product(
     path = Path(local(str(path)))
     table = read_crosswalk(crosswalk, legend or legend_of_crosswalk(str(crosswalk)))
     grid = Grid.of_raster(like)
-    codes, valid, cell = _on_grid(path, grid)
+    codes, valid, cell = _on_grid(path, grid, table.no_data)
     values, counts = np.unique(codes[valid], return_counts=True)
     table = table.fitting(values.tolist())
     table.check(dict(zip(values.tolist(), counts.tolist(), strict=True)), str(path))
@@ -92,7 +92,7 @@ def open_product(
         attrs={
             "legend": table.legend.to_dict(),
             "cell": max(cell, grid.pixel),
-            "source": f"{path.name}, {table.name}",
+            "source": ", ".join(filter(None, (path.name, table.name))),
             **({"year": known} if (known := year or year_of(path.name)) else {}),
         },
     )
@@ -105,9 +105,9 @@ def year_of(name: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-@step("product", kind="product", version=2)
+@step("product", kind="product", version=3)
 def put_on_grid(path: Path, cube: xr.Dataset, *, crosswalk: Crosswalk, year: int | None = None) -> xr.DataArray:
-    """Put the old map on the cube's grid, in the cube's blocks."""
+    """Put the old map on the cube's grid, in the cube's blocks; a crosswalk in codes makes a map without names."""
     product = open_product(path, like=cube, crosswalk=crosswalk, legend=crosswalk.legend, year=year)
     return product.chunk(lazy.blocks_of(cube.reflectance))
 
@@ -149,13 +149,18 @@ class References(dict[int, Path]):
         return xr.concat(planes, dim=xr.DataArray(years, dims=YEAR, name=YEAR)) if years else None
 
 
-def check_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> None:
-    """Read a reference once, strip by strip, and refuse codes that are not in the legend."""
-    grid = Grid.of_raster(like)
+def check_reference(path: str | Path, *, like: xr.Dataset | xr.DataArray, legend: Legend) -> bool:
+    """Read a reference once, strip by strip, and refuse codes that are not in the legend.
+
+    Returns
+    -------
+    Whether any pixel has a class.
+    """
+    grid, seen = Grid.of_raster(like), False
     for top in range(0, grid.height, READ_BLOCK):
-        _read_reference(
-            Path(path), grid, legend.codes, slice(top, min(top + READ_BLOCK, grid.height)), slice(0, grid.width)
-        )
+        rows = slice(top, min(top + READ_BLOCK, grid.height))
+        seen |= bool(_read_reference(Path(path), grid, legend.codes, rows, slice(0, grid.width)).any())
+    return seen
 
 
 def _read_reference(path: Path, grid: Grid, known: Sequence[int], rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
@@ -167,10 +172,12 @@ def _read_reference(path: Path, grid: Grid, known: Sequence[int], rows: slice, c
     return codes.astype(np.uint8)
 
 
-def _on_grid(path: Path, grid: Grid) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_], float]:
+def _on_grid(
+    path: Path, grid: Grid, no_data: Sequence[int]
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_], float]:
     """Product codes on `grid` (nearest), a mask of valid pixels, and the product's cell in units of the grid."""
     with _warped(path, grid) as (source, warped):
-        return *_codes(path, warped), _cell(source, grid)
+        return *_codes(path, warped, no_data=no_data), _cell(source, grid)
 
 
 @contextmanager
@@ -196,10 +203,14 @@ def _warped(path: Path, grid: Grid) -> Iterator[tuple[rasterio.io.DatasetReader,
 
 
 def _codes(
-    path: Path, warped: WarpedVRT, window: Window | None = None
+    path: Path, warped: WarpedVRT, window: Window | None = None, no_data: Sequence[int] = ()
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
-    """Codes of a window, 0 where the file has no data, and a mask of valid pixels."""
+    """Codes of a window, 0 where the file has no data, and a mask of valid pixels.
+
+    Negative codes among `no_data` are those of signed bytes; the other ones are left to the crosswalk.
+    """
     codes, valid = warped.read(1, window=window), warped.read(warped.count, window=window) != 0
+    valid &= ~np.isin(codes, [code for code in no_data if code < 0])
     if valid.any() and not 0 <= int(codes[valid].min()) <= int(codes[valid].max()) <= np.iinfo(np.uint16).max:
         low, high = int(codes[valid].min()), int(codes[valid].max())
         raise InputError(f"{path}: codes from {low} to {high} do not fit into 0..65535; recode the product")

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import xarray as xr
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import on_grid_of
 from mlc_dask.data.layers import LAYERS, STEPS
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import legend_of
+from mlc_dask.data.steps import step
 from mlc_dask.io.maps import open_layers
-from mlc_dask.runs.artifacts import Artifact, read_current
+from mlc_dask.runs.artifacts import Artifact, Kind, read_current
 from mlc_dask.runs.folder import RunFolder
-from mlc_dask.storage.durable import MANIFEST
+from mlc_dask.storage.durable import MANIFEST, atomic_write
+
+LEGEND: Final = "legend"
+"""Name and kind of the step that keeps the legend, and name under which a run publishes it."""
+
+_FILE = "legend.json"
 
 
-def assemble(steps: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Join the layers of several steps into one Dataset with CRS and legend."""
+@step("legend", kind="legend")
+def name_classes(*, legend: Legend) -> Legend:
+    """Names and colours of the classes: the only place of a run that has both, beside what shows them."""
+    return legend
+
+
+def _open_legend(folder: Path) -> Legend:
+    return Legend.from_dict(json.loads((folder / _FILE).read_bytes()))
+
+
+def _write_legend(legend: Legend, folder: Path) -> None:
+    atomic_write(folder / _FILE, json.dumps(legend.to_dict(), indent=1).encode())  # unsorted: people chose the order
+
+
+NAMES: Final = Kind(_open_legend, _write_legend)
+"""How a run keeps its legend."""
+
+
+def assemble(steps: Mapping[str, xr.Dataset], legend: Legend | None = None) -> xr.Dataset:
+    """Join the layers of several steps into one Dataset with CRS and legend, by default the one in the maps."""
     first = steps["multi-year"]
     layers = {
         name: on_grid_of(first, steps[layer.step][layer.variable], layer.step)
         for name, layer in LAYERS.items()
         if layer.step in steps  # an earlier version made fewer layers
     }
-    return xr.Dataset(layers, attrs={"legend": first.attrs["legend"]})
+    return xr.Dataset(layers, attrs={"legend": (legend or legend_of(first)).to_dict()})
 
 
 def open_maps(path: str | Path) -> xr.Dataset:
@@ -52,11 +80,12 @@ def open_maps(path: str | Path) -> xr.Dataset:
     path = Path(path)
     if not RunFolder(path).published and (path / MANIFEST).exists():
         return open_layers(path)
-    current = read_current(path)
+    current = read_current(path, {LEGEND: NAMES})
     if "multi-year" not in current:
         tiles = [tile.path.name for tile in RunFolder(path).tiles() if tile.published]
         raise InputError(f"{path} holds several tiles; open one: {', '.join(str(path / tile) for tile in tiles)}")
-    return assemble({step: open_layers(current[step].folder) for step in STEPS if step in current})
+    legend = current[LEGEND].open() if LEGEND in current else None  # an earlier version kept it in the maps
+    return assemble({step: open_layers(current[step].folder) for step in STEPS if step in current}, legend)
 
 
 def made_by(path: str | Path) -> dict[str, Artifact]:

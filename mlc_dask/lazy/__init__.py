@@ -9,7 +9,7 @@ series of chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a
 from mlc_dask.lazy.names import is_stored, only_reads
 from mlc_dask.lazy.provenance import Made
 from mlc_dask.lazy.tasks import call, compute
-from mlc_dask.lazy.telemetry import PATCH_TOPIC, announce, tell
+from mlc_dask.lazy.telemetry import PATCH_TOPIC, announce, tell, tell_colours
 from mlc_dask.lazy.verbs import (
     Block,
     blocks_of,
@@ -39,5 +39,6 @@ __all__ = [
     "read_blocks",
     "reduce_blocks",
     "tell",
+    "tell_colours",
     "write_patches",
 ]

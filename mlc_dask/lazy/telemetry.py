@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from distributed import default_client, get_worker
 
-from mlc_dask.data.schema import YEAR, X, Y
+from mlc_dask.data.schema import YEAR, X, Y, colours_of
 
 if TYPE_CHECKING:
     from mlc_dask.lazy.writing import PatchWriter
@@ -38,11 +38,14 @@ def announce(
         place, region = patch.place(layout), patch.region(layout)
         pixels = (region[Y].stop - region[Y].start) * (region[X].stop - region[X].start)
         patches.append((patch.name, years[place[YEAR]] if YEAR in place else "", place[Y], place[X], pixels))
-    named = {c: e for c, e in data.attrs.get("legend", {}).items() if isinstance(e, Mapping) and "colour" in e}
-    legend = {code: entry["colour"] for code, entry in named.items()}
     grid = [1 + max(p[2] for p in patches), 1 + max(p[3] for p in patches)]
-    stage = {"stage": name, "place": store.place, "grid": grid, "years": years, "legend": legend}
+    stage = {"stage": name, "place": store.place, "grid": grid, "years": years, "legend": colours_of(data)}
     tell(PATCH_TOPIC, {"event": "announced", **stage, "patches": patches, "todo": list(keys.values()), "keys": keys})
+
+
+def tell_colours(colours: Mapping[int, str]) -> None:
+    """Tell the patch map the colours (``#rrggbb``) by code of the stages that follow and have codes alone."""
+    tell(PATCH_TOPIC, {"event": "colours", "colours": {str(code): colour for code, colour in colours.items()}})
 
 
 def tell(topic: str, message: Mapping[str, Any]) -> None:

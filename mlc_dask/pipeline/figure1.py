@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mlc_dask.config import Config
 from mlc_dask.data.layers import CHANGES, SERIES, SMOOTHED
 from mlc_dask.io.old_map import put_on_grid
+from mlc_dask.io.published import LEGEND, name_classes
 from mlc_dask.pipeline.inputs import Given
 from mlc_dask.pipeline.many_tiles import Pipeline, Tiles
 from mlc_dask.runs.artifacts import Artifact
@@ -40,8 +41,9 @@ def annual_cube(run: Run, given: Given) -> Cubed:
     catalogue = run.do(list_acquisitions, source, **given.years, how={"known": given.known})
     selection = run.do(choose_acquisitions, source, catalogue, **given.acquisitions)
     radiometry = run.do(
-        check_radiometry, source, selection, catalogue, accept=own.accept_radiometry, how={"pictured": given.pictured}
-    )
+        check_radiometry, source, selection, catalogue,
+        accept=own.accept_radiometry, min_valid=given.config.gaps.min_valid, how={"pictured": given.pictured},
+    )  # fmt: skip
     cube = run.do(stack_selection, source, catalogue, selection)
     quicklooks = run.do(draw_quicklooks, cube)
     return Cubed(selection, radiometry, cube, quicklooks)
@@ -66,7 +68,8 @@ class MultiYear(NamedTuple):
 def annual_samples(run: Run, given: Given) -> Annual:
     """From acquisitions and an old map to annual training sets (sections 2.1 and 2.2)."""
     cubed = annual_cube(run, given)
-    product = run.do(put_on_grid, given.product, cubed.cube, crosswalk=given.crosswalk, year=given.product_year)
+    crosswalk = given.crosswalk.coded
+    product = run.do(put_on_grid, given.product, cubed.cube, crosswalk=crosswalk, year=given.product_year)
     samples = run.do(select_reliable_samples, cubed.cube, product, **given.annual_training)
     return Annual(cubed, product, samples)
 
@@ -82,7 +85,7 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     preliminary = run.do(classify, cube, forests, name="preliminary")
     unchanged = run.do(unchanged_areas, preliminary, product, annual.samples)["unchanged"]
     samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, forests, **given.multiyear_training)
-    drift = run.do(watch_drift, annual.samples, forests)
+    drift = run.do(watch_drift, annual.samples, forests, legend=given.legend.uncoloured)
     return MultiYear(preliminary, samples, drift)
 
 
@@ -103,12 +106,14 @@ def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYea
     made = {**maps, **smoothed}
     changes = run.do(count_changes, made["multi-year-filtered"], made["single-year-filtered"])
     layers = {**made, CHANGES: changes}
-    published = {**layers, "cube": cube, "quicklooks": quicklooks, "drift": multi_year.drift}
+    legend = run.do(name_classes, legend=given.legend)
+    sources = {"cube": cube, "product": annual.product, LEGEND: legend}
+    published = {**layers, **sources, "quicklooks": quicklooks, "drift": multi_year.drift}
     run.publish(published)
-    tables = run.do(judge, given.truth, *(made[s.step] for s in SERIES))
+    tables = run.do(judge, given.truth, *(made[s.step] for s in SERIES), legend=given.legend.uncoloured)
     report = run.do(
         gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,
-        tables, layers, multi_year.drift, rule=given.config.filter.in_words,
+        tables, layers, multi_year.drift, legend, rule=given.config.filter.in_words, crosswalk=given.crosswalk.name,
     )  # fmt: skip
     run.publish({**published, "evaluation": tables, "report": report})
 

@@ -13,6 +13,7 @@ from mlc_dask.data.acquisitions import CATALOGUE, SELECTION, Catalogue, Selectio
 from mlc_dask.io.cubes import open_cube, store_cube
 from mlc_dask.io.maps import open_layers, open_stored_product, write_layers, write_product
 from mlc_dask.io.models import open_models, write_models
+from mlc_dask.io.published import LEGEND, NAMES
 from mlc_dask.io.samples import open_samples, write_samples
 from mlc_dask.runs.artifacts import Kind
 from mlc_dask.show.report import write_report
@@ -39,6 +40,7 @@ def kinds(patch: int) -> Mapping[str, Kind]:
         "samples": Kind(lambda f: open_samples(f / _SAMPLES), lambda v, f: write_samples(v, f / _SAMPLES)),
         "models": Kind(open_models, write_models),
         "maps": Kind(partial(open_layers, patch=patch), write_layers),
+        LEGEND: NAMES,
         "pictures": Kind(_open_pictures, _write_pictures),
         "table": Kind(lambda f: pd.read_csv(f / _TABLE), _write_table),
         "tables": Kind(open_tables, _write_tables),

@@ -27,6 +27,8 @@ from mlc_dask.runs.artifacts import Input
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.show.report.quicklook import quicklook_png
 from mlc_dask.stages.choice import check_names
+from mlc_dask.stages.drawing import admitted
+from mlc_dask.stages.multiyear_training import check_split
 from mlc_dask.storage.durable import atomic_write, canonical, files_fingerprint, sha256
 
 PATCH_STEP = CHUNK // 2
@@ -78,10 +80,15 @@ class Given:
         files: References = self.truth.value
         return files.values()
 
-    @property
+    @cached_property
+    def legend(self) -> Legend:
+        """Legend of the maps."""
+        return legend_for(self.config)
+
+    @cached_property
     def crosswalk(self) -> Crosswalk:
         """Crosswalk from the codes of the old map to the legend."""
-        return read_crosswalk(product_of(self.config).crosswalk, legend_for(self.config))
+        return read_crosswalk(product_of(self.config).crosswalk, self.legend)
 
     @property
     def product_year(self) -> int | None:
@@ -164,16 +171,36 @@ def check_inputs(given: Given) -> Mapping[int, float]:
     """
     check_source(given)
     config = given.config
-    legend, like = legend_for(config), xr.Dataset(coords=given.catalogue.grid.coords())
+    legend, like = given.legend, xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
     product = open_product(path, like=like, crosswalk=given.crosswalk, legend=legend)
     shares = _shares(product)
     present = [code for code in shares if code]
     if len(present) < 2:
         raise InputError(f"{path}: the area has a single class, {legend.names[present[0]]}; choose a larger area")
-    for reference in given.references():
-        check_reference(reference, like=like, legend=legend)
+    _check_samples(given, product)
+    seen = [check_reference(reference, like=like, legend=legend) for reference in given.references()]
+    if seen and not any(seen):
+        pattern = config.evaluation.truth
+        raise InputError(f"evaluation.truth = {pattern}: no file has a class in the area; correct their place or codes")
     return shares
+
+
+def _check_samples(given: Given, product: xr.DataArray) -> None:
+    """Refuse quotas that leave fewer than two classes with a sample, and squares that leave one side without any."""
+    seed, own = given.config.seed, given.config.multiyear_training
+    ids = np.arange(product.size, dtype=np.uint64).reshape(product.shape)
+    drawn = np.unique(product.values[admitted(ids, product.quota.values, seed) & (product.values > 0)])
+    if drawn.size < 2:
+        names = ", ".join(given.legend.names[int(code)] for code in drawn) or "no class"
+        raise InputError(
+            f"{product_of(given.config).crosswalk}: the quotas leave samples of {names}, of two classes at least; "
+            "raise the quotas, or choose a larger area"
+        )
+    height, width = product.shape
+    check_split(
+        (height, width), train=own.train, validation=own.validation, split=own.split, block=own.block, seed=seed
+    )
 
 
 def _shares(product: xr.DataArray) -> dict[int, float]:
@@ -203,6 +230,9 @@ def check_output(config: Config) -> None:
         If the output is a file, lies in the folder of the source, or contains files that no run wrote.
     """
     output, folder = config.output, config.source.get("folder")
+    above = next(place for place in output.parents if place.exists())
+    if not above.is_dir():
+        raise InputError(f"output = {output} lies below the file {above}; give a folder")
     if output.exists() and not output.is_dir():
         raise InputError(f"output = {output} is a file; give a folder")
     if isinstance(folder, str) and Path(folder).resolve() in (output.resolve(), *output.resolve().parents):

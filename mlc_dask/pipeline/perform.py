@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.console import Console
 
@@ -30,6 +30,17 @@ _LAID_OUT = {"evaluation": ("evaluation", ("agreement.csv", "summary.csv")), "re
 """By step: the folder below the output into which its files are copied, and the files."""
 
 
+class Incomplete(RuntimeError):  # noqa: N818  (a state of the output)
+    """A run has made and published its maps, but not all that only shows them."""
+
+
+class Performed(NamedTuple):
+    """The steps in the order in which they ended, and an error that names the steps that could not be made, if any."""
+
+    events: list[Event]
+    fault: Exception | None
+
+
 @naming()
 def run(
     config: str | Path | Config,
@@ -43,7 +54,8 @@ def run(
 
     Inputs are checked before any work. Existing results are reused, and an interrupted run continues where it
     stopped. At the end the maps are published, and the tables (``evaluation/*.csv``) and the report
-    (``report.html``) are copied to the output of every place.
+    (``report.html``) are copied to the output of every place. What only shows the maps (quicklooks, the drift table,
+    evaluation, report) stops no run: its error is raised when all else is finished.
 
     Parameters
     ----------
@@ -71,13 +83,33 @@ def run(
         With the first error of configuration, files or cluster in one line, before any work.
     FetchError
         When a remote host does not answer.
+    RuntimeError
+        When the maps are published, but a step that only shows them failed; run again to make only what is missing.
     """
+    return _complete(make_maps(config, until=until, listener=listener, scheduler=scheduler, console=console))
+
+
+def make_maps(
+    config: str | Path | Config,
+    *,
+    until: str | None = None,
+    listener: Listener | None = None,
+    scheduler: Literal["configured", "current"] = "configured",
+    console: Console | None = None,
+) -> Performed:
+    """Do what :func:`run` does, but return the error of what only shows the maps."""
     settings, places = _checked(config, MAPS, check_inputs, until)
-    events = _go(settings, places, MAPS, until=until, listener=listener, scheduler=scheduler, console=console)
+    done = _go(settings, places, MAPS, until=until, listener=listener, scheduler=scheduler, console=console)
     if until is None:
         for given in places.values():
             _lay_out(given.config.output)
-    return events
+    return done
+
+
+def _complete(done: Performed) -> list[Event]:
+    if done.fault is not None:
+        raise done.fault
+    return done.events
 
 
 @naming()
@@ -88,10 +120,10 @@ def make_cube(
     listener: Listener | None = None,
     scheduler: Literal["configured", "current"] = "configured",
     console: Console | None = None,
-) -> list[Event]:
+) -> Performed:
     """Make only the cube of every place, as ``mlc-dask cube`` does; no old map is needed, and nothing is published.
 
-    Parameters, results and errors are those of :func:`run`.
+    Parameters and errors are those of :func:`run`, and as of :func:`make_maps` the error of the quicklooks is returned.
     """
     settings, places = _checked(config, CUBE, check_source, until)
     return _go(settings, places, CUBE, until=until, listener=listener, scheduler=scheduler, console=console)
@@ -124,15 +156,18 @@ def _go(
     listener: Listener | None = None,
     scheduler: Literal["configured", "current"] = "configured",
     console: Console | None = None,
-) -> list[Event]:
+) -> Performed:
     """Run a pipeline on a cluster, or in threads of this process where the current scheduler is threaded."""
     ended: list[Event] = []
+    missing: list[Event] = []
     listeners, in_turn = [listener] if listener else [], Lock()
 
     def tell(event: Event) -> None:
         with in_turn:
             if event.state in ("reused", "finished"):
                 ended.append(event)
+            elif event.state in ("failed", "skipped"):
+                missing.append(event)
             for one in listeners:
                 one(event)
 
@@ -141,14 +176,44 @@ def _go(
             preflight(client, needs(config, places, pipeline))
             introduce(console, client, config.classifier)
             shown.enter_context(profiled(console, config.output / _PERFORMANCE))
-            listeners.insert(0, shown.enter_context(StepProgress(console, client)))
+            listeners.insert(0, shown.enter_context(StepProgress(console, client, _colours(places))))
         go_through(config, places, pipeline, kinds(config.execution.patch), until=until, listener=tell)
-    return ended
+    return Performed(ended, _fault(missing))
+
+
+def _colours(places: Mapping[str, Given]) -> Mapping[int, str]:
+    """Colours of the classes, which all places share; none where only the cube is made."""
+    first = next(iter(places.values()))
+    return first.legend.colours if first.config.product else {}
+
+
+def _fault(missing: Sequence[Event]) -> Exception | None:
+    """Return one error for all results that are only shown and could not be made; bad input where all of them are."""
+    steps: dict[BaseException, list[str]] = {}
+    for event in missing:
+        assert event.error is not None
+        steps.setdefault(event.error, []).append(event.step)
+    if not steps:
+        return None
+    why = "; ".join(f"{', '.join(names)} not made: {_in_words(error)}" for error, names in steps.items())
+    bad_input = all(isinstance(error, InputError) for error in steps)
+    fault: Exception = (InputError if bad_input else Incomplete)(
+        f"{why}; all other results are finished; correct this and run again: only what is missing is made"
+    )
+    fault.__cause__ = next(iter(steps))
+    return fault
+
+
+def _in_words(error: BaseException) -> str:
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 def _lay_out(output: Path) -> None:
-    """Copy the tables and the report to the places that the documentation names."""
+    """Copy the tables and the report to the places that the documentation names; remove those of an earlier run."""
     current = read_current(output)
     for step, (folder, names) in _LAID_OUT.items():
         for name in names:
-            atomic_write(output / folder / name, (current[step].folder / name).read_bytes())
+            if step in current:
+                atomic_write(output / folder / name, (current[step].folder / name).read_bytes())
+            else:
+                (output / folder / name).unlink(missing_ok=True)

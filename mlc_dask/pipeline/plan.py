@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 
+from mlc_dask.compute.backends import check_cluster
 from mlc_dask.compute.preflight import Needs
 from mlc_dask.config import Config, load_config
 from mlc_dask.data.acquisitions import Selection, Source
@@ -29,7 +30,6 @@ from mlc_dask.pipeline.inputs import (
     check_output,
     check_source,
     given_places,
-    legend_for,
 )
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.runs.artifacts import Event, StopRun
@@ -37,7 +37,7 @@ from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
 from mlc_dask.runs.run import Run
 from mlc_dask.stages.choice import Unpaired, choose_acquisitions, doubts
-from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_suspects
+from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_empty_years, refuse_suspects
 
 _PROGRAM_BYTES = 1_500_000_000
 """Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
@@ -116,6 +116,7 @@ def plan(config: str | Path | Config) -> Plan:
         When a remote catalogue does not answer.
     """
     settings = as_config(config)
+    check_cluster(settings.execution)
     places = recalled(settings)
     old_maps = {name: _old_map(given) for name, given in places.items()}
     check_leave_out(places)
@@ -215,6 +216,7 @@ def _chosen(
     table = judge_radiometry(source, selection, given.catalogue)
     notes += doubtful(table)
     try:
+        refuse_empty_years(table, given.config.gaps.min_valid)
         if not given.config.acquisitions.accept_radiometry:
             refuse_suspects(table, selection, given.pictured)
     except InputError as error:
@@ -271,7 +273,7 @@ def _old_map(given: Given) -> str:
     if given.config.product is None:
         check_source(given)
         return "not configured: only the cube can be made"
-    shares, names = check_inputs(given), {0: "excluded or no data", **legend_for(given.config).names}
+    shares, names = check_inputs(given), {0: "excluded or no data", **given.legend.names}
     ordered = sorted(shares, key=lambda code: -shares[code])
     return ", ".join(f"{names[code]} {shares[code]:.1%}" for code in ordered)
 

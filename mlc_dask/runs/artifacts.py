@@ -89,13 +89,18 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Event:
-    """A notification about a step. `state` is reused, planned (in a dry run), started, finished or failed."""
+    """A notification about a step.
+
+    `state` is reused, planned (in a dry run), started, finished, failed, or skipped: a result that is only shown is not
+    made where one that it needs has failed. `error` is the cause of the last two.
+    """
 
     step: str
     state: str
     artifact: Artifact
     reason: str = ""
     seconds: float = 0.0
+    error: BaseException | None = field(default=None, compare=False)
 
 
 class StopRun(Exception):  # noqa: N818  (an order, not an error)

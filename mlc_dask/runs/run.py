@@ -31,6 +31,10 @@ from mlc_dask.runs.records import (
 from mlc_dask.storage.durable import OutputLock, now
 
 
+class Damaged(InputError):  # noqa: N818  (it names a finding)
+    """A file of a finished result has changed; the next run makes it again."""
+
+
 class Run:
     """One output folder: ``artifacts/<step>-<fingerprint>/`` with a ``record.json`` each, and ``CURRENT.json``.
 
@@ -60,6 +64,7 @@ class Run:
     ) -> None:
         self.folder, self.kinds, self.dry, self.until, self.verify = Path(folder), kinds, dry, until, verify
         self.steps: list[Event] = []
+        self._missing: dict[str, Exception] = {}
         self._listener = listener or (lambda event: None)
         self._lock: OutputLock | None = None
 
@@ -84,6 +89,8 @@ class Run:
     ) -> Artifact:
         """Do one step, unless its result is there already.
 
+        The error of a step whose result is only shown is told to the listener and not raised: the result is missing.
+
         Parameters
         ----------
         function
@@ -97,6 +104,7 @@ class Run:
         """
         own, how = step_of(function), how or {}
         name, kind, version = name or own.step_name, own.step_kind, own.step_version
+        assert own.step_shown or not self._lacking(inputs), f"{name} needs what is only shown"
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name), name
         assert name not in [e.step for e in self.steps], f"two steps are called {name!r}"
         assert not list(given(settings)), f"{name}: artifacts are inputs, not settings"
@@ -110,7 +118,8 @@ class Run:
             self._done(Event(name, "planned", artifact, reason))
         else:
             assert self._lock is not None, "a run is a context manager: with Run(…) as run"
-            self._perform(artifact, function, inputs, settings, how, reason=reason)
+            perform = self._try if own.step_shown else self._perform
+            perform(artifact, function, inputs, settings, how, reason=reason)
         if name == self.until:
             raise StopRun(artifact)
         return artifact
@@ -118,6 +127,33 @@ class Run:
     def _done(self, event: Event) -> None:
         self.steps.append(event)
         self._listener(event)
+
+    def _lacking(self, inputs: tuple[Any, ...]) -> Exception | None:
+        """Return the error for which an input is missing."""
+        return next((self._missing[i.name] for i in given(inputs) if i.name in self._missing), None)
+
+    def _try(
+        self,
+        artifact: Artifact,
+        function: Callable[..., Any],
+        inputs: tuple[Any, ...],
+        settings: dict[str, Any],
+        how: Mapping[str, Any],
+        *,
+        reason: str,
+    ) -> None:
+        """Perform a step whose result is only shown."""
+        lacking = self._lacking(inputs)
+        if lacking is not None:
+            self._missing[artifact.name] = lacking
+            self._listener(Event(artifact.name, "skipped", artifact, error=lacking))
+            return
+        try:
+            self._perform(artifact, function, inputs, settings, how, reason=reason)
+        except Damaged:
+            raise
+        except Exception as error:
+            self._missing[artifact.name] = error
 
     def _perform(
         self,
@@ -139,7 +175,7 @@ class Run:
             value = function(*opened(inputs), **arguments, **_scratch(function, arguments, folder))
             found = self.kinds[artifact.kind].write(value, folder) or {}
         except BaseException as error:
-            self._listener(Event(name, "failed", artifact, str(error), time.monotonic() - clock))
+            self._listener(Event(name, "failed", artifact, str(error), time.monotonic() - clock, error))
             error.add_note(f"in step {name} of {self.folder}")
             if "checksum" in str(error):
                 _find_damage(inputs, error)
@@ -152,11 +188,14 @@ class Run:
         self._done(Event(name, "finished", artifact, seconds=seconds))
 
     def publish(self, layers: Mapping[str, Artifact]) -> None:
-        """Make `layers` the run's current results, all at once (``CURRENT.json``); a dry run publishes nothing."""
+        """Make `layers` the run's current results, all at once (``CURRENT.json``), without what is missing.
+
+        A dry run publishes nothing.
+        """
         if self.dry:
             return
         form = {}
-        for layer, artifact in layers.items():
+        for layer, artifact in ((k, a) for k, a in layers.items() if a.name not in self._missing):
             assert artifact.finished, f"{layer} is not finished"
             place = artifact.folder.relative_to(self.folder).as_posix()
             form[layer] = {**artifact.reference(), "part": list(artifact.part), "kind": artifact.kind, "folder": place}
@@ -164,13 +203,13 @@ class Run:
 
 
 def _find_damage(inputs: tuple[Any, ...], error: BaseException) -> None:
-    """Raise InputError for the damaged file of an input; its result loses its record, so the next run repairs it."""
+    """Raise Damaged for the damaged file of an input; its result loses its record, so the next run repairs it."""
     for artifact in given(inputs):
         if isinstance(artifact, Artifact):
             reason = why_not(artifact.folder, artifact.whole, verify=True)
             if reason is not None:
                 (artifact.folder / RECORD).unlink(missing_ok=True)
-                raise InputError(
+                raise Damaged(
                     f"{artifact.folder}: {reason}; run it again, and only what is damaged is computed"
                 ) from error
 

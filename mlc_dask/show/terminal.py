@@ -122,17 +122,28 @@ def show_status(console: Console, events: Sequence[Event]) -> None:
     console.print(table)
 
 
-def show_results(console: Console, tile: str, output: Path, summary: pd.DataFrame, drift: pd.DataFrame) -> None:
-    """Print what to look at first, the figures that decide between the map series, and where maps and report are."""
+def show_results(
+    console: Console, tile: str, output: Path, summary: pd.DataFrame | None, drift: pd.DataFrame | None
+) -> None:
+    """Print what to look at first, the figures that decide between the map series, and where maps and report are.
+
+    Tables that could not be made are None.
+    """
     _head(console, tile)
-    for alert in alerts(drift):
+    for alert in [] if drift is None else alerts(drift):
         console.print(f"look: {alert}", style="bold red", soft_wrap=True, highlight=False)
-    figures = key_figures(summary)
+    if summary is not None:
+        _show_figures(console, key_figures(summary))
+    report = output / "report.html"
+    where = f"    report: {report}" if report.exists() else ""
+    console.print(f"maps: mlc_dask.open_maps({str(output)!r}){where}", highlight=False)
+
+
+def _show_figures(console: Console, figures: pd.DataFrame) -> None:
     table = Table(*(str(c) for c in figures.columns), box=None)
     for row in figures.itertuples(index=False):
         table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
     console.print(table)
-    console.print(f"maps: mlc_dask.open_maps({str(output)!r})    report: {output / 'report.html'}", highlight=False)
 
 
 def show_left_out(console: Console, events: Sequence[Event]) -> None:

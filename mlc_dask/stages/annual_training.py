@@ -14,7 +14,7 @@ from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import on_grid_of, pixel_of
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import BAND, YEAR, X, Y, check_cube, check_map, days_of, legend_of
+from mlc_dask.data.schema import ACQUISITION, BAND, YEAR, X, Y, check_cube, check_map, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.borders import interior
@@ -73,7 +73,7 @@ def select_reliable_samples(
     Raises
     ------
     InputError
-        If the product has fewer than two classes in the area.
+        If the product has fewer than two classes in the area, or a year has no usable pixel of any class.
     """
     product = on_grid_of(check_cube(cube), check_map(product), "cube and product")
     years = [int(y) for y in cube[YEAR].values]
@@ -85,9 +85,11 @@ def select_reliable_samples(
     labels = {y: sampling.eligible(inner, cube, y, gaps) for y in years}
     reading = {y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years}
     anchor = anchor_year(product, years)
-    clusters, panel = _cluster(cube, labels, product.quota, reading, clustering, seed, anchor)
-    found = _compared(clusters, panel, reading, anchor) if clustering.anchor != "none" else {}
-    clusters, notes = anchored(clusters, found), [*notes, *in_words(found, legend, anchor)]
+    found = _candidates(labels, product.quota, clustering.pixels, seed)
+    _refuse_empty_years(found, cube, gaps)
+    clusters, panel = _cluster(cube, found, reading, clustering, seed, anchor)
+    continued = _compared(clusters, panel, reading, anchor) if clustering.anchor != "none" else {}
+    clusters, notes = anchored(clusters, continued), [*notes, *in_words(continued, legend, anchor)]
     reliable = {y: _reliable(cube, labels[y], y, reading[y], clusters[y]) for y in years}
     pools = _pools(reliable, product.quota, limit=max(size, min_per_class), seed=seed)
     notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
@@ -98,7 +100,7 @@ def select_reliable_samples(
     ]
     samples = sampling.collect(cube, drawn, source=SampleSource.ANNUAL, gaps=gaps, legend=legend)
     samples.attrs |= {"notes": notes, "clusters": _report(clusters, legend), "product": product.attrs.get("source", "")}
-    return with_witnesses(samples, cube, panel, found, clusters, anchor)
+    return with_witnesses(samples, cube, panel, continued, clusters, anchor)
 
 
 def _pools(reliable: Mapping[int, xr.Dataset], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
@@ -132,10 +134,31 @@ def _without_borders(
     return product.where(inside | product.isin(vanished), np.uint8(0)), notes
 
 
+def _candidates(labels: Mapping[int, xr.DataArray], quota: xr.DataArray, limit: int, seed: int) -> dict[int, Pool]:
+    """Pixels of every year whose series are clustered, at most `limit` per class."""
+    pools: dict[int, Pool] = lazy.compute(
+        {
+            y: sampling.pool(own, quota, seed=seed, stream=f"clusters-{y}", limit=limit, name=f"cluster-sample-{y}")
+            for y, own in labels.items()
+        }
+    )
+    return pools
+
+
+def _refuse_empty_years(pools: Mapping[int, Pool], cube: xr.Dataset, gaps: Gaps) -> None:
+    """Raise InputError for a year without samples, which would have no forest and no map."""
+    for year, own in pools.items():
+        if not own.counts.any():
+            raise InputError(
+                f"{year}: no pixel of a class has {gaps.min_valid} usable dates (gaps.min_valid) among the "
+                f"{cube.sizes[ACQUISITION]} acquisitions; lower gaps.min_valid, choose clearer acquisitions, e.g. with "
+                f"a lower acquisitions.max_cloud, or leave {year} out of acquisitions.years"
+            )
+
+
 def _cluster(
     cube: xr.Dataset,
-    labels: Mapping[int, xr.DataArray],
-    quota: xr.DataArray,
+    pools: Mapping[int, Pool],
     reading: Mapping[int, Series],
     settings: Clustering,
     seed: int,
@@ -145,14 +168,6 @@ def _cluster(
 
     The series of both come from one pass over the cube.
     """
-    pools: dict[int, Pool] = lazy.compute(
-        {
-            y: sampling.pool(
-                own, quota, seed=seed, stream=f"clusters-{y}", limit=settings.pixels, name=f"cluster-sample-{y}"
-            )
-            for y, own in labels.items()
-        }
-    )
     tasks: dict[int, dict[int, Any]] = {}
     for y, found in pools.items():
         code, ids = found.candidates.label, found.candidates.id
@@ -162,7 +177,7 @@ def _cluster(
             fit = partial(_fit_class, reading=reading[y], settings=settings, seed=seed)
             tasks[y][c] = lazy.call(fit, dn.data, usable.data, name=f"cluster-{y}-{c}")
     panel_labels, panel_ids = panel_of(pools[anchor], cube.sizes[Y] * cube.sizes[X], seed)
-    clusters, seen = lazy.compute([tasks, look(cube, list(labels), panel_ids)])
+    clusters, seen = lazy.compute([tasks, look(cube, list(pools), panel_ids)])
     panel = Panel(panel_labels, panel_ids, {y: dn for y, (dn, _) in seen.items()}, {y: u for y, (_, u) in seen.items()})
     return clusters, panel
 

@@ -101,7 +101,7 @@ def pool(
 
     def chunk(codes: Array, percent: Array, cluster: Array | None = None, *, block: lazy.Block) -> Pool:
         ids = block.pixel_ids(codes.shape)
-        wanted = _thinned(ids, percent, seed)
+        wanted = admitted(ids, percent, seed)
         if keep is not None:
             rows, columns = np.divmod(ids, np.uint64(block.width))
             wanted &= keep(rows.astype(np.int64), columns.astype(np.int64))
@@ -114,8 +114,14 @@ def pool(
     return lazy.reduce_blocks(chunk, lambda a, b: a.combine(b, most), *rasters, name=name)
 
 
-def _thinned(ids: Array, percent: Array, seed: int) -> Array:
-    """Mask of the pixels that the quota of their code admits, a fixed pseudo-random share of all pixels."""
+def admitted(ids: Array, percent: Array, seed: int) -> Array:
+    """Mask of the pixels that the quota of their code admits, a fixed pseudo-random share of all pixels.
+
+    Parameters
+    ----------
+    ids, percent
+        Global ids uint64 and quotas uint8 of the pixels, of one shape.
+    """
     share: Array = (priority(seed, "quota", ids) % np.uint64(100)) < percent
     return share
 

@@ -20,6 +20,7 @@ from mlc_dask.stages import drawing as sampling
 
 if TYPE_CHECKING:
     from mlc_dask.classifiers import Model
+    from mlc_dask.data.legend import Legend
 
 Array = npt.NDArray[Any]
 
@@ -37,8 +38,8 @@ _SAMPLES: Final = 4_000
 _BLOCK: Final = 64
 
 
-@step("drift", kind="table")
-def watch_drift(annual: xr.Dataset, forests: Mapping[str, Model]) -> pd.DataFrame:
+@step("drift", kind="table", version=2, shown=True)
+def watch_drift(annual: xr.Dataset, forests: Mapping[str, Model], *, legend: Legend | None = None) -> pd.DataFrame:
     """Compare every class in every year with the class of the old map's year, on the witnesses of the annual samples.
 
     Parameters
@@ -47,6 +48,8 @@ def watch_drift(annual: xr.Dataset, forests: Mapping[str, Model]) -> pd.DataFram
         Annual training sets of :func:`mlc_dask.select_reliable_samples`.
     forests
         Models by year of :func:`mlc_dask.fit_per_year`.
+    legend
+        Names of the classes, by default those of the samples.
 
     Returns
     -------
@@ -60,7 +63,8 @@ def watch_drift(annual: xr.Dataset, forests: Mapping[str, Model]) -> pd.DataFram
     anchor = str(annual.attrs["anchor"])
     looks = {int(y): _Look(annual, i, forests.get(anchor)) for i, y in enumerate(annual.witness_year.values)}
     first = looks[int(anchor)]
-    rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, first)]
+    names = (legend or legend_of(annual)).names
+    rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, first, names)]
     table = pd.DataFrame([*rows, *_ground_rows(annual, looks)], columns=list(COLUMNS))
     return table.assign(words=_words(table, int(anchor)))
 
@@ -79,8 +83,10 @@ class _Look:
             self.called[self.able] = model.predict(np.ascontiguousarray(self.dn[self.able].transpose(1, 2, 0)))[0]
 
 
-def _class_rows(annual: xr.Dataset, year: int, look: _Look, first: _Look) -> Iterator[dict[str, Any]]:
-    legend, label = legend_of(annual), annual.witness_label.values
+def _class_rows(
+    annual: xr.Dataset, year: int, look: _Look, first: _Look, names: Mapping[int, str]
+) -> Iterator[dict[str, Any]]:
+    label = annual.witness_label.values
     known = {(r["year"], r["code"]): r for r in annual.attrs["continuity"]}
     for code in np.unique(label[label != 0]).tolist():
         at = np.flatnonzero((label == code) & look.able & first.able)
@@ -90,13 +96,13 @@ def _class_rows(annual: xr.Dataset, year: int, look: _Look, first: _Look) -> Ite
         band, brightness = _brightness(annual, look.dn[at], first.dn[at])
         yield {
             "year": year,
-            "class": legend.names[code],
+            "class": names[code],
             "pixels": at.size,
             "kept": float((look.called[at] == code).mean()),
             "verdict": str(row.get("verdict", "")),
             "distance": row.get("distance"),
             "reach": row.get("reach"),
-            "other": legend.names.get(row.get("other", 0), ""),
+            "other": names.get(row.get("other", 0), ""),
             "other_distance": row.get("other_distance"),
             "band": band,
             "brightness": brightness,

@@ -150,11 +150,10 @@ def _agreement_rows(pair: str, matrix: Array, legend: Legend) -> Iterator[dict[s
     }
 
 
-@step("evaluation", kind="tables", version=2)
-def judge(reference: Reference, *series: xr.Dataset) -> Evaluation:
+@step("evaluation", kind="tables", version=3, shown=True)
+def judge(reference: Reference, *series: xr.Dataset, legend: Legend) -> Evaluation:
     """Judge all map series, in the order of :data:`SERIES`, against the reference where there is one."""
     maps = {row.key: own for row, own in zip(SERIES, series, strict=True)}
-    legend = legend_of(series[-1])
     return evaluate(
         {row.key: maps[row.key] for row in RANKED_SERIES}, truth=reference.on(series[-1], legend), legend=legend
     )

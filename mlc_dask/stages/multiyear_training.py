@@ -130,6 +130,29 @@ def sample_unchanged(
     return samples
 
 
+def check_split(
+    shape: tuple[int, int], *, train: int, validation: int, split: SplitRule, block: int, seed: int
+) -> None:
+    """Refuse a division of an area (height, width) into squares of which none is for training, or for validation.
+
+    Raises
+    ------
+    InputError
+        If all squares are on one side.
+    """
+    if split != "blocks" or not validation:
+        return
+    rows, columns = np.meshgrid(*(np.arange(0, size, block) for size in shape), indexing="ij")
+    judged = spatial_split(rows, columns, block, validation / (train + validation), seed)
+    if judged.all() or not judged.any():
+        part = Split.TRAINING if judged.all() else Split.VALIDATION
+        raise InputError(
+            f"multiyear_training.block = {block} leaves no square for {part.name.lower()} in {shape[0]} × {shape[1]} "
+            f"pixels with train = {train} and validation = {validation}; lower block, or bring train and validation "
+            "closer to each other"
+        )
+
+
 def _labels(
     cube: xr.Dataset,
     stable: xr.DataArray,

@@ -1,4 +1,4 @@
-"""Whether the chosen acquisitions show the ground, with the offset that their metadata states.
+"""Whether the chosen acquisitions show the ground in every year, with the offset that their metadata states.
 
 See method section 1.
 """
@@ -29,13 +29,14 @@ _LOOKED_AT = 1_000
 Pictured = Callable[[Acquisition], Path]
 
 
-@step("radiometry", kind="table", version=4)
+@step("radiometry", kind="table", version=5)
 def check_radiometry(
     source: Source,
     selection: Selection,
     catalogue: Catalogue,
     *,
     accept: bool = False,
+    min_valid: int = 1,
     pictured: Pictured | None = None,
     scratch: Path | None = None,
 ) -> pd.DataFrame:
@@ -45,6 +46,8 @@ def check_radiometry(
     ----------
     accept
         Record suspects instead of refusing them.
+    min_valid
+        Usable dates per year that a pixel needs to get a label.
     pictured
         Writes a small picture of an acquisition and returns its path, which the message names.
     scratch
@@ -52,15 +55,17 @@ def check_radiometry(
 
     Returns
     -------
-    Table with columns ``year, id, dark`` (ten-thousandths of reflectance) and ``verdict``.
+    Table with columns ``year, id, dark`` (ten-thousandths of reflectance), ``verdict`` and ``usable`` (share of the
+    pixels, 0..1).
 
     Raises
     ------
     InputError
         For offsets that were missed or applied twice, and for clouds that the mask missed; the message names the
-        acquisitions and the settings that leave them out or accept them.
+        acquisitions and the settings that leave them out or accept them. For a year without a usable pixel.
     """
     table = judge_radiometry(source, selection, catalogue, scratch=scratch)
+    refuse_empty_years(table, min_valid)
     if not accept:
         refuse_suspects(table, selection, pictured)
     return table
@@ -73,12 +78,13 @@ def judge_radiometry(
     coarse = catalogue.grid.coarsened(_LOOKED_AT)
     chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
     seen = lazy.compute([lazy.call(_levels, source, a, coarse, scratch, name=f"radiometry-{y}") for y, a in chosen])
-    levels = np.array(seen).reshape(len(chosen), 2, -1)
+    looked = np.array(seen)
+    levels = looked[:, 1:].reshape(len(chosen), 2, -1)
     verdicts = radiometry.judge(levels[:, 0], levels[:, 1], SENTINEL2.positions(source.bands))
     return pd.DataFrame(
         [
-            {"year": y, "id": a.id, "dark": dark.min(), "verdict": verdict}
-            for (y, a), dark, verdict in zip(chosen, levels[:, 0], verdicts, strict=True)
+            {"year": y, "id": a.id, "dark": dark.min(), "verdict": verdict, "usable": usable}
+            for (y, a), dark, verdict, usable in zip(chosen, levels[:, 0], verdicts, looked[:, 0], strict=True)
         ]
     )
 
@@ -87,6 +93,20 @@ def doubtful(table: pd.DataFrame) -> list[str]:
     """Return one line for each acquisition that is white all over and may be snow or cloud."""
     white = table[table["verdict"] == radiometry.WHITE]["id"]
     return [f"{name} is {radiometry.WHITE}; look at it, or name it in acquisitions.leave_out" for name in white]
+
+
+def refuse_empty_years(table: pd.DataFrame, min_valid: int) -> None:
+    """Raise :class:`InputError` for a year in which no pixel can have `min_valid` usable dates."""
+    for year, own in table.groupby("year"):
+        empty = own[own["usable"] == 0]["id"].tolist()
+        seen = len(own) - len(empty)
+        if seen < min_valid:
+            lower = f"lower gaps.min_valid to {seen}, " if seen else ""
+            raise InputError(
+                f"{year}: {len(empty)} of {len(own)} chosen acquisitions have no usable pixel, e.g. {empty[0]}, and "
+                f"gaps.min_valid = {min_valid} usable dates cannot be reached; compare source.mask with their masks, "
+                f"{lower}or leave {year} out of acquisitions.years"
+            )
 
 
 def refuse_suspects(table: pd.DataFrame, selection: Selection, pictured: Pictured | None = None) -> None:
@@ -113,7 +133,7 @@ def refuse_suspects(table: pd.DataFrame, selection: Selection, pictured: Picture
 
 
 def _levels(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float]:
-    """Low quantiles of all bands, and their medians, above zero reflectance."""
+    """Share of usable pixels, and low quantiles of all bands and their medians, above zero reflectance."""
 
     def looked() -> list[float]:
         dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
@@ -124,6 +144,6 @@ def _levels(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path 
                 "acquisitions.leave_out"
             )
         found: list[float] = (radiometry.levels(dn, usable) - DN_OFFSET).ravel().tolist()
-        return found
+        return [float(usable.mean()), *found]
 
     return once(scratch, acquisition.id, looked)

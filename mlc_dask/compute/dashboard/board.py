@@ -71,6 +71,7 @@ class Board(SchedulerPlugin):
         self._by_name: dict[tuple[str, str], Cell] = {}
         self._writing: dict[Any, tuple[Cell, str]] = {}
         self._tasks: dict[Any, list[tuple[Cell, str, str]]] = {}
+        self._colours: Mapping[str, str] = {}
         self._done: deque[tuple[float, int]] = deque()
 
     def log_event(self, topic: Any, msg: Any) -> None:
@@ -79,15 +80,16 @@ class Board(SchedulerPlugin):
             return
         if msg["event"] == "announced":
             self._announced(msg)
+        elif msg["event"] == "colours":
+            self._colours = msg["colours"]
         elif (msg["stage"], msg["patch"]) in self._by_name:
             cell = self._by_name[msg["stage"], msg["patch"]]
             self.thumbnails[cell.stage, cell.year, cell.row, cell.column] = msg["thumbnail"]
 
     def _announced(self, message: Mapping[str, Any]) -> None:
         stage = message["stage"]
-        self.stages[stage] = {name: message[name] for name in ("place", "grid", "legend", "years")} | {
-            "since": time.time()
-        }
+        facts = {name: message[name] for name in ("place", "grid", "years")}
+        self.stages[stage] = {**facts, "legend": message["legend"] or self._colours, "since": time.time()}
         todo = set(message["todo"])
         for name, year, row, column, pixels in message["patches"]:
             place = (stage, year, row, column)

@@ -142,7 +142,7 @@ class GeoTiff(GranuleSource):
         if self.index is None:
             return None
         index = existing(self.index, "set source.index to the CSV of dates, or leave it out")
-        rows = read_table(index, ("id", self.index_column))
+        rows = read_table(index, ("id", self.index_column), key="id")
         return {row["id"]: row[self.index_column.lower()] for _, row in rows}
 
     def _time(self, name: str, dates: dict[str, str] | None) -> datetime:

@@ -1,7 +1,8 @@
 """Maps as files for other software: cloud-optimised GeoTIFFs, a STAC catalogue and a multiscale Zarr group.
 
 An exported folder can be moved and contains only complete files: each file appears when it is finished, the catalogue
-last. A second export into the same folder repairs missing and damaged files; a folder with other files is refused.
+last. A second export into the same folder repairs missing and damaged files, and writes those anew whose names or
+colours have changed; a folder with other files is refused.
 """
 
 from __future__ import annotations
@@ -105,21 +106,21 @@ class _Export:
         """Write the missing files; returns the description of the complete folder."""
         pyramid = Pyramid(self.folder, self.layers, self.grid, legend_of(self.maps))
         planes = [plane for layer in self.layers for plane in layer.planes]
-        missing = [plane for plane in planes if self.record.whole(plane.stem) is None]
+        missing = [plane for plane in planes if self.record.whole(plane.stem, plane.layer.look) is None]
         drafts = self.folder / DRAFTS
         drafts.mkdir(parents=True, exist_ok=True)
-        group = pyramid.declare(drafts) if missing or self.record.whole(NAME) is None else None
+        group = pyramid.declare(drafts) if missing or self.record.whole(NAME, pyramid.look) is None else None
         for plane in planes:
             if plane in missing:
                 counts = write_cog(plane, plane.of(self.maps), self.grid, self.folder, drafts)
                 paths = [self.folder / f"{plane.stem}{suffix}" for suffix in SUFFIXES]
                 pyramid.write(plane, paths[0])
-                self.record.add(plane.stem, [*paths, *pyramid.files(plane)], counts)
+                self.record.add(plane.stem, [*paths, *pyramid.files(plane)], counts, plane.layer.look)
             if listener is not None:
                 listener(self.folder / f"{plane.stem}{SUFFIXES[0]}", plane not in missing)
         if group is not None:
             pyramid.publish(group)
-            self.record.add(NAME, pyramid.own_files(), [])
+            self.record.add(NAME, pyramid.own_files(), [], pyramid.look)
         shutil.rmtree(drafts)
         return Place(self.name, self.folder, self.layers, self.grid, self.record.parts, self.origins)
 

@@ -14,6 +14,7 @@ from mlc_dask.data.legend import NEVER_WRITTEN, NO_DATA, LandCoverClass, Legend
 from mlc_dask.data.schema import YEAR, X, Y, check_map, legend_of, maps_among, year_start_of
 from mlc_dask.data.years import CALENDAR, year_label
 from mlc_dask.show.palette import Colour, colours_of, rgb
+from mlc_dask.storage.durable import canonical, sha256
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Layer:
     resampling: str
     unit: str = ""
     year_start: str = CALENDAR
+
+    @property
+    def look(self) -> str:
+        """Digest of the names and colours."""
+        return sha256(canonical([self.title, self.unit, self.classes, self.colours]))
 
     def plane(self, year: int | None) -> Plane:
         """Return the map of a year, or the only map of a layer without years."""

@@ -31,7 +31,7 @@ from mlc_dask.data.schema import YEAR, YEAR_START, X, Y
 from mlc_dask.data.years import CALENDAR
 from mlc_dask.show.export.cogs import level_shapes
 from mlc_dask.show.export.layers import Layer, Plane
-from mlc_dask.storage.durable import atomic_write, fsync
+from mlc_dask.storage.durable import atomic_write, canonical, fsync, sha256
 
 NAME: Final = "maps.zarr"
 _CHUNK: Final = 1024
@@ -59,6 +59,11 @@ class Pyramid:
     def path(self) -> Path:
         """Path of the group."""
         return self.folder / NAME
+
+    @property
+    def look(self) -> str:
+        """Digest of the names and colours in the metadata."""
+        return sha256(canonical(self.legend))
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

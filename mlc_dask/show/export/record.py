@@ -17,10 +17,14 @@ DRAFTS: Final = ".drafts"
 
 @dataclass(frozen=True)
 class Part:
-    """Files that were written together, by path below the folder, and the number of pixels per value."""
+    """Files that were written together, by path below the folder, and the number of pixels per value.
+
+    `look` identifies the names and colours in them.
+    """
 
     files: dict[str, Entry]
     counts: list[int] = field(default_factory=list)
+    look: str = ""
 
 
 class Ledger:
@@ -40,14 +44,16 @@ class Ledger:
             _compare(folder, stored["maps"], self.maps)
         self.parts = {name: Part(**part) for name, part in stored["parts"].items()} if stored else {}
 
-    def whole(self, name: str) -> Part | None:
-        """Return a part whose files are all intact; None if the part must be written."""
+    def whole(self, name: str, look: str) -> Part | None:
+        """Return a part whose files are all intact and have this look; None if the part must be written."""
         part = self.parts.get(name)
-        return None if part is None or fault(self.folder, part.files, verify=True) else part
+        if part is None or part.look != look or fault(self.folder, part.files, verify=True):
+            return None
+        return part
 
-    def add(self, name: str, files: Iterable[Path], counts: list[int]) -> Part:
+    def add(self, name: str, files: Iterable[Path], counts: list[int], look: str) -> Part:
         """Record that a part is written."""
-        part = Part({p.relative_to(self.folder).as_posix(): entry(p) for p in files}, counts)
+        part = Part({p.relative_to(self.folder).as_posix(): entry(p) for p in files}, counts, look)
         self.parts[name] = part
         self.write()
         return part

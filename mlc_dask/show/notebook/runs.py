@@ -58,8 +58,11 @@ class OpenedRun:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """The run's table of figures, in long form; NotPublished before the run is finished."""
-        return pd.read_csv(read_current(self.folder)["evaluation"].folder / "summary.csv")
+        """The run's table of figures, in long form; NotPublished before the run is finished, or where it has none."""
+        current = read_current(self.folder)
+        if "evaluation" not in current:
+            raise NotPublished(f"{self.folder} has no evaluation; open a tile, or run again to make what is missing")
+        return pd.read_csv(current["evaluation"].folder / "summary.csv")
 
     @property
     def steps(self) -> pd.DataFrame:

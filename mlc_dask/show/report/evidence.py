@@ -9,7 +9,6 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask.data.acquisitions import Selection
-from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.data.years import CALENDAR, years_in_words
 from mlc_dask.io.published import assemble
@@ -18,10 +17,11 @@ from mlc_dask.show.report.page import Evidence
 
 if TYPE_CHECKING:
     from mlc_dask.classifiers import Model
+    from mlc_dask.data.legend import Legend
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=2)
+@step("report", kind="report", version=3, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -33,10 +33,12 @@ def gather_evidence(
     tables: Evaluation,
     layers: Mapping[str, xr.Dataset],
     drift: pd.DataFrame,
+    legend: Legend,
     *,
     rule: str,
+    crosswalk: str,
 ) -> Evidence:
-    """Everything that the report shows."""
+    """Everything that the report shows, with classes by the names and colours of `legend`."""
     years = ", ".join(str(y) for y in selection.years)
     crs = cube.rio.crs.to_string() if cube.rio.crs else "unknown"
     return Evidence(
@@ -44,18 +46,18 @@ def gather_evidence(
         maps=assemble(layers),
         cube=cube,
         product=product,
-        legend=legend_of(product),
+        legend=legend,
         agreement=tables.agreement,
         summary=tables.summary,
         histories={name: model.history for name, model in models.items()},
-        notes=_notes(selection, radiometry, annual, samples),
-        clusters=annual.attrs["clusters"],
+        notes=[legend.in_words(note) for note in _notes(selection, radiometry, annual, samples)],
+        clusters=[{**row, "class": legend.in_words(row["class"])} for row in annual.attrs["clusters"]],
         selection=selection,
         facts={
             **_years(selection),
             "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
             "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
-            "Old map": str(product.attrs.get("source", "")),
+            "Old map": f"{product.attrs['source']}, {crosswalk}",
             "Annual samples": f"{annual.sizes['sample']:,}",
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },

@@ -28,7 +28,7 @@ _EDGE = 1_000
 """Pixels along each side of a quicklook at most."""
 
 
-@step("quicklooks", kind="pictures")
+@step("quicklooks", kind="pictures", shown=True)
 def draw_quicklooks(cube: xr.Dataset) -> dict[str, bytes]:
     """Picture of every acquisition of the cube, as it was stored."""
     small = thinned(cube, _EDGE)

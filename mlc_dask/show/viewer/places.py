@@ -22,7 +22,6 @@ from mlc_dask.io.maps import open_stored_product
 from mlc_dask.io.published import open_maps, places_of
 from mlc_dask.runs.artifacts import read_current
 from mlc_dask.runs.folder import RunFolder
-from mlc_dask.runs.records import explain
 from mlc_dask.show.palette import as_hex, colours_of, rgb
 from mlc_dask.storage.durable import MANIFEST, sha256
 
@@ -117,14 +116,11 @@ class Place:
 
     @cached_property
     def old_map(self) -> xr.DataArray | None:
-        """The old map (y, x) that the run was trained on; None where its store was deleted."""
+        """The old map (y, x) that the run was trained on; None where it was deleted, or not published."""
         try:
-            origins = explain(self.folder, "report").inputs
-            (product,) = (o for o in origins if o.name == OLD_MAP)
-            old = open_stored_product(RunFolder(self.folder).artifact(OLD_MAP, product.fingerprint))
-        except (InputError, ValueError):
+            return open_stored_product(read_current(self.folder)[OLD_MAP].folder).drop_vars("quota")
+        except (InputError, KeyError):
             return None
-        return old.drop_vars("quota")
 
     @cached_property
     def cube(self) -> xr.Dataset | None:
