@@ -68,6 +68,11 @@ class Strata:
         """(n,) float64 units of the population that a sampled unit stands for (N_h / n_h)."""
         return (self.sizes / self.sampled)[self.of]
 
+    @property
+    def rest(self) -> Floats:
+        """(H,) float64 finite population correction, 1 without."""
+        return 1 - self.sampled / self.sizes if self.finite else np.ones(len(self.sizes))
+
     def sums(self, values: Floats) -> Floats:
         """Sum `values` (n, m) over the sampled units of every stratum: (H, m)."""
         sums = np.zeros((len(self.sizes), values.shape[1]))
@@ -78,8 +83,8 @@ class Strata:
         """Every stratum's part (H, m) of the variance of the estimated total of `values` (n, m)."""
         n = self.sampled[:, None]
         away = values - (self.sums(values) / n)[self.of]
-        rest = 1 - n / self.sizes[:, None] if self.finite else 1.0
-        parts: Floats = self.sizes[:, None] ** 2 * rest * self.sums(away * away) / (n * np.maximum(n - 1, 1))
+        factor = (self.sizes**2 * self.rest)[:, None]
+        parts: Floats = factor * self.sums(away * away) / (n * np.maximum(n - 1, 1))
         return parts
 
 
@@ -151,7 +156,8 @@ def ratio(
     -------
     Estimates
         Of the shape of a unit. The interval is Wald's, R ± z·SE, where at least 15 units speak for and 15 against, and
-        no stratum of an unknown domain has fewer than 5 units that differ from its others. Otherwise it is Wilson's
+        no stratum of an unknown domain has fewer than 5 units that differ from its others, or where every unit of the
+        population was sampled. Otherwise it is Wilson's
         with the effective size n* = R(1 - R)/V (Dean and Pagano 2015), where V of an unknown domain contains Wilson's
         z²/4n², shared among the strata as by Yan and Su (2010), for the strata with few such units. For R = 0 or 1 it
         is Clopper–Pearson's with Kish's effective number of units in the domain, widened to 1 / (1 + o) or o / (1 + o),
@@ -161,7 +167,7 @@ def ratio(
     value, residuals = _linear(y, x, strata)
     parts = strata.variances(residuals)
     sparse = _sparse(y, x, strata) & (not known)
-    unit = sparse * _scale(x, strata) * strata.sizes[:, None]
+    unit = sparse * _scale(x, strata) * (strata.sizes * np.sqrt(strata.rest))[:, None]
     shared = _shared(parts, unit, strata, confidence)
     se, pseudo = (np.sqrt(v.sum(axis=0)) for v in (parts, parts + shared * (unit / (2 * strata.sampled[:, None])) ** 2))
     units, size = (x > 0).sum(axis=0), _kish(x > 0, strata)
@@ -174,6 +180,7 @@ def ratio(
     exact = exact[0], np.where(value > 0, high, exact[1])
     found = [(value - half, value + half), wilson(value * effective, effective, confidence), exact]
     enough = (np.minimum((y > 0).sum(axis=0), (y < x).sum(axis=0)) >= ENOUGH) & ~sparse.any(axis=0)
+    enough |= not strata.rest.any()
     edge = (value <= 0) | (value >= 1) | (pseudo == 0)
     kind = np.select([units == 0, enough, ~edge], [3, 0, 1], 2)
     low, high = (np.choose(kind, [*(limits[i] for limits in found), np.full(len(value), np.nan)]) for i in (0, 1))
@@ -209,7 +216,8 @@ def difference(
     parts = strata.variances(of_a - of_b)
     discordant = ya * xb - yb * xa
     sparse = _sparse(discordant, xa * xb, strata)
-    unit = sparse * np.minimum(_scale(xa, strata), _scale(xb, strata)) * strata.sizes[:, None]
+    scale = np.minimum(_scale(xa, strata), _scale(xb, strata))
+    unit = sparse * scale * (strata.sizes * np.sqrt(strata.rest))[:, None]
     allowed = _shared(parts, unit, strata, confidence) * (unit / (2 * strata.sampled[:, None])) ** 2
     half = normal_quantile(confidence) * np.sqrt((parts + allowed).sum(axis=0))
     value, units = a - b, ((xa > 0) | (xb > 0)).sum(axis=0)
