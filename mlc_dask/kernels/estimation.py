@@ -167,7 +167,7 @@ def ratio(
     value, residuals = _linear(y, x, strata)
     parts = strata.variances(residuals)
     sparse = _sparse(y, x, strata) & (not known)
-    unit = sparse * _scale(x, strata) * (strata.sizes * np.sqrt(strata.rest))[:, None]
+    unit = sparse * _scale(y, x, value, strata) * (strata.sizes * np.sqrt(strata.rest))[:, None]
     shared = _shared(parts, unit, strata, confidence)
     se, pseudo = (np.sqrt(v.sum(axis=0)) for v in (parts, parts + shared * (unit / (2 * strata.sampled[:, None])) ** 2))
     units, size = (x > 0).sum(axis=0), _kish(x > 0, strata)
@@ -216,7 +216,8 @@ def difference(
     parts = strata.variances(of_a - of_b)
     discordant = ya * xb - yb * xa
     sparse = _sparse(discordant, xa * xb, strata)
-    scale = np.minimum(_scale(xa, strata), _scale(xb, strata))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.minimum(*(x.max(axis=0) / (strata.weights @ x) for x in (xa, xb)))
     unit = sparse * scale * (strata.sizes * np.sqrt(strata.rest))[:, None]
     allowed = _shared(parts, unit, strata, confidence) * (unit / (2 * strata.sampled[:, None])) ** 2
     half = normal_quantile(confidence) * np.sqrt((parts + allowed).sum(axis=0))
@@ -240,10 +241,17 @@ def _linear(y: Floats, x: Floats, strata: Strata) -> tuple[Floats, Floats]:
         return value, (y - value * x) / total
 
 
-def _scale(x: Floats, strata: Strata) -> Floats:
-    """Weight (m,) of one whole unit of the domain in a ratio: the largest x over the total of x."""
+def _scale(y: Floats, x: Floats, value: Floats, strata: Strata) -> Floats:
+    """Change (m,) of a ratio by one more unit against (R times the largest x - y) or for it (1 - R times the largest y).
+
+    Of a sample without any unit against, or for, the largest x.
+    """
+    whole = x.max(axis=0)
+    against, favour = (np.where(part > 0, part, whole) for part in ((x - y).max(axis=0), y.max(axis=0)))
+    edge = (value <= 0) | (value >= 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        scale: Floats = x.max(axis=0) / (strata.weights @ x)
+        step = np.where(edge, whole, np.maximum(value * against, (1 - value) * favour))
+        scale: Floats = step / (strata.weights @ x)
     return scale
 
 
