@@ -179,7 +179,7 @@ def test_the_interval_is_chosen_by_the_number_of_errors() -> None:
     def users(errors: int, n: int) -> Estimates:
         return ratio(np.arange(n) >= errors, np.ones(n), Strata(np.zeros(n, np.int64), np.array([1e6])), known=True)
 
-    none, few, many = users(0, 50), users(9, 75), users(15, 75)
+    none, few, many = users(0, 50), users(9, 75), users(100, 500)
     assert (none.interval, few.interval, many.interval) == ("exact", "wilson", "wald")
     close([1 - none.high, 1 - none.low], [0, 0.071122])
     assert [many.low, many.high] == pytest.approx([0.8 - 1.959964 * many.se, 0.8 + 1.959964 * many.se])

@@ -53,7 +53,7 @@ class Bootstrap:
     value, se
         (c,) float64; NaN where no block has a pixel to judge.
     low, high
-        (c,) limits by percentiles of the replicates.
+        (c,) limits by percentiles of the replicates, expanded for few blocks (Hesterberg 2015).
     bca_low, bca_high
         (c,) limits corrected for bias and skewness.
     blocks
@@ -108,7 +108,7 @@ def bootstrap(
     drawn = np.where(np.isnan(value), 0, _replicates(parts, wholes, factors, seed, replicates))
     left = [counts.sum(axis=1)[:, None] - counts for counts in (parts, wholes)]
     jackknife = np.where(np.isnan(value), 0, _contrast(left[0].T, left[1].T, factors))
-    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    tails = _tails(parts.shape[1], confidence)
     percentile = np.nanquantile(drawn, tails, axis=0)
     levels = _bca_levels(value, drawn, jackknife, tails)
     bca = np.stack([np.nanquantile(column, level) for column, level in zip(drawn.T, levels.T, strict=True)], axis=1)
@@ -151,6 +151,13 @@ def _replicates(parts: Counts, wholes: Counts, factors: Floats, seed: int, repli
         times = np.bincount(picked.ravel(), minlength=count * blocks).reshape(count, blocks).astype(np.float64)
         found.append(_contrast(times @ parts.T, times @ wholes.T, factors))
     return np.concatenate(found)
+
+
+def _tails(blocks: int, confidence: float) -> Floats:
+    """Levels (2,) of the percentiles, moved outward as t and n - 1 do for few blocks (Hesterberg 2015)."""
+    far = np.sqrt(blocks / (blocks - 1)) * special.stdtrit(blocks - 1, (1 + confidence) / 2)
+    levels: Floats = special.ndtr(np.array([-far, far]))
+    return levels
 
 
 def _bca_levels(value: Floats, drawn: Floats, jackknife: Floats, tails: Floats) -> Floats:
