@@ -118,6 +118,15 @@ def test_two_maps_are_compared_by_paired_units() -> None:
     assert assessment.discordant(first, second, reference) == (3, 3)
 
 
+def test_a_sample_of_the_differing_pixels_gives_the_difference() -> None:
+    """Of 150 points where the maps differ, on 8 % of the area, the first map is right at 80 and the second at 50."""
+    right = np.repeat([1, 2, 3], [80, 50, 20]).astype(np.uint8)[:, None]
+    first, second = np.ones((150, 1), np.uint8), np.full((150, 1), 2, np.uint8)
+    found = assessment.accuracy_difference(first, second, right, one_stratum(10**6, 150)).scaled(0.08)
+    assert found.value == pytest.approx(0.08 * (80 - 50) / 150) and found.low > 0
+    assert assessment.discordant(first, second, right) == (80, 50)
+
+
 def test_years_of_a_pixel_are_one_unit() -> None:
     """LCMAP: 24,971 plots × 33 years, accuracy 0.825; repeated years add nothing where they are all alike."""
     n, k, right = 24_971, 33, round(0.825 * 24_971)

@@ -88,6 +88,9 @@ def cells(given: Labels, reference: Labels, strata: Strata, size: int) -> Estima
 def accuracy_difference(first: Labels, second: Labels, reference: Labels, strata: Strata) -> Estimates:
     """Estimate how much more of the years the first map has right than the second: shape (), paired by unit.
 
+    Units sampled only where the maps differ are the sample of that part; multiply by its share q of the area with
+    :meth:`~mlc_dask.kernels.estimation.Estimates.scaled`: D = q (a - b) / n.
+
     Raises
     ------
     InputError

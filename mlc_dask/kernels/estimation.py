@@ -155,13 +155,15 @@ def ratio(
     Returns
     -------
     Estimates
-        Of the shape of a unit. The interval is Wald's, R ± z·SE, where at least 100 units speak for and 100 against, and
-        no stratum of an unknown domain has fewer than 5 units that differ from its others, or where every unit of the
-        population was sampled. Otherwise it is Wilson's
-        with the effective size n* = R(1 - R)/V (Dean and Pagano 2015), where V of an unknown domain contains Wilson's
-        z²/4n², shared among the strata as by Yan and Su (2010), for the strata with few such units. For R = 0 or 1 it
-        is Clopper–Pearson's with Kish's effective number of units in the domain, widened to 1 / (1 + o) or o / (1 + o),
-        where o is the upper limit of what an unknown domain may hide, over X̂. No unit in the domain: no estimate.
+        Of the shape of a unit. Without any unit in the domain there is no estimate. The interval is
+
+        - Wald's, R ± z·SE, where at least 100 units speak for and 100 against, and no stratum of an unknown domain has
+          fewer than 5 units that differ from its others; also where every unit of the population was sampled;
+        - otherwise Wilson's with the effective size n* = R(1 - R)/V (Dean and Pagano 2015), where V of an unknown
+          domain contains Wilson's z²/4n², shared among the strata as by Yan and Su (2010), for the strata with few
+          such units;
+        - for R = 0 or 1 Clopper–Pearson's with Kish's effective number of units in the domain, widened to 1 / (1 + o)
+          or o / (1 + o), where o is the upper limit of what an unknown domain may hide, over X̂.
     """
     y, x, shape = _columns(part, whole)
     value, residuals = _linear(y, x, strata)
