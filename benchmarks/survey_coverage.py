@@ -118,7 +118,7 @@ def fields(random: np.random.Generator, side: int = 256, smooth: float = 2.0) ->
 
 
 def of_blocks(count: int) -> Iterator[tuple[str, str, float, list[Row]]]:
-    """Surveys of blocks of 16 pixels, and bootstraps of blocks of 32."""
+    """Surveys of blocks of 16 pixels, and bootstraps of 64 blocks of 64 pixels."""
     random = np.random.default_rng(2)
     parts = block_sums(fields(random)[0], 16).reshape(2, -1)
     wholes, n = np.full_like(parts, 256), parts.shape[1]
@@ -133,9 +133,9 @@ def of_blocks(count: int) -> Iterator[tuple[str, str, float, list[Row]]]:
         yield "blocks", name, float(true), rows
     kinds: dict[str, list[Row]] = {"difference, percentile": [], "difference, BCa": []}
     for seed in range(count):
-        agree, expected = fields(random)
-        counts = block_sums(agree, 32).reshape(2, -1)
-        b = bootstrap(counts, np.full_like(counts, 32 * 32), [[1, -1]], seed=seed)
+        agree, expected = fields(random, side=512)
+        counts = block_sums(agree, 64).reshape(2, -1)
+        b = bootstrap(counts, np.full_like(counts, 64 * 64), [[1, -1]], seed=seed)
         limits = ((b.low[0], b.high[0]), (b.bca_low[0], b.bca_high[0]))
         for rows, (low, high) in zip(kinds.values(), limits, strict=True):
             rows.append((float(b.value[0]), float(b.se[0]), float(low), float(high), b.blocks))

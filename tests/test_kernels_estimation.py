@@ -192,6 +192,9 @@ def test_the_interval_is_chosen_by_the_number_of_errors() -> None:
     assert (none.interval, few.interval, many.interval) == ("exact", "wilson", "wald")
     close([1 - none.high, 1 - none.low], [0, 0.071122])
     assert [many.low, many.high] == pytest.approx([0.8 - 1.959964 * many.se, 0.8 + 1.959964 * many.se])
+    strata = Strata(np.repeat([0, 1], [300, 400]), np.array([9e5, 1e5]))
+    heavy = ratio(np.arange(700) % 400 >= np.where(strata.of, 150, 10), np.ones(700), strata, known=True)
+    assert heavy.interval == "wilson", "ten errors in the stratum that weighs most are few, whatever the others have"
     assert 0 < few.low < few.value - few.se and few.value < few.high < 1
 
 

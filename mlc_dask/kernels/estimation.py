@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 ENOUGH = 100
-"""Units for and units against from which on Wald's interval serves; with 40 of 500 it still covers 93 % for 95 %."""
+"""Effective units for and against from which on Wald's interval serves; with 40 of 500 it still covers 93 % for 95 %."""
 
 FEW = 5
 """A stratum with fewer units that differ from its other units may hide rarer ones: its zero variance is no proof."""
@@ -157,8 +157,8 @@ def ratio(
     Estimates
         Of the shape of a unit. Without any unit in the domain there is no estimate. The interval is
 
-        - Wald's, R ± z·SE, where at least 100 units speak for and 100 against, and no stratum of an unknown domain has
-          fewer than 5 units that differ from its others; also where every unit of the population was sampled;
+        - Wald's, R ± z·SE, where 100 units or more speak for and 100 against, by Kish's effective number, and no stratum of an
+          unknown domain has fewer than 5 units that differ from its others; also where every unit was sampled;
         - otherwise Wilson's with the effective size n* = R(1 - R)/V (Dean and Pagano 2015), where V of an unknown
           domain contains Wilson's z²/4n², shared among the strata as by Yan and Su (2010), for the strata with few
           such units;
@@ -181,7 +181,7 @@ def ratio(
     exact = np.minimum(low, np.where(value < 1, low, 1 / (1 + hidden))), np.maximum(high, hidden / (1 + hidden))
     exact = exact[0], np.where(value > 0, high, exact[1])
     found = [(value - half, value + half), wilson(value * effective, effective, confidence), exact]
-    enough = (np.minimum((y > 0).sum(axis=0), (y < x).sum(axis=0)) >= ENOUGH) & ~sparse.any(axis=0)
+    enough = (np.minimum(_kish(y > 0, strata), _kish(y < x, strata)) >= ENOUGH) & ~sparse.any(axis=0)
     enough |= not strata.rest.any()
     edge = (value <= 0) | (value >= 1) | (pseudo == 0)
     kind = np.select([units == 0, enough, ~edge], [3, 0, 1], 2)
