@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 ENOUGH = 100
-"""Effective units for and against from which on Wald's interval serves; with 40 of 500 it still covers 93 % for 95 %."""
+"""Effective units for and against from which on Wald's interval serves; with 40 of 500 it covers 93 % for 95 %."""
 
 FEW = 5
 """A stratum with fewer units that differ from its other units may hide rarer ones: its zero variance is no proof."""
@@ -157,8 +157,9 @@ def ratio(
     Estimates
         Of the shape of a unit. Without any unit in the domain there is no estimate. The interval is
 
-        - Wald's, R ± z·SE, where 100 units or more speak for and 100 against, by Kish's effective number, and no stratum of an
-          unknown domain has fewer than 5 units that differ from its others; also where every unit was sampled;
+        - Wald's, R ± z·SE, where 100 units or more speak for and 100 against, by Kish's effective number, and no
+          stratum of an unknown domain has fewer than 5 units that differ from its others; also where every unit was
+          sampled;
         - otherwise Wilson's with the effective size n* = R(1 - R)/V (Dean and Pagano 2015), where V of an unknown
           domain contains Wilson's z²/4n², shared among the strata as by Yan and Su (2010), for the strata with few
           such units;
