@@ -88,3 +88,12 @@ def test_the_report_of_a_gpu(gpu: ModuleType, capsys: pytest.CaptureFixture[str]
     rows = [row for group in found["groups"].values() for row in group.values()]
     assert len(rows) == 8 and min(row["equal_to_cpu"] for row in rows) >= 0.99
     assert "a tile-year" in capsys.readouterr().out
+
+
+def test_simulated_surveys() -> None:
+    surveys = benchmark("survey_coverage")
+    table = [surveys.row(*found) for found in surveys.surveyed(3)]
+    assert {len(row) for row in table} == {len(surveys.HEAD)} and len({row[:2] for row in table}) == len(table)
+    designs = {"olofsson 2014", "ten classes", "two maps", "blocks", "block bootstrap"}
+    assert {row[0] for row in table} == designs and table[0][2] == "0.9465"
+    assert sum(float(row[4]) for row in table) / len(table) > 0.8
