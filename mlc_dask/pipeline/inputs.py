@@ -183,7 +183,7 @@ def check_inputs(given: Given) -> Mapping[int, float]:
 
 
 def _check_samples(given: Given, product: xr.DataArray) -> None:
-    """Refuse quotas that leave fewer than two classes with a sample, and squares that leave one side without any."""
+    """Refuse quotas that leave fewer than two classes with a sample, and squares that leave none for training."""
     seed, own = given.config.seed, given.config.multiyear_training
     drawn = _admitted_classes(product.values, product.quota.values, seed)
     if len(drawn) < 2:
