@@ -155,6 +155,18 @@ def test_the_page_and_its_picture(client: Client, tmp_path: Path) -> None:
     assert len(memory["worker"]) == 1 and memory["text"][0].count("B of") == 1
 
 
+def test_maps_in_codes_have_the_colours_that_were_told(client: Client, tmp_path: Path) -> None:
+    """A map with colours of its own keeps them."""
+    GO.set()
+    coded = {"3": mlc.DEFAULT_LEGEND.coded.to_dict()["3"]}
+    lazy.tell_colours({3: "#00ff00"})
+    mlc.write_maps(maps().assign_attrs(legend=coded), tmp_path / "coded")
+    mlc.write_maps(maps(), tmp_path / "named")
+    waited_for(client, "named", {"done"})
+    stages = client.cluster.scheduler.plugins[NAME].stages
+    assert (stages["coded"]["legend"], stages["named"]["legend"]) == ({"3": "#00ff00"}, {"3": "#0000ff"})
+
+
 def test_the_menu_and_the_laboratory_know_the_page(client: Client) -> None:
     with urllib.request.urlopen(address(client, "individual-plots.json")) as answer:
         assert f"/individual-{NAME}" in json.load(answer).values()

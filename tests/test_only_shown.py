@@ -19,12 +19,15 @@ import mlc_dask as mlc
 from mlc_dask.cli import app
 from mlc_dask.data.layers import LAYERS
 from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, Legend
+from mlc_dask.data.steps import step
 from mlc_dask.io.published import made_by
 from mlc_dask.pipeline import figure1, perform
-from mlc_dask.runs.artifacts import read_current
+from mlc_dask.runs.artifacts import Artifact, Event, read_current
+from mlc_dask.runs.run import Run
 from mlc_dask.show.viewer.places import open_places
 from mlc_dask.storage.durable import canonical
 from tests.runs import artifacts, run_all, small_world, write_config
+from tests.test_run import KINDS
 
 SHOWN = ("quicklooks", "drift", "evaluation", "report")
 NEEDED = {"drift": ["drift", "report"], "evaluation": ["evaluation", "report"]}
@@ -196,3 +199,76 @@ def test_maps_are_published_without_what_only_shows_them(
         assert (output / "report.html").exists() == ("report" not in missing)
     assert performed(finished) == [s for s in SHOWN if s in missing]
     assert set(SHOWN) <= read_current(output).keys() and (output / "report.html").exists()
+
+
+@step("made", kind="json")
+def make() -> int:
+    return 1
+
+
+@step("picture", kind="json", shown=True)
+def draw(made: int, *, error: str) -> int:
+    if error:
+        raise ValueError(error)
+    return made
+
+
+@step("page", kind="json", shown=True)
+def lay_out(picture: int) -> int:
+    return picture
+
+
+@step("last", kind="json")
+def end(made: int) -> int:
+    return made + 1
+
+
+def go(folder: Path, error: str, told: list[Event]) -> None:
+    with Run(folder, KINDS, listener=told.append) as run:
+        made = run.do(make)
+        picture = run.do(draw, made, error="", how={"error": error} if error else {})
+        page = run.do(lay_out, picture)
+        run.publish({"made": made, "picture": picture, "page": page, "last": run.do(end, made)})
+
+
+def test_a_run_goes_on_without_what_is_only_shown(tmp_path: Path) -> None:
+    told: list[Event] = []
+    go(tmp_path, "no ink", told)
+    states = {e.step: (e.state, str(e.error or "")) for e in told}
+    assert states["picture"] == ("failed", "no ink") and states["page"] == ("skipped", "no ink")
+    assert states["last"] == ("finished", "") and read_current(tmp_path).keys() == {"made", "last"}
+    told.clear()
+    go(tmp_path, "", told)
+    assert [e.step for e in told if e.state == "finished"] == ["picture", "page"]
+    assert read_current(tmp_path).keys() == {"made", "picture", "page", "last"}
+
+
+def test_a_damaged_input_of_what_is_only_shown_ends_the_run(tmp_path: Path) -> None:
+    """It is no fault of the picture: what comes later would read it, too."""
+    with Run(tmp_path, KINDS) as run:
+        made = run.do(make)
+        (made.folder / "value.json").write_text("1 ")
+        with pytest.raises(mlc.InputError, match="run it again"):
+            run.do(draw, made, error="", how={"error": "checksum do not match"})
+    assert not made.finished
+
+
+def test_no_step_that_makes_results_needs_what_is_only_shown(tmp_path: Path) -> None:
+    with Run(tmp_path, KINDS) as run:
+        picture = run.do(draw, run.do(make), error="", how={"error": "no ink"})
+        with pytest.raises(AssertionError, match="last needs what is only shown"):
+            run.do(end, picture)
+
+
+def test_one_line_names_all_that_is_missing_in_all_tiles(tmp_path: Path) -> None:
+    cause, other = ValueError("no ink"), mlc.InputError("a.tif is gone; put it back")
+    artifact = Artifact("page", "json", tmp_path, "0")
+    events = [
+        Event("a/picture", "failed", artifact, error=cause),
+        Event("a/page", "skipped", artifact, error=cause),
+        Event("b/page", "failed", artifact, error=other),
+    ]
+    fault = perform._fault(events)
+    assert isinstance(fault, perform.Incomplete) and fault.__cause__ is cause and "\n" not in str(fault)
+    assert str(fault).startswith("a/picture, a/page not made: ValueError: no ink; b/page not made: a.tif is gone; put")
+    assert isinstance(perform._fault(events[2:]), mlc.InputError) and perform._fault([]) is None

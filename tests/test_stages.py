@@ -175,7 +175,7 @@ def test_a_class_without_usable_dates_in_one_year() -> None:
 def test_no_usable_date_at_all() -> None:
     cube, truth = landscape(32, 32)
     dark = cube_of(cube.reflectance.values, np.zeros_like(cube.usable.values), [2018, 2019])
-    with pytest.raises(InputError, match="no pixel can become a sample; lower min_valid, or check"):
+    with pytest.raises(InputError, match=r"2018: no pixel of a class has 3 usable dates .*; lower gaps\.min_valid"):
         select_reliable_samples(dark, product_of(truth), **QUICK)
 
 

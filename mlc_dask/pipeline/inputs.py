@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask.config import Config, Product, load_config
@@ -37,6 +38,9 @@ PATCH_STEP = CHUNK // 2
 
 SUSPECTS = "suspects"
 """Folder of the output with pictures of acquisitions that the radiometric check refuses."""
+
+_STRIP = 512
+"""Rows of the old map that are judged at once, which limits the memory of a plan."""
 
 _PICTURED = 400
 """Pixels along each side of such a picture at most."""
@@ -187,12 +191,11 @@ def check_inputs(given: Given) -> Mapping[int, float]:
 
 
 def _check_samples(given: Given, product: xr.DataArray) -> None:
-    """Refuse quotas that leave fewer than two classes with a sample, and squares that leave one side without any."""
+    """Refuse quotas that leave fewer than two classes with a sample, and squares that leave none for training."""
     seed, own = given.config.seed, given.config.multiyear_training
-    ids = np.arange(product.size, dtype=np.uint64).reshape(product.shape)
-    drawn = np.unique(product.values[admitted(ids, product.quota.values, seed) & (product.values > 0)])
-    if drawn.size < 2:
-        names = ", ".join(given.legend.names[int(code)] for code in drawn) or "no class"
+    drawn = _admitted_classes(product.values, product.quota.values, seed)
+    if len(drawn) < 2:
+        names = ", ".join(given.legend.names[code] for code in drawn) or "no class"
         raise InputError(
             f"{product_of(given.config).crosswalk}: the quotas leave samples of {names}, of two classes at least; "
             "raise the quotas, or choose a larger area"
@@ -206,6 +209,19 @@ def _check_samples(given: Given, product: xr.DataArray) -> None:
 def _shares(product: xr.DataArray) -> dict[int, float]:
     codes, counts = np.unique(product.values, return_counts=True)
     return {int(code): float(n) / product.size for code, n in zip(codes, counts, strict=True)}
+
+
+def _admitted_classes(label: npt.NDArray[np.uint8], quota: npt.NDArray[np.uint8], seed: int) -> set[int]:
+    """Classes of which the quotas admit a pixel; not all, once there are two."""
+    found: set[int] = set()
+    width = label.shape[1]
+    for top in range(0, len(label), _STRIP):
+        codes, percent = label[top : top + _STRIP], quota[top : top + _STRIP]
+        ids = np.uint64(top * width) + np.arange(codes.size, dtype=np.uint64).reshape(codes.shape)
+        found |= set(np.unique(codes[admitted(ids, percent, seed) & (codes > 0)]).tolist())
+        if len(found) > 1:
+            break
+    return found
 
 
 def check_source(given: Given) -> None:

@@ -133,23 +133,21 @@ def sample_unchanged(
 def check_split(
     shape: tuple[int, int], *, train: int, validation: int, split: SplitRule, block: int, seed: int
 ) -> None:
-    """Refuse a division of an area (height, width) into squares of which none is for training, or for validation.
+    """Refuse a division of an area (height, width) into squares of which none is for training.
 
     Raises
     ------
     InputError
-        If all squares are on one side.
+        If all squares are for validation.
     """
     if split != "blocks" or not validation:
         return
     rows, columns = np.meshgrid(*(np.arange(0, size, block) for size in shape), indexing="ij")
     judged = spatial_split(rows, columns, block, validation / (train + validation), seed)
-    if judged.all() or not judged.any():
-        part = Split.TRAINING if judged.all() else Split.VALIDATION
+    if judged.all():
         raise InputError(
-            f"multiyear_training.block = {block} leaves no square for {part.name.lower()} in {shape[0]} × {shape[1]} "
-            f"pixels with train = {train} and validation = {validation}; lower block, or bring train and validation "
-            "closer to each other"
+            f"multiyear_training.block = {block} leaves no square for training in {shape[0]} × {shape[1]} "
+            f"pixels with train = {train} and validation = {validation}; lower block, or validation"
         )
 
 
