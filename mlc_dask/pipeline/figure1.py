@@ -81,7 +81,7 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     cube, product = annual.cubed.cube, annual.product
     preliminary = run.do(classify, cube, forests, name="preliminary")
     unchanged = run.do(unchanged_areas, preliminary, product, annual.samples)["unchanged"]
-    samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, forests, **given.multiyear_training)
+    samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, **given.multiyear_training)
     drift = run.do(watch_drift, annual.samples, forests)
     return MultiYear(preliminary, samples, drift)
 
