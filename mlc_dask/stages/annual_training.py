@@ -82,7 +82,7 @@ def select_reliable_samples(
     found, judge = _compared(clusters, watched, reading) if clustering.anchor != "none" else ({}, None)
     clusters, notes = anchored(clusters, found), [*notes, *in_words(found, legend, anchor)]
     doubts = doubted(found)
-    reliable = {y: still(cube, labels[y], y, clusters[y], doubts.get(y, set()), reading[y], judge) for y in years}
+    reliable = {y: still(cube, labels[y], y, clusters[y], doubts, reading[y], judge) for y in years}
     pools = _pools(reliable, product.quota, limit=max(size, min_per_class), seed=seed)
     notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
     priors = sampling.priors_of(counts)

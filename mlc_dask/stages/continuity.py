@@ -63,9 +63,9 @@ def anchored(clusters: Mapping[int, Clusters], found: Mapping[int, Mapping[int, 
     }
 
 
-def doubted(found: Mapping[int, Mapping[int, Continuity]]) -> dict[int, set[int]]:
-    """Codes of the classes in doubt by year."""
-    return {year: {code for code, own in verdicts.items() if own.doubted} for year, verdicts in found.items()}
+def doubted(found: Mapping[int, Mapping[int, Continuity]]) -> set[int]:
+    """Codes of the classes that are in doubt in some year."""
+    return {code for verdicts in found.values() for code, own in verdicts.items() if own.doubted}
 
 
 def in_words(found: Mapping[int, Mapping[int, Continuity]], legend: Legend, anchor: int) -> list[str]:
@@ -95,8 +95,8 @@ def with_witnesses(
 ) -> xr.Dataset:
     """Return `samples` with the witnesses and the attributes ``anchor`` and ``continuity``.
 
-    ``continuity`` has one row per class and year: its verdict, distances, what the judge keeps, and, where the class is
-    in doubt, its clusters.
+    ``continuity`` has one row per class and year: its verdict, distances, and what the judge keeps. ``judged`` has the
+    clusters of the classes that are in doubt in some year, for every year.
     """
     rows = [
         {
@@ -105,20 +105,36 @@ def with_witnesses(
             **asdict(own),
             "kept": list(own.kept),
             "other_distance": own.other_distance if np.isfinite(own.other_distance) else None,
-            "clusters": _to_lists(clusters[year][code]) if own.doubted else None,
         }
         for year, verdicts in found.items()
         for code, own in verdicts.items()
     ]
-    return samples.assign(watched.data_vars).assign_attrs(anchor=watched.attrs["anchor"], continuity=rows)
+    codes = doubted(found)
+    judged = [
+        {"year": year, "code": code, "clusters": _to_lists(model)}
+        for year, own in clusters.items()
+        for code, model in own.items()
+        if code in codes
+    ]
+    return samples.assign(watched.data_vars).assign_attrs(
+        anchor=watched.attrs["anchor"], continuity=rows, judged=judged
+    )
 
 
-def doubts(samples: xr.Dataset | None) -> dict[int, Clusters]:
-    """Clusters, by year and code, of the classes that may have changed as a whole."""
-    result: dict[int, Clusters] = {}
+def doubts(samples: xr.Dataset | None) -> dict[int, set[int]]:
+    """Codes, by year, of the classes that may have changed as a whole."""
+    result: dict[int, set[int]] = {}
     for row in samples.attrs.get("continuity", ()) if samples is not None else ():
         if row["verdict"] in DOUBTED:
-            result.setdefault(row["year"], {})[row["code"]] = _from_lists(row["clusters"])
+            result.setdefault(row["year"], set()).add(row["code"])
+    return result
+
+
+def judged(samples: xr.Dataset | None) -> dict[int, Clusters]:
+    """Clusters, by year and code, of the classes that are in doubt in some year."""
+    result: dict[int, Clusters] = {}
+    for row in samples.attrs.get("judged", ()) if samples is not None else ():
+        result.setdefault(row["year"], {})[row["code"]] = _from_lists(row["clusters"])
     return result
 
 

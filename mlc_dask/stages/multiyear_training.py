@@ -20,7 +20,7 @@ from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.sampling.splits import spatial_split
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.continuity import doubts, still
+from mlc_dask.stages.continuity import doubts, judged, still
 from mlc_dask.stages.drawing import Keep, Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import Gaps, MultiYearTraining, SplitRule
@@ -53,7 +53,7 @@ def unchanged_areas(
     product = on_grid_of(labels, check_map(product), "maps and product")
     old, doubted = product.drop_vars("quota", errors="ignore"), doubts(annual)
     votes = [
-        (labels.sel({YEAR: y}, drop=True) == old) | old.isin(list(doubted.get(y, {})))
+        (labels.sel({YEAR: y}, drop=True) == old) | old.isin(list(doubted.get(y, ())))
         for y in labels[YEAR].values.tolist()
     ]
     unchanged: xr.DataArray = reduce(operator.and_, votes) & (labels != 0).all(YEAR) & (old != 0)
@@ -136,13 +136,13 @@ def _labels(
     """Labels of every year that can be drawn: those of enough usable dates, and of doubted classes what is left."""
     years, roles = [int(y) for y in cube[YEAR].values], sensor.positions(cube[BAND].values.tolist())
     labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
-    doubted = doubts(annual)
+    known = judged(annual)
     judge = (
         lazy.compute(lazy.call(judge_of, annual.drop_dims(SAMPLE), name="judge"))
-        if annual is not None and doubted
+        if annual is not None and known
         else None
     )
-    for y, own in doubted.items():
+    for y, own in known.items():
         left = still(cube, labels[y], y, own, set(own), Series(days_of(cube, y), gaps.method, roles), judge)
         labels[y] = labels[y].where(~labels[y].isin(list(own)), left.label)
     return labels
