@@ -139,7 +139,7 @@ def mapped(
     )
     model = mlc.fit(samples, classifier=RandomForest(trees=50), seed=seed)
     maps = mlc.classify(cube, model).label.values
-    return Mapped(annual, samples, watch_drift(annual, forests), maps)
+    return Mapped(annual, samples, watch_drift(annual), maps)
 
 
 def judged(place: Place, found: Mapped, kind: str) -> dict[str, float]:

@@ -82,7 +82,7 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     preliminary = run.do(classify, cube, forests, name="preliminary")
     unchanged = run.do(unchanged_areas, preliminary, product, annual.samples)["unchanged"]
     samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, **given.multiyear_training)
-    drift = run.do(watch_drift, annual.samples, forests)
+    drift = run.do(watch_drift, annual.samples)
     return MultiYear(preliminary, samples, drift)
 
 

@@ -76,7 +76,7 @@ def select_reliable_samples(
     inner, notes = _without_borders(product, counts, min_per_class, legend)
     labels = {y: sampling.eligible(inner, cube, y, gaps) for y in years}
     reading = {y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years}
-    anchor = anchor_year(product, years)
+    anchor = anchor_year(product.attrs.get("year"), years)
     seen = partial(witnesses, cube, anchor=anchor, gaps=gaps, legend=legend)
     clusters, watched = _cluster(cube, labels, product.quota, reading, clustering, seed, anchor, seen)
     found, judge = _compared(clusters, watched, reading) if clustering.anchor != "none" else ({}, None)
@@ -170,7 +170,7 @@ def _compared(
     """Compare the classes of all years with those of the old map's year; with the judge, None without any witness."""
     label = watched.witness_label.values
     at = np.flatnonzero(label)
-    if not at.size:
+    if not watched.witness_good.values.any():
         return {}, None
     judge: Judge = lazy.compute(lazy.call(judge_of, watched, name="judge"))
     features = {y: own.features(*series_in(watched, y, at)) for y, own in reading.items()}

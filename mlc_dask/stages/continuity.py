@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,10 +25,21 @@ Clusters = dict[int, ClassClusters]
 _ARRAYS = {"center": np.float32, "scale": np.float32, "centroids": np.float32, "sizes": np.int64, "seen": np.bool_}
 
 
-def anchor_year(product: xr.DataArray, years: list[int]) -> int:
-    """Year of the series that is nearest to the old map's; the first one where the map's year is unknown."""
-    year = product.attrs.get("year")
+def anchor_year(year: int | None, years: Sequence[int]) -> int:
+    """Year of the series that is nearest to the old map's `year`; the first one where that is unknown."""
     return min(years, key=lambda y: (abs(y - year), y)) if year else years[0]
+
+
+def anchor_in_words(year: int | None, years: Sequence[int]) -> str:
+    """Return what the anchor will do, for an old map of `year`."""
+    anchor = anchor_year(year, years)
+    if year is None:
+        why = "the year of the old map is unknown, so the first one stands for it; set product.year if it is known"
+    elif year == anchor:
+        why = "the year of the old map"
+    else:
+        why = f"the nearest to the year of the old map, {year}"
+    return f"a class is what it is in {anchor} ({why}); years in which most of it is something else are named"
 
 
 def compare_years(

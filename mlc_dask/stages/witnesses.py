@@ -98,7 +98,8 @@ def with_good(watched: xr.Dataset, dominant: npt.NDArray[np.bool_]) -> xr.Datase
     """Mark the witnesses that the judge learns from: `dominant` (n,) ones without the outliers of their class."""
     at, anchor = np.flatnonzero(dominant), int(watched.attrs["anchor"])
     good = np.zeros(len(dominant), np.bool_)
-    good[at] = typical(_logarithms(filled_in(watched, anchor, at)), watched.witness_label.values[at])
+    if at.size:
+        good[at] = typical(_logarithms(filled_in(watched, anchor, at)), watched.witness_label.values[at])
     return watched.assign(witness_good=(WITNESS, good))
 
 
@@ -111,7 +112,7 @@ def series_in(
     return np.ascontiguousarray(dn.transpose(1, 2, 0)), np.ascontiguousarray(usable.T)
 
 
-def filled_in(watched: xr.Dataset, year: int, at: npt.NDArray[np.intp]) -> npt.NDArray[np.uint16]:
+def filled_in(watched: xr.Dataset, year: int, at: npt.NDArray[np.intp] | slice = _ALL) -> npt.NDArray[np.uint16]:
     """Gap-free series (T, B, n) of the witnesses at the positions `at` in one year."""
     return fill(*series_in(watched, year, at), _days(watched, year), watched.attrs["gaps"])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -13,14 +15,14 @@ from mlc_dask.data.schema import legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.io.published import assemble
 from mlc_dask.kernels.radiometry import WHITE, WRONG
-from mlc_dask.show.report.page import Evidence
+from mlc_dask.show.report.page import Alert, Evidence
 
 if TYPE_CHECKING:
     from mlc_dask.classifiers import Model
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=2)
+@step("report", kind="report", version=3)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -58,7 +60,7 @@ def gather_evidence(
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },
         rule=rule,
-        alerts=alerts(drift),
+        alerts=_alerts(drift, int(annual.attrs["anchor"])),
     )
 
 
@@ -77,3 +79,15 @@ def _accepted(radiometry: pd.DataFrame) -> list[str]:
 def alerts(drift: pd.DataFrame) -> Sequence[str]:
     """Return the sentences of a drift table that a reader must see first."""
     return [str(words) for words in drift["words"] if isinstance(words, str) and words]
+
+
+def _alerts(drift: pd.DataFrame, before: int) -> list[Alert]:
+    rows = zip(drift["words"], drift["year"], drift["places"], strict=True)
+    return [
+        Alert(words, before, int(year), _places(text)) for words, year, text in rows if isinstance(words, str) and words
+    ]
+
+
+def _places(text: object) -> npt.NDArray[np.float64]:
+    pairs = [pair.split() for pair in text.split(";")] if isinstance(text, str) and text else []
+    return np.array(pairs, np.float64).reshape(-1, 2)

@@ -64,6 +64,46 @@ def true_colour(cube: xr.Dataset) -> Figure | None:
     return figure
 
 
+def place(cube: xr.Dataset, before: int, year: int, places: npt.NDArray[np.float64]) -> Figure | None:
+    """Show the place of a change in two years, on paired acquisitions; None without a place or a visible band.
+
+    Parameters
+    ----------
+    before, year
+        The year of the old map, and the year of the change.
+    places
+        x and y (n, 2) of pixels that changed; they are outlined.
+    """
+    if not len(places) or not set(_TRUE_COLOUR) <= set(cube[BAND].values.tolist()):
+        return None
+    both = _around(cube.sel({YEAR: [before, year]}), places)
+    shown = clear_summer(both.time.values[1], both.usable.mean((Y, X)).min(YEAR).values)
+    one = both.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)})
+    dn = one.reflectance.transpose(BAND, Y, YEAR, X).values
+    # One stretch for both years, or a clear-cut could look like haze.
+    sides = np.split(_stretched(dn.reshape(*dn.shape[:2], -1)), 2, axis=1)
+    x, y = (np.append(one[d].values, 2 * one[d].values[-1] - one[d].values[-2]) for d in (X, Y))
+    half = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
+    extent = (x[0] - half[0], x[-1] - half[0], y[-1] - half[1], y[0] - half[1])
+    figure, axes = _panels(2, 2)
+    for axis, side, time in zip(axes, sides, one.time.values, strict=True):
+        axis.imshow(side, interpolation="nearest", extent=extent)
+        axis.plot(*places.T, "s", ms=4, mfc="none", mec="#e8179b", mew=0.9)
+        axis.set_xlim(extent[:2])
+        axis.set_ylim(extent[2:])
+        axis.set_title(np.datetime_as_string(time, "D"), fontsize=10)
+    return figure
+
+
+def _around(cube: xr.Dataset, places: npt.NDArray[np.float64]) -> xr.Dataset:
+    """Cut the cube around most of the places, with a margin, and thin it."""
+    low, high = np.quantile(places, (0.05, 0.95), axis=0)
+    edge = max(float((high - low).max()), 30 * abs(float(cube[X][1] - cube[X][0]))) * 0.65
+    middle = (low + high) / 2
+    near = {d: np.flatnonzero(np.abs(cube[d].values - at) <= edge) for d, at in ((X, middle[0]), (Y, middle[1]))}
+    return thinned(cube.isel({d: slice(at[0], at[-1] + 1) for d, at in near.items()}), _LONGEST_SIDE)
+
+
 def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
     """Red, green, blue (h, w, 3) 0..1, stretched over valid pixels without the brightest: clouds and snow."""
     valid = (dn != 0).all(axis=0)
