@@ -154,12 +154,12 @@ def _ground_words(row: pd.Series[Any]) -> str:
 
 
 def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
-    changed = row.verdict in DOUBTED
-    if row.year == anchor or not (changed or (ratio < _HALF and ratio < _WORSE * usual)):
+    few = 1.0 if row.verdict in DOUBTED else _HALF
+    if row.year == anchor or not ratio < min(few, _WORSE * usual):
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
     return (
         f"{row.year}: {row['class']} is no longer what it was in {anchor} ({row.band} is {row.brightness:.1f} times "
-        f"as bright; the forest of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
+        f"as bright; a forest of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
         f"unlike the others{place}"
     )

@@ -82,10 +82,13 @@ def alerts(drift: pd.DataFrame) -> Sequence[str]:
 
 
 def _alerts(drift: pd.DataFrame, before: int) -> list[Alert]:
-    rows = zip(drift["words"], drift["year"], drift["places"], strict=True)
-    return [
-        Alert(words, before, int(year), _places(text)) for words, year, text in rows if isinstance(words, str) and words
-    ]
+    """Sentences of a drift table; the place of a class is shown in the first year that has one."""
+    found, shown = [], set()
+    for words, year, name, text in zip(*(drift[c] for c in ("words", "year", "class", "places")), strict=True):
+        if isinstance(words, str) and words:
+            found.append(Alert(words, before, int(year), _places("" if name in shown else text)))
+            shown.add(name)
+    return found
 
 
 def _places(text: object) -> npt.NDArray[np.float64]:

@@ -22,6 +22,9 @@ from mlc_dask.show.pictures import clear_summer, thinned
 _LONGEST_SIDE = 700
 """Pixels of the longest side of a thinned map; the nearest pixel is shown, so that no class is interpolated."""
 
+_SMALLEST_PLACE = 40
+"""Pixels of a side of the picture of a place at least."""
+
 _NO_DATA_COLOUR = "#ffffff"
 _TRUE_COLOUR = ("B04", "B03", "B02")
 
@@ -79,7 +82,7 @@ def place(cube: xr.Dataset, before: int, year: int, places: npt.NDArray[np.float
     both = _around(cube.sel({YEAR: [before, year]}), places)
     shown = clear_summer(both.time.values[1], both.usable.mean((Y, X)).min(YEAR).values)
     one = both.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)})
-    dn = one.reflectance.transpose(BAND, Y, YEAR, X).values
+    dn = one.reflectance.where(one.usable, 0).transpose(BAND, Y, YEAR, X).values.astype(np.uint16)
     # One stretch for both years, or a clear-cut could look like haze.
     sides = np.split(_stretched(dn.reshape(*dn.shape[:2], -1)), 2, axis=1)
     x, y = (np.append(one[d].values, 2 * one[d].values[-1] - one[d].values[-2]) for d in (X, Y))
@@ -96,12 +99,16 @@ def place(cube: xr.Dataset, before: int, year: int, places: npt.NDArray[np.float
 
 
 def _around(cube: xr.Dataset, places: npt.NDArray[np.float64]) -> xr.Dataset:
-    """Cut the cube around most of the places, with a margin, and thin it."""
+    """Cut a square around most of the places, as far as the cube has it, and thin it."""
+    pixel = abs(float(cube[X][1] - cube[X][0]))
     low, high = np.quantile(places, (0.05, 0.95), axis=0)
-    edge = max(float((high - low).max()), 30 * abs(float(cube[X][1] - cube[X][0]))) * 0.65
-    middle = (low + high) / 2
-    near = {d: np.flatnonzero(np.abs(cube[d].values - at) <= edge) for d, at in ((X, middle[0]), (Y, middle[1]))}
-    return thinned(cube.isel({d: slice(at[0], at[-1] + 1) for d, at in near.items()}), _LONGEST_SIDE)
+    side = int(max((high - low).max() / pixel * 1.3, _SMALLEST_PLACE))
+    cut = {}
+    for dim, middle in zip((X, Y), (low + high) / 2, strict=True):
+        center = int(np.abs(cube[dim].values - middle).argmin())
+        start = max(0, min(center - side // 2, cube.sizes[dim] - side))
+        cut[dim] = slice(start, start + side)
+    return thinned(cube.isel(cut), _LONGEST_SIDE)
 
 
 def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
