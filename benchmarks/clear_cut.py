@@ -37,7 +37,7 @@ from mlc_dask.worlds.spectra import Ground
 
 ANCHORS: tuple[Literal["none", "product-year"], ...] = ("none", "product-year")
 KINDS = (*UPHEAVALS, "")
-_SIZE, _DATES = 256, 12
+_SIZE, _DATES, _TREES = 256, 10, 30
 _UNUSABLE = (0, 1, 3, 8, 9)
 _PAGE = Path(__file__).parent.parent / "docs" / "evidence.md"
 
@@ -119,11 +119,11 @@ def mapped(
 ) -> Mapped:
     """Go through the method, with one forest in place of the LSTM."""
     size, block, gaps = scale
-    clustering = Clustering(pixels=3_000, max_clusters=5, anchor=anchor)
+    clustering = Clustering(pixels=2_000, max_clusters=5, anchor=anchor)
     annual = mlc.select_reliable_samples(
         cube, product, size=size, min_per_class=100, seed=seed, gaps=gaps, clustering=clustering
     )
-    forests = mlc.fit_per_year(annual, classifier=RandomForest(trees=50), seed=seed)
+    forests = mlc.fit_per_year(annual, classifier=RandomForest(trees=_TREES), seed=seed)
     unchanged = mlc.unchanged_areas(mlc.classify(cube, forests), product, annual)
     samples = mlc.sample_unchanged(
         cube,
@@ -137,7 +137,7 @@ def mapped(
         seed=seed,
         gaps=gaps,
     )
-    model = mlc.fit(samples, classifier=RandomForest(trees=50), seed=seed)
+    model = mlc.fit(samples, classifier=RandomForest(trees=_TREES), seed=seed)
     maps = mlc.classify(cube, model).label.values
     return Mapped(annual, samples, maps)
 

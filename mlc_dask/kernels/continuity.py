@@ -25,7 +25,6 @@ _TYPICAL: Final = 0.7
 """Share of a class that is typical of it."""
 _COMPONENTS: Final = 10
 _ROUNDS: Final = 5
-_LEAST_ROWS: Final = 30
 _SHRINKAGE: Final = 0.1
 
 Floats = npt.NDArray[np.float64]
@@ -43,6 +42,9 @@ class Verdict(StrEnum):
     UNLIKE = "unlike"
     """No cluster continues the class, but the judge keeps its pixels: the year is unlike the others."""
 
+
+FEWEST: Final = 30
+"""Pixels of a class below which a judge learns too little of it to say anything."""
 
 DOUBTED: Final = (Verdict.SWAPPED, Verdict.LOST)
 """Verdicts on a class that may have changed as a whole."""
@@ -193,7 +195,7 @@ def typical(features: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) ->
         rows = scaled @ axes
         for code in np.unique(labels):
             at = np.flatnonzero(labels == code)
-            if len(at) >= _LEAST_ROWS:
+            if len(at) >= FEWEST:
                 found[at] = _without_outliers(rows[at])
     return found
 

@@ -14,7 +14,7 @@ from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import DOUBTED
+from mlc_dask.kernels.continuity import DOUBTED, FEWEST
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of
 
@@ -155,7 +155,7 @@ def _ground_words(row: pd.Series[Any]) -> str:
 
 def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
     few = 1.0 if row.verdict in DOUBTED else _HALF
-    if row.year == anchor or not ratio < min(few, _WORSE * usual):
+    if row.year == anchor or row.pixels < FEWEST or not ratio < min(few, _WORSE * usual):
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
     return (

@@ -16,7 +16,7 @@ from mlc_dask.classifiers.protocol import TrainingSet
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, SCALE, WITNESS, WITNESS_YEAR, X, Y, days_of, legend_of
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import common_offset, typical
+from mlc_dask.kernels.continuity import FEWEST, common_offset, typical
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.drawing import Pool
@@ -168,13 +168,14 @@ def judge_of(watched: xr.Dataset) -> Judge:
 
 
 def kept_shares(watched: xr.Dataset, judge: Judge) -> dict[int, dict[int, float]]:
-    """Share of the good witnesses of every class that the judge keeps, by year and code."""
+    """Share of the good witnesses of a class that the judge keeps, by year and code; not of classes with few of them."""
     found = {}
     for y in watched[WITNESS_YEAR].values.tolist():
         at = np.flatnonzero(watched.witness_good.values & enough_dates(watched, y))
         label = watched.witness_label.values[at]
         kept = judge.keeps(y, filled_in(watched, y, at), label)
-        found[y] = {c: float(kept[label == c].mean()) for c in np.unique(label).tolist()}
+        codes, counts = np.unique(label, return_counts=True)
+        found[y] = {c: float(kept[label == c].mean()) for c in codes[counts >= FEWEST].tolist()}
     return found
 
 
