@@ -168,7 +168,7 @@ def judge_of(watched: xr.Dataset) -> Judge:
 
 
 def kept_shares(watched: xr.Dataset, judge: Judge) -> dict[int, dict[int, float]]:
-    """Share of the good witnesses of a class that the judge keeps, by year and code; not of classes with few of them."""
+    """Share of the good witnesses of a class that the judge keeps, by year and code; not where they are few."""
     found = {}
     for y in watched[WITNESS_YEAR].values.tolist():
         at = np.flatnonzero(watched.witness_good.values & enough_dates(watched, y))
