@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask.classifiers import RandomForest
 from mlc_dask.classifiers.context import Context
+from mlc_dask.classifiers.forest.settings import RandomForest
 from mlc_dask.classifiers.protocol import TrainingSet
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, SCALE, WITNESS, WITNESS_YEAR, X, Y, days_of, legend_of
