@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,14 +19,16 @@ from mlc_dask.data.legend import DEFAULT_LEGEND
 from mlc_dask.io.old_map import year_of
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import ClassClusters, fit_clusters
-from mlc_dask.kernels.continuity import Verdict, common_offset, continuity
+from mlc_dask.kernels.continuity import DOUBTED, Verdict, common_offset, continuity, typical
 from mlc_dask.show.report.evidence import alerts
-from mlc_dask.stages.continuity import anchor_year, doubts
+from mlc_dask.stages.continuity import anchor_in_words, anchor_year, doubts
 from mlc_dask.stages.drift import GROUND, watch_drift
 from mlc_dask.stages.settings import Clustering
+from mlc_dask.stages.witnesses import judge_of, kept_shares
 from mlc_dask.worlds import World, write_world
 from mlc_dask.worlds.changes import UPHEAVALS
 from mlc_dask.worlds.landscape import make_landscape
+from tests.test_benchmarks import benchmark
 
 Floats = npt.NDArray[np.float32]
 FOREST, CLEARING = (0.2, 0.8, 0.1), (0.9, 0.3, 0.6)
@@ -45,10 +48,12 @@ def clusters(*kinds: tuple[tuple[float, ...], int], seed: int = 0) -> ClassClust
 GRASS = (0.85, 0.35, 0.55)
 BEFORE = {1: clusters((FOREST, 800)), 2: clusters((GRASS, 800), seed=3)}
 NONE = np.zeros(3)
+ALL = {1: 0.95, 2: 0.9}
+"""What a judge keeps where nothing changed."""
 
 
 def test_the_largest_cluster_is_kept_where_it_continues_the_class() -> None:
-    found = continuity(clusters((FOREST, 700), (CLEARING, 100), seed=1), 1, BEFORE, NONE)
+    found = continuity(clusters((FOREST, 700), (CLEARING, 100), seed=1), 1, BEFORE, NONE, ALL)
     assert found.verdict is Verdict.SAME and found.kept == (0,) and not found.doubted
     assert found.distance < found.reach
 
@@ -56,26 +61,100 @@ def test_the_largest_cluster_is_kept_where_it_continues_the_class() -> None:
 def test_a_smaller_cluster_is_kept_where_most_of_the_class_changed() -> None:
     own = clusters((CLEARING, 700), (FOREST, 100), seed=1)
     assert own.kept == (0,)
-    found = continuity(own, 1, BEFORE, NONE)
+    found = continuity(own, 1, BEFORE, NONE, ALL)
     assert found.verdict is Verdict.SWAPPED and found.kept == (1,) and found.doubted
 
 
-def test_a_class_without_a_cluster_of_its_own_is_lost_to_the_nearest_other() -> None:
-    found = continuity(clusters((CLEARING, 800), seed=1), 1, BEFORE, NONE)
-    assert found.verdict is Verdict.LOST and found.other == 2 and found.other_distance < found.distance
+def test_a_class_that_the_judge_no_longer_keeps_is_lost_whatever_its_clusters_say() -> None:
+    """K-means does not separate every change: the judge has seen the old map's year only."""
+    own = clusters((FOREST, 800), seed=1)
+    assert continuity(own, 1, BEFORE, NONE, {1: 0.4, 2: 0.9}).verdict is Verdict.LOST
+    assert continuity(own, 1, BEFORE, NONE, {1: 0.55, 2: 0.9}).verdict is Verdict.SAME
+    both = fit_clusters(pixels((FOREST, 500), (CLEARING, 300), seed=1), seed=0)
+    found = continuity(both, 1, BEFORE, NONE, {1: 0.2, 2: 0.9})
+    assert found.doubted and found.kept == (0, 1), "what is left of it may be in any cluster"
+
+
+def test_a_year_in_which_the_judge_keeps_little_of_everything_is_no_change() -> None:
+    own = clusters((FOREST, 800), seed=1)
+    assert continuity(own, 1, BEFORE, NONE, {1: 0.35, 2: 0.45}).verdict is Verdict.SAME
 
 
 def test_a_year_unlike_the_others_is_not_another_class() -> None:
-    """Away from itself, and no nearer to any other class."""
-    found = continuity(clusters(((0.0, 1.4, 0.0), 800), seed=1), 1, BEFORE, NONE)
+    """Away from itself, but the judge keeps it."""
+    found = continuity(clusters(((0.0, 1.4, 0.0), 800), seed=1), 1, BEFORE, NONE, ALL)
     assert found.verdict is Verdict.UNLIKE and found.kept == (0,) and not found.doubted
 
 
 def test_what_all_ground_shares_is_no_change() -> None:
     shift = np.array([0.3, -0.2, 0.1])
     moved = tuple(float(v) for v in np.array(FOREST) + shift)
-    assert continuity(clusters((moved, 800), seed=1), 1, BEFORE, NONE).verdict is not Verdict.SAME
-    assert continuity(clusters((moved, 800), seed=1), 1, BEFORE, shift).verdict is Verdict.SAME
+    assert continuity(clusters((moved, 800), seed=1), 1, BEFORE, NONE, ALL).verdict is not Verdict.SAME
+    assert continuity(clusters((moved, 800), seed=1), 1, BEFORE, shift, ALL).verdict is Verdict.SAME
+
+
+def test_outliers_of_a_class_are_not_typical_of_it() -> None:
+    """Old clearings that the old map calls forest must not teach the judge that a clearing is forest."""
+    features = np.concatenate([pixels((FOREST, 180), (CLEARING, 20)), pixels((GRASS, 200), seed=1)])
+    labels = np.repeat(np.array([1, 2], np.uint8), 200)
+    found = typical(features, labels)
+    assert not found[180:200].any()
+    assert 0.6 < found[:180].mean() < 0.9 and 0.6 < found[200:].mean() < 0.8
+    assert typical(features[::20], labels[::20]).all(), "too few to tell"
+
+
+DAYS = [40.0, 100.0, 160.0, 220.0, 280.0, 330.0]
+
+
+def watched(share: float, haze: float) -> xr.Dataset:
+    """Witnesses of two classes: in the second year, `share` of the first looks like bare soil, and all is brighter."""
+    random = np.random.default_rng(0)
+    dark, bright, soil = 600.0, 2500.0, 5000.0
+    label = np.repeat(np.array([1, 2], np.uint8), 200)
+    then = np.where(label == 1, dark, bright)
+    now = np.where((label == 1) & (np.arange(400) % 200 < 200 * share), soil, then) * haze
+    series = np.stack([then, now])[:, :, None, None] * random.uniform(0.95, 1.05, (2, 400, 6, 2))
+    dn = np.rint(series + 1000).astype(np.uint16)
+    dims = ("witness_year", "witness", "acquisition")
+    return xr.Dataset(
+        {
+            "witness_dn": ((*dims, "band"), dn),
+            "witness_usable": (dims, np.ones(dn.shape[:3], np.bool_)),
+            "witness_label": ("witness", label),
+            "witness_good": ("witness", np.ones(400, np.bool_)),
+        },
+        coords={"witness_year": [2018, 2019], "band": ["B04", "B11"]},
+        attrs={
+            "anchor": 2018, "gaps": "interpolate", "min_valid": 5, "legend": DEFAULT_LEGEND.to_dict(),
+            "days": {"2018": DAYS, "2019": DAYS},
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("haze", [1.0, 1.6])
+def test_the_judge_keeps_what_did_not_change_in_a_brighter_year(haze: float) -> None:
+    for share in (0.0, 0.4):
+        own = watched(share, haze)
+        kept = kept_shares(own, judge_of(own))[2019]
+        assert kept[1] == pytest.approx(1 - share, abs=0.03) and kept[2] > 0.97, (share, kept)
+
+
+def test_the_judge_depends_on_its_witnesses_only() -> None:
+    one, two = judge_of(watched(0.4, 1.2)), judge_of(watched(0.4, 1.2))
+    assert one.model.digest == two.model.digest
+    assert np.array_equal(one.shared[2019], two.shared[2019])
+
+
+@pytest.mark.parametrize(
+    ("year", "expected"),
+    [
+        (2018, "in 2018 (the year of the old map)"),
+        (2012, "in 2017 (the nearest to the year of the old map, 2012)"),
+        (None, "in 2017 (the year of the old map is unknown"),
+    ],
+)
+def test_plan_says_what_the_anchor_will_do(year: int | None, expected: str) -> None:
+    assert expected in anchor_in_words(year, [2017, 2018, 2019])
 
 
 def test_the_common_offset_is_a_median_in_which_every_class_counts_alike() -> None:
@@ -90,13 +169,12 @@ def test_the_common_offset_is_a_median_in_which_every_class_counts_alike() -> No
 def test_kept_clusters_beside_the_dominant_one_must_continue_the_class_too() -> None:
     own = fit_clusters(pixels((FOREST, 500), (CLEARING, 300), seed=1), seed=0, min_share=0.2)
     assert own.kept == (0, 1)
-    assert continuity(own, 1, BEFORE, NONE).kept == (0,)
+    assert continuity(own, 1, BEFORE, NONE, ALL).kept == (0,)
 
 
 @pytest.mark.parametrize(("year", "expected"), [(2018, 2018), (2012, 2017), (2030, 2019), (None, 2017)])
 def test_the_anchor_is_the_year_nearest_to_the_old_map(year: int | None, expected: int) -> None:
-    product = xr.DataArray(0, attrs={"year": year} if year else {})
-    assert anchor_year(product, [2017, 2018, 2019]) == expected
+    assert anchor_year(year, [2017, 2018, 2019]) == expected
 
 
 @pytest.mark.parametrize(
@@ -171,16 +249,14 @@ def mapped(cube: xr.Dataset, product: xr.DataArray, anchor: Literal["product-yea
     forests = mlc.fit_per_year(samples, classifier=RandomForest(trees=50))
     unchanged = mlc.unchanged_areas(mlc.classify(cube, forests), product, samples)
     training = mlc.sample_unchanged(
-        cube, product, unchanged, samples, forests, train=3000, validation=1000, min_per_class=60, block=32
+        cube, product, unchanged, samples, train=3000, validation=1000, min_per_class=60, block=32
     )
     lstm = LSTM(layers=1, hidden=48, dropout=0.0, batch=128, epochs=12)
     maps = mlc.classify(cube, mlc.fit(training, classifier=lstm)).label.values
     land, conifers = make_landscape(WORLD), DEFAULT_LEGEND.code("Conifers")
     then, now, changed = land.truth(0), land.truth(1), maps[0] != maps[1]
     gone = (then == conifers) & (now != conifers)
-    return Mapped(
-        samples, watch_drift(samples, forests), float(changed[gone].mean()), float(changed[then == now].mean())
-    )
+    return Mapped(samples, watch_drift(samples), float(changed[gone].mean()), float(changed[then == now].mean()))
 
 
 @pytest.mark.slow
@@ -193,9 +269,24 @@ def test_the_maps_show_a_class_that_was_felled_in_one_year(felled: tuple[xr.Data
     assert {year for year, own in doubts(anchored.samples).items() if conifers in own} == {2019, 2020}
     assert any("2019" in note and "Conifers" in note for note in anchored.samples.attrs["notes"])
     row = anchored.drift[(anchored.drift.year == 2019) & (anchored.drift["class"] == "Conifers")].iloc[0]
-    assert row.verdict == "swapped" and row.kept < 0.5
+    assert row.verdict in DOUBTED and row.kept < 0.5 and len(row.places.split(";")) > 50
     said = alerts(anchored.drift)
     assert any("2019: Conifers is no longer what it was in 2018" in line and "look at (" in line for line in said)
     assert doubts(paper.samples) == {}
     assert any("Conifers" in line for line in alerts(paper.drift)), "the drift is reported without an anchor, too"
     assert set(anchored.drift[anchored.drift["class"] == GROUND].year) == {2018, 2019, 2020}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dried", "built over"])
+def test_the_maps_show_other_classes_that_change_in_one_year(kind: str, tmp_path: Path) -> None:
+    """Kind: a map that hides a clear-cut; a world of the benchmark, whose mean over eight is in docs/evidence.md."""
+    clear_cut = benchmark("clear_cut")
+    place = clear_cut.place_of(kind, 2, tmp_path)
+    anchored, paper = (
+        clear_cut.judged(place, clear_cut.mapped(place.cube, place.product, anchor, clear_cut.WORLDS), kind)
+        for anchor in ("product-year", "none")
+    )
+    assert paper["recall"] < 0.7 and anchored["recall"] >= 0.8
+    assert anchored["inside"] < 0.05 < paper["inside"], "unchanged areas are judged by forests that did not learn it"
+    assert anchored["false"] <= paper["false"] + 0.05

@@ -13,11 +13,19 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from mlc_dask.kernels.clusters import ClassClusters
 
-_CLEARLY: Final = 0.8
-"""Another class is clearly nearer below this share of the distance to the class itself."""
+_FEW: Final = 0.5
+"""A class of which the judge keeps less may be lost …"""
+_WORSE: Final = 0.7
+"""… unless it keeps little of all classes: more than this share of what it keeps of the median class."""
+_TYPICAL: Final = 0.7
+"""Share of a class that is typical of it."""
+_COMPONENTS: Final = 10
+_ROUNDS: Final = 5
+_SHRINKAGE: Final = 0.1
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,10 +38,13 @@ class Verdict(StrEnum):
     SWAPPED = "swapped"
     """A smaller cluster continues the class; the largest one does not."""
     LOST = "lost"
-    """No cluster continues the class, and the largest one is clearly nearer to another class."""
+    """The judge, a forest that knows the old map's year only, keeps few of the class's pixels."""
     UNLIKE = "unlike"
-    """No cluster continues the class, but no other class is clearly nearer: the year is unlike the others."""
+    """No cluster continues the class, but the judge keeps its pixels: the year is unlike the others."""
 
+
+FEWEST: Final = 30
+"""Pixels of a class below which a judge learns too little of it to say anything."""
 
 DOUBTED: Final = (Verdict.SWAPPED, Verdict.LOST)
 """Verdicts on a class that may have changed as a whole."""
@@ -49,6 +60,8 @@ class Continuity:
         See :class:`Verdict`.
     kept
         Numbers of the clusters that represent the class in the year, the first one above all.
+    judged
+        Share of the class's pixels of the old map's year that the judge keeps in this year.
     distance, reach
         Distance of the first kept cluster's centroid from the class's in the old map's year, and the distance within
         which 95 % of the class's pixels of that year lie: root mean squares over the shared features, in the class's
@@ -59,6 +72,7 @@ class Continuity:
 
     verdict: Verdict
     kept: tuple[int, ...]
+    judged: float
     distance: float
     reach: float
     other: int
@@ -112,12 +126,14 @@ def _distances(signatures: Floats, to: ClassClusters, spread: ClassClusters, see
     return np.asarray(np.sqrt(np.square(steps).mean(axis=1)))
 
 
-def continuity(own: ClassClusters, code: int, before: Mapping[int, ClassClusters], offset: Floats) -> Continuity:
+def continuity(
+    own: ClassClusters, code: int, before: Mapping[int, ClassClusters], offset: Floats, judged: Mapping[int, float]
+) -> Continuity:
     """Find the clusters that continue a class.
 
     The largest cluster whose centroid, without the common offset, lies where the class's pixels of the old map's year
     lie is kept, and of the other clusters that were to be kept those that lie there, too. If none lies there, nothing
-    is changed.
+    is changed. Of a lost class all clusters are kept, since they do not tell what is left of it; the judge does.
 
     Parameters
     ----------
@@ -129,6 +145,8 @@ def continuity(own: ClassClusters, code: int, before: Mapping[int, ClassClusters
         Clusters of all classes in the old map's year.
     offset
         See :func:`common_offset`.
+    judged
+        Share of the pixels of every class that the judge keeps in the other year.
     """
     reference, signatures = before[code], own.signatures - offset
     away = _distances(signatures, reference, reference, own.seen)
@@ -138,9 +156,58 @@ def continuity(own: ClassClusters, code: int, before: Mapping[int, ClassClusters
         c: float(_distances(signatures[:1], other, reference, own.seen)[0]) for c, other in before.items() if c != code
     }
     other = min(others, key=lambda c: others[c], default=0)
-    other_distance = others.get(other, float("inf"))
-    if near.size:
-        verdict = Verdict.SAME if kept[0] == 0 else Verdict.SWAPPED
+    share = judged.get(code, 1.0)
+    if near.size and kept[0] != 0:
+        verdict = Verdict.SWAPPED
+    elif share < min(_FEW, _WORSE * float(np.median(list(judged.values()) or [1.0]))):
+        verdict, kept = Verdict.LOST, tuple(range(len(own.sizes)))
     else:
-        verdict = Verdict.LOST if other_distance < _CLEARLY * away[0] else Verdict.UNLIKE
-    return Continuity(verdict, kept, float(away[kept[0]]), reference.reach, other, other_distance)
+        verdict = Verdict.SAME if near.size else Verdict.UNLIKE
+    return Continuity(
+        verdict, kept, share, float(away[kept[0]]), reference.reach, other, others.get(other, float("inf"))
+    )
+
+
+def typical(features: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Mark the rows that are typical of their class: an old map has other ground in every class.
+
+    In the space of the first principal components of all rows, the rows of a class that are far from its mean, by
+    Mahalanobis distance, are left out, and mean and covariance are computed again (after the minimum covariance
+    determinant of Rousseeuw and Van Driessen, 1999).
+
+    Parameters
+    ----------
+    features
+        (n, F) float32 without NaN.
+    labels
+        Class codes (n,).
+
+    Returns
+    -------
+    (n,) bool; all rows of a class with fewer than 30.
+    """
+    found = np.ones(len(features), np.bool_)
+    # The order in which BLAS sums depends on the number of threads.
+    with threadpool_limits(limits=1):
+        spread = features.std(axis=0, dtype=np.float64)
+        scaled = (features - features.mean(axis=0, dtype=np.float64)) / np.where(spread > 0, spread, 1)
+        axes = np.linalg.eigh(scaled.T @ scaled)[1][:, -_COMPONENTS:]
+        rows = scaled @ axes
+        for code in np.unique(labels):
+            at = np.flatnonzero(labels == code)
+            if len(at) >= FEWEST:
+                found[at] = _without_outliers(rows[at])
+    return found
+
+
+def _without_outliers(rows: Floats) -> npt.NDArray[np.bool_]:
+    """Mask of the rows (n, C) that lie nearest to the mean of such rows."""
+    center, kept = np.median(rows, axis=0), np.ones(len(rows), np.bool_)
+    for _ in range(_ROUNDS):
+        covariance = np.cov(rows[kept].T)
+        variances = np.diag(np.diag(covariance)) + 1e-9 * np.eye(len(covariance))
+        inverse = np.linalg.inv((1 - _SHRINKAGE) * covariance + _SHRINKAGE * variances)
+        away = np.einsum("nc,cd,nd->n", rows - center, inverse, rows - center)
+        kept = away <= np.quantile(away, _TYPICAL)
+        center = rows[kept].mean(axis=0)
+    return kept

@@ -84,8 +84,8 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     cube, product = annual.cubed.cube, annual.product
     preliminary = run.do(classify, cube, forests, name="preliminary")
     unchanged = run.do(unchanged_areas, preliminary, product, annual.samples)["unchanged"]
-    samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, forests, **given.multiyear_training)
-    drift = run.do(watch_drift, annual.samples, forests, legend=given.legend.uncoloured)
+    samples = run.do(sample_unchanged, cube, product, unchanged, annual.samples, **given.multiyear_training)
+    drift = run.do(watch_drift, annual.samples, legend=given.legend.uncoloured)
     return MultiYear(preliminary, samples, drift)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 
 from mlc_dask.data.acquisitions import CATALOGUE, SELECTION, Catalogue, Selection
 from mlc_dask.io.cubes import open_cube, store_cube
@@ -37,7 +38,7 @@ def kinds(patch: int) -> Mapping[str, Kind]:
         "selection": Kind(_open_selection, _write_selection),
         "cube": Kind(partial(open_cube, patch=patch), store_cube),
         "product": Kind(partial(open_stored_product, patch=patch), write_product),
-        "samples": Kind(lambda f: open_samples(f / _SAMPLES), lambda v, f: write_samples(v, f / _SAMPLES)),
+        "samples": Kind(lambda f: open_samples(f / _SAMPLES), _write_samples),
         "models": Kind(open_models, write_models),
         "maps": Kind(partial(open_layers, patch=patch), write_layers),
         LEGEND: NAMES,
@@ -72,6 +73,11 @@ def _open_pictures(folder: Path) -> dict[str, Path]:
 def _write_pictures(pictures: Mapping[str, bytes], folder: Path) -> None:
     for name, picture in pictures.items():
         atomic_write(folder / name, picture)
+
+
+def _write_samples(samples: xr.Dataset, folder: Path) -> dict[str, Any]:
+    write_samples(samples, folder / _SAMPLES)
+    return {"notes": list(samples.attrs.get("notes", ()))}
 
 
 def _write_table(table: pd.DataFrame, folder: Path) -> None:

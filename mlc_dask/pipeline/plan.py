@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from mlc_dask.compute.backends import check_cluster
@@ -20,6 +21,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.layers import planes
 from mlc_dask.data.years import CALENDAR
 from mlc_dask.io.cubes import open_cube
+from mlc_dask.io.old_map import year_of
 from mlc_dask.pipeline.figure1 import CUBE, MAPS, annual_cube
 from mlc_dask.pipeline.formats import kinds
 from mlc_dask.pipeline.inputs import (
@@ -36,7 +38,9 @@ from mlc_dask.runs.artifacts import Event, StopRun
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
 from mlc_dask.runs.run import Run
+from mlc_dask.show.report.evidence import alerts
 from mlc_dask.stages.choice import Unpaired, choose_acquisitions, doubts
+from mlc_dask.stages.continuity import anchor_in_words
 from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_empty_years, refuse_suspects
 
 _PROGRAM_BYTES = 1_500_000_000
@@ -64,7 +68,8 @@ class PlacePlan:
     infeasible
         The error that a run would raise; None where enough acquisitions can be paired and all show the ground.
     notes
-        What was left out because it cannot be read, and doubts about acquisitions, one line each.
+        What was left out because it cannot be read, doubts about acquisitions, and, after a run, classes that may have
+        changed as a whole, one line each.
     """
 
     output: Path
@@ -123,6 +128,7 @@ def plan(config: str | Path | Config) -> Plan:
     steps = dry_run(settings, places, MAPS if settings.product else CUBE)
     judged = {e.step.rpartition("/")[0] for e in steps if e.step.endswith("radiometry") and e.state == "reused"}
     chosen = {e.step: e.artifact.open() for e in steps if e.artifact.kind == "selection" and e.state == "reused"}
+    drifts = {e.step: e.artifact.open() for e in steps if e.step.endswith("drift") and e.state == "reused"}
     return Plan(
         {
             name: _plan_of_place(
@@ -130,6 +136,7 @@ def plan(config: str | Path | Config) -> Plan:
                 old_maps[name],
                 chosen.get(f"{name}/acquisitions" if name else "acquisitions"),
                 judged=name in judged,
+                drift=drifts.get(f"{name}/drift" if name else "drift"),
             )
             for name, given in places.items()
         },
@@ -224,11 +231,14 @@ def _chosen(
     return selection, notes, None
 
 
-def _plan_of_place(given: Given, old_map: str, selection: Selection | None, *, judged: bool) -> PlacePlan:
+def _plan_of_place(
+    given: Given, old_map: str, selection: Selection | None, *, judged: bool, drift: pd.DataFrame | None
+) -> PlacePlan:
     """Choose the acquisitions of one place unless a run has chosen them, and compute what a run would read and hold."""
     config, source = given.config, given.source.value
     own, grid = config.acquisitions, given.catalogue.grid
     selection, notes, infeasible = _chosen(given, selection, judged=judged)
+    notes = [*notes, *(alerts(drift) if drift is not None else ())]
     pixel, years = _year_bytes(own.size, source), len(selection.years)
     cube, maps = (grid.height * grid.width * each for each in (years * pixel, planes(years)))
     patch = _patch_pixels(grid, config.execution.patch) * pixel
@@ -238,6 +248,7 @@ def _plan_of_place(given: Given, old_map: str, selection: Selection | None, *, j
         "grid": grid.label,
         "warped": _warped(selection, grid),
         "old map": old_map,
+        "anchor": _anchor(given, selection.years),
         "acquisitions per year": str(own.size),
         "cube": f"{cube / 1e9:.2f} GB before compression",
         "maps": f"{maps / 1e9:.2f} GB before compression",
@@ -276,6 +287,16 @@ def _old_map(given: Given) -> str:
     shares, names = check_inputs(given), {0: "excluded or no data", **given.legend.names}
     ordered = sorted(shares, key=lambda code: -shares[code])
     return ", ".join(f"{names[code]} {shares[code]:.1%}" for code in ordered)
+
+
+def _anchor(given: Given, years: Sequence[int]) -> str:
+    """Return what the year of the old map decides."""
+    product = given.config.product
+    if product is None or not years:
+        return "none: there is no old map"
+    if given.config.annual_training.anchor == "none":
+        return "none, as in the paper: where most of a class changes in one year, the maps do not show it"
+    return anchor_in_words(product.year or year_of(product.path.name), years)
 
 
 def _year_bytes(acquisitions: int, source: Source) -> int:

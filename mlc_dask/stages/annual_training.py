@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,25 +21,17 @@ from mlc_dask.kernels.borders import interior
 from mlc_dask.kernels.clusters import ClassClusters, fit_clusters
 from mlc_dask.kernels.continuity import Continuity
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.continuity import (
-    Panel,
-    anchor_year,
-    anchored,
-    compare_years,
-    in_words,
-    look,
-    panel_of,
-    with_witnesses,
-)
+from mlc_dask.stages.continuity import anchor_year, anchored, compare_years, doubted, in_words, still, with_witnesses
 from mlc_dask.stages.drawing import Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import AnnualTraining, Clustering, Gaps
+from mlc_dask.stages.witnesses import Judge, judge_of, kept_shares, look, panel_of, series_in, with_good, witnesses
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
 
 
-@step("annual-training", kind="samples", version=2)
+@step("annual-training", kind="samples", version=3)
 def select_reliable_samples(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -84,13 +76,15 @@ def select_reliable_samples(
     inner, notes = _without_borders(product, counts, min_per_class, legend)
     labels = {y: sampling.eligible(inner, cube, y, gaps) for y in years}
     reading = {y: Series(days_of(cube, y), gaps.method, sensor.positions(cube[BAND].values.tolist())) for y in years}
-    anchor = anchor_year(product, years)
-    found = _candidates(labels, product.quota, clustering.pixels, seed)
-    _refuse_empty_years(found, cube, gaps)
-    clusters, panel = _cluster(cube, found, reading, clustering, seed, anchor)
-    continued = _compared(clusters, panel, reading, anchor) if clustering.anchor != "none" else {}
-    clusters, notes = anchored(clusters, continued), [*notes, *in_words(continued, legend, anchor)]
-    reliable = {y: _reliable(cube, labels[y], y, reading[y], clusters[y]) for y in years}
+    anchor = anchor_year(product.attrs.get("year"), years)
+    candidates = _candidates(labels, product.quota, clustering.pixels, seed)
+    _refuse_empty_years(candidates, cube, gaps)
+    seen = partial(witnesses, cube, anchor=anchor, gaps=gaps, legend=legend)
+    clusters, watched = _cluster(cube, candidates, reading, clustering, seed, anchor, seen)
+    found, judge = _compared(clusters, watched, reading) if clustering.anchor != "none" else ({}, None)
+    clusters, notes = anchored(clusters, found), [*notes, *in_words(found, legend, anchor)]
+    doubts = doubted(found)
+    reliable = {y: still(cube, labels[y], y, clusters[y], doubts, reading[y], judge) for y in years}
     pools = _pools(reliable, product.quota, limit=max(size, min_per_class), seed=seed)
     notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
     priors = sampling.priors_of(counts)
@@ -100,7 +94,7 @@ def select_reliable_samples(
     ]
     samples = sampling.collect(cube, drawn, source=SampleSource.ANNUAL, gaps=gaps, legend=legend)
     samples.attrs |= {"notes": notes, "clusters": _report(clusters, legend), "product": product.attrs.get("source", "")}
-    return with_witnesses(samples, cube, panel, continued, clusters, anchor)
+    return with_witnesses(samples, watched, found, clusters)
 
 
 def _pools(reliable: Mapping[int, xr.Dataset], quota: xr.DataArray, *, limit: int, seed: int) -> dict[int, Pool]:
@@ -163,8 +157,9 @@ def _cluster(
     settings: Clustering,
     seed: int,
     anchor: int,
-) -> tuple[dict[int, Clusters], Panel]:
-    """Clusters of every year and class, each fitted in one task on a sample sorted by pixel id, and the panel.
+    seen: Callable[..., xr.Dataset],
+) -> tuple[dict[int, Clusters], xr.Dataset]:
+    """Clusters of every year and class, each fitted in one task on a sample sorted by pixel id, and the witnesses.
 
     The series of both come from one pass over the cube.
     """
@@ -177,19 +172,25 @@ def _cluster(
             fit = partial(_fit_class, reading=reading[y], settings=settings, seed=seed)
             tasks[y][c] = lazy.call(fit, dn.data, usable.data, name=f"cluster-{y}-{c}")
     panel_labels, panel_ids = panel_of(pools[anchor], cube.sizes[Y] * cube.sizes[X], seed)
-    clusters, seen = lazy.compute([tasks, look(cube, list(pools), panel_ids)])
-    panel = Panel(panel_labels, panel_ids, {y: dn for y, (dn, _) in seen.items()}, {y: u for y, (_, u) in seen.items()})
-    return clusters, panel
+    clusters, looks = lazy.compute([tasks, look(cube, list(pools), panel_ids)])
+    watched = seen(panel_labels, panel_ids, looks)
+    return clusters, with_good(
+        watched, reading[anchor].in_kept(*series_in(watched, anchor), panel_labels, clusters[anchor])
+    )
 
 
 def _compared(
-    clusters: Mapping[int, Clusters], panel: Panel, reading: Mapping[int, Series], anchor: int
-) -> dict[int, dict[int, Continuity]]:
-    at = panel.classes
-    if not at.size:
-        return {}
-    features = {y: reading[y].features(dn[at].transpose(1, 2, 0), panel.usable[y][at].T) for y, dn in panel.dn.items()}
-    return compare_years(clusters, features, panel.label[at], anchor)
+    clusters: Mapping[int, Clusters], watched: xr.Dataset, reading: Mapping[int, Series]
+) -> tuple[dict[int, dict[int, Continuity]], Judge | None]:
+    """Compare the classes of all years with those of the old map's year; with the judge, None without any witness."""
+    label = watched.witness_label.values
+    at = np.flatnonzero(label)
+    if not watched.witness_good.values.any():
+        return {}, None
+    judge: Judge = lazy.compute(lazy.call(judge_of, watched, name="judge"))
+    features = {y: own.features(*series_in(watched, y, at)) for y, own in reading.items()}
+    anchor = int(watched.attrs["anchor"])
+    return compare_years(clusters, features, label[at], anchor, kept_shares(watched, judge)), judge
 
 
 def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, seed: int) -> ClassClusters:
@@ -200,25 +201,6 @@ def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, 
         min_silhouette=settings.min_silhouette,
         min_share=settings.min_share,
     )
-
-
-def _reliable(cube: xr.Dataset, labels: xr.DataArray, year: int, reading: Series, clusters: Clusters) -> xr.Dataset:
-    """Label and 1 + cluster number, (y, x) each, of pixels in a kept cluster of their class; 0 for all others."""
-    one = cube.sel({YEAR: year}, drop=True)
-    return lazy.map_pixels(
-        _keep_reliable, one.reflectance, one.usable, labels,
-        layers=("label", "cluster"), name=f"reliable-{year}", parameter=(reading, clusters),
-    )  # fmt: skip
-
-
-def _keep_reliable(dn: Array, usable: Array, labels: Array, parameter: tuple[Series, Clusters]) -> Array:
-    reading, clusters = parameter
-    t, b = dn.shape[:2]
-    dn, usable, flat = dn.reshape(t, b, -1), usable.reshape(t, -1), labels.reshape(-1)
-    found = np.zeros((2, flat.size), np.uint8)
-    for code, at, cluster in reading.in_kept_clusters(dn, usable, flat, clusters):
-        found[0, at], found[1, at] = code, 1 + cluster
-    return found.reshape(2, *labels.shape)
 
 
 def _report(clusters: Mapping[int, Clusters], legend: Legend) -> list[dict[str, Any]]:

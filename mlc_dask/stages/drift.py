@@ -14,12 +14,11 @@ from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import DOUBTED
-from mlc_dask.kernels.gaps import count_valid
+from mlc_dask.kernels.continuity import DOUBTED, FEWEST
 from mlc_dask.stages import drawing as sampling
+from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of
 
 if TYPE_CHECKING:
-    from mlc_dask.classifiers import Model
     from mlc_dask.data.legend import Legend
 
 Array = npt.NDArray[Any]
@@ -27,7 +26,7 @@ Array = npt.NDArray[Any]
 GROUND: Final = "(all ground)"
 COLUMNS: Final = (
     "year", "class", "pixels", "kept", "verdict", "distance", "reach", "other", "other_distance", "band", "brightness",
-    "x", "y", "words",
+    "x", "y", "words", "places",
 )  # fmt: skip
 """Columns of the drift table."""
 
@@ -38,49 +37,46 @@ _SAMPLES: Final = 4_000
 _BLOCK: Final = 64
 
 
-@step("drift", kind="table", version=2, shown=True)
-def watch_drift(annual: xr.Dataset, forests: Mapping[str, Model], *, legend: Legend | None = None) -> pd.DataFrame:
+@step("drift", kind="table", version=3, shown=True)
+def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataFrame:
     """Compare every class in every year with the class of the old map's year, on the witnesses of the annual samples.
 
     Parameters
     ----------
     annual
         Annual training sets of :func:`mlc_dask.select_reliable_samples`.
-    forests
-        Models by year of :func:`mlc_dask.fit_per_year`.
     legend
         Names of the classes, by default those of the samples.
 
     Returns
     -------
-    One row per year and class: ``pixels`` looked at; ``kept``, the share of them that the model of the old map's year
-    still calls so; ``verdict``, ``distance``, ``reach``, ``other`` and ``other_distance`` of
+    One row per year and class: ``pixels`` looked at; ``kept``, the share of them that the judge, a forest that knows
+    the old map's year only, still calls so; ``verdict``, ``distance``, ``reach``, ``other`` and ``other_distance`` of
     :class:`mlc_dask.kernels.continuity.Continuity`; ``brightness`` of the ``band`` that changed most, as a ratio to the
-    old map's year; the median position ``x``, ``y`` of the pixels that are no longer kept; and ``words`` where the
-    class may have changed. One row per year of ``(all ground)``, whose ``kept`` is the share of random pixels that are
-    near some training sample.
+    old map's year; the median position ``x``, ``y`` of the pixels that are no longer kept; and, where the class may
+    have changed, ``words`` and the ``places`` of these pixels (``x y`` of each, with semicolons between). One row per
+    year of ``(all ground)``, whose ``kept`` is the share of random pixels that are near some training sample.
     """
-    anchor = str(annual.attrs["anchor"])
-    looks = {int(y): _Look(annual, i, forests.get(anchor)) for i, y in enumerate(annual.witness_year.values)}
-    first = looks[int(anchor)]
+    anchor = int(annual.attrs["anchor"])
+    judge = judge_of(annual) if annual.witness_good.values.any() else None
     names = (legend or legend_of(annual)).names
-    rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, first, names)]
+    looks = {y: _Look(annual, y, judge) for y in annual.witness_year.values.tolist()}
+    rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, looks[anchor], names)]
     table = pd.DataFrame([*rows, *_ground_rows(annual, looks)], columns=list(COLUMNS))
-    return table.assign(words=_words(table, int(anchor)))
+    words = _words(table, anchor)
+    places = [own if said else "" for own, said in zip(table["places"], words, strict=True)]
+    return table.assign(words=words, places=places)
 
 
 class _Look:
-    """The witnesses in one year: their filled series, which have enough dates, and what the model calls them."""
+    """The witnesses in one year: their filled series, which have enough dates, and which the judge keeps."""
 
-    def __init__(self, annual: xr.Dataset, position: int, model: Model | None) -> None:
-        one = annual.isel(witness_year=position)
-        days = np.asarray(annual.attrs["days"][str(int(one.witness_year))])
-        usable = one.witness_usable.values
-        self.dn = sampling.filled(one.witness_dn.values, usable, days, annual.attrs["gaps"])
-        self.able = count_valid(usable.T) >= annual.attrs["min_valid"]
-        self.called = np.zeros(len(self.dn), np.uint8)
-        if model is not None and self.able.any():
-            self.called[self.able] = model.predict(np.ascontiguousarray(self.dn[self.able].transpose(1, 2, 0)))[0]
+    def __init__(self, annual: xr.Dataset, year: int, judge: Judge | None) -> None:
+        series = filled_in(annual, year)
+        self.dn = series.transpose(2, 0, 1)
+        self.able = enough_dates(annual, year)
+        label = annual.witness_label.values
+        self.kept = np.zeros(label.size, np.bool_) if judge is None else judge.keeps(year, series, label)
 
 
 def _class_rows(
@@ -89,16 +85,17 @@ def _class_rows(
     label = annual.witness_label.values
     known = {(r["year"], r["code"]): r for r in annual.attrs["continuity"]}
     for code in np.unique(label[label != 0]).tolist():
-        at = np.flatnonzero((label == code) & look.able & first.able)
+        at = np.flatnonzero((label == code) & annual.witness_good.values & look.able & first.able)
         if not at.size:
             continue
-        row, gone = known.get((year, code), {}), at[look.called[at] != code]
+        row, gone = known.get((year, code), {}), at[~look.kept[at]]
         band, brightness = _brightness(annual, look.dn[at], first.dn[at])
+        x, y = annual.witness_x.values[gone], annual.witness_y.values[gone]
         yield {
             "year": year,
             "class": names[code],
             "pixels": at.size,
-            "kept": float((look.called[at] == code).mean()),
+            "kept": float(look.kept[at].mean()),
             "verdict": str(row.get("verdict", "")),
             "distance": row.get("distance"),
             "reach": row.get("reach"),
@@ -106,8 +103,9 @@ def _class_rows(
             "other_distance": row.get("other_distance"),
             "band": band,
             "brightness": brightness,
-            "x": float(np.median(annual.witness_x.values[gone])) if gone.size else None,
-            "y": float(np.median(annual.witness_y.values[gone])) if gone.size else None,
+            "x": float(np.median(x)) if gone.size else None,
+            "y": float(np.median(y)) if gone.size else None,
+            "places": "; ".join(f"{a!r} {b!r}" for a, b in zip(x.tolist(), y.tolist(), strict=True)),
         }
 
 
@@ -131,7 +129,14 @@ def _ground_rows(annual: xr.Dataset, looks: Mapping[int, _Look]) -> Iterator[dic
         dn = sampling.filled(annual.dn[own].values, annual.usable[own].values, days, annual.attrs["gaps"])
         blocks = annual.row.values[own] // _BLOCK * 1_000_000 + annual.column.values[own] // _BLOCK
         far = unlike(_flat(dn), blocks, _flat(look.dn[at]))
-        yield {"year": year, "class": GROUND, "pixels": at.size, "kept": 1 - float(far.mean()), "verdict": ""}
+        yield {
+            "year": year,
+            "class": GROUND,
+            "pixels": at.size,
+            "kept": 1 - float(far.mean()),
+            "verdict": "",
+            "places": "",
+        }
 
 
 def _flat(dn: Array) -> npt.NDArray[np.float32]:
@@ -157,12 +162,12 @@ def _ground_words(row: pd.Series[Any]) -> str:
 
 
 def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
-    changed = row.verdict in DOUBTED
-    if row.year == anchor or not (changed or (ratio < _HALF and ratio < _WORSE * usual)):
+    few = 1.0 if row.verdict in DOUBTED else _HALF
+    if row.year == anchor or row.pixels < FEWEST or not ratio < min(few, _WORSE * usual):
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
     return (
         f"{row.year}: {row['class']} is no longer what it was in {anchor} ({row.band} is {row.brightness:.1f} times "
-        f"as bright; the model of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
+        f"as bright; a forest of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
         f"unlike the others{place}"
     )

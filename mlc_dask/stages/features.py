@@ -46,3 +46,12 @@ class Series:
                 cluster = assign_clusters(self.features(dn[:, :, at], usable[:, at]), own)
                 kept = np.isin(cluster, own.kept)
                 yield code, at[kept], cluster[kept]
+
+    def in_kept(
+        self, dn: Array, usable: Array, labels: Array, clusters: Mapping[int, ClassClusters]
+    ) -> npt.NDArray[np.bool_]:
+        """Mask (P,) of the pixels that lie in a kept cluster of their class; arguments as above."""
+        found = np.zeros(labels.size, np.bool_)
+        for _, at, _ in self.in_kept_clusters(dn, usable, labels, clusters):
+            found[at] = True
+        return found

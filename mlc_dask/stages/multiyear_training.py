@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +15,16 @@ from mlc_dask import lazy
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import on_grid_of
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import BAND, YEAR, check_cube, check_map, days_of, legend_of
+from mlc_dask.data.schema import BAND, SAMPLE, YEAR, check_cube, check_map, days_of, legend_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.sampling.splits import spatial_split
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.continuity import doubts, still
+from mlc_dask.stages.continuity import doubts, judged, still
 from mlc_dask.stages.drawing import Keep, Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import Gaps, MultiYearTraining, SplitRule
-
-if TYPE_CHECKING:
-    from mlc_dask.classifiers import Model
+from mlc_dask.stages.witnesses import judge_of
 
 Array = npt.NDArray[Any]
 
@@ -55,20 +53,19 @@ def unchanged_areas(
     product = on_grid_of(labels, check_map(product), "maps and product")
     old, doubted = product.drop_vars("quota", errors="ignore"), doubts(annual)
     votes = [
-        (labels.sel({YEAR: y}, drop=True) == old) | old.isin(list(doubted.get(y, {})))
+        (labels.sel({YEAR: y}, drop=True) == old) | old.isin(list(doubted.get(y, ())))
         for y in labels[YEAR].values.tolist()
     ]
     unchanged: xr.DataArray = reduce(operator.and_, votes) & (labels != 0).all(YEAR) & (old != 0)
     return unchanged.rename("unchanged")
 
 
-@step("multiyear-training", kind="samples", version=2)
+@step("multiyear-training", kind="samples", version=3)
 def sample_unchanged(
     cube: xr.Dataset,
     product: xr.DataArray,
     unchanged: xr.DataArray,
     annual: xr.Dataset | None = None,
-    forests: Mapping[str, Model] | None = None,
     *,
     train: int = MultiYearTraining.train,
     validation: int = MultiYearTraining.validation,
@@ -85,10 +82,9 @@ def sample_unchanged(
     ----------
     unchanged
         (y, x) bool from :func:`unchanged_areas`.
-    annual, forests
-        Annual training sets, and the models of :func:`mlc_dask.fit_per_year`. In a year in which a class may have
-        changed as a whole, only pixels of the cluster that continues the class are drawn which the model of the old
-        map's year calls so, too; none are drawn where no cluster continues it.
+    annual
+        Annual training sets. In a year in which a class may have changed as a whole, only pixels of the class that the
+        judge keeps (method section 5) are drawn.
     split
         ``blocks``: training and validation pixels never share a square with a side of `block` pixels, so neighbouring
         pixels do not improve the validation loss. ``random`` is the rule of the paper.
@@ -108,7 +104,7 @@ def sample_unchanged(
     product = on_grid_of(check_cube(cube), check_map(product), "cube and product")
     unchanged = on_grid_of(cube, unchanged, "cube and unchanged area")
     legend, counts = legend_of(product), sampling.class_counts(product, "count-product")
-    labels = _labels(cube, product.where(unchanged, np.uint8(0)), annual, forests, gaps, sensor)
+    labels = _labels(cube, product.where(unchanged, np.uint8(0)), annual, gaps, sensor)
     share, edge = validation / (train + validation), block if split == "blocks" else 1
     splits = {part: partial(_belongs, part=part, share=share, seed=seed, block=edge) for part in Split}
     pools = _pools(labels, product.quota, splits, limit=max(train, validation, min_per_class), seed=seed)
@@ -155,16 +151,21 @@ def _labels(
     cube: xr.Dataset,
     stable: xr.DataArray,
     annual: xr.Dataset | None,
-    forests: Mapping[str, Model] | None,
     gaps: Gaps,
     sensor: Sensor,
 ) -> dict[int, xr.DataArray]:
     """Labels of every year that can be drawn: those of enough usable dates, and of doubted classes what is left."""
     years, roles = [int(y) for y in cube[YEAR].values], sensor.positions(cube[BAND].values.tolist())
     labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
-    witness = forests.get(str(annual.attrs["anchor"])) if forests and annual is not None else None
-    for y, own in doubts(annual).items():
-        labels[y] = still(cube, labels[y], y, own, Series(days_of(cube, y), gaps.method, roles), witness)
+    known = judged(annual)
+    judge = (
+        lazy.compute(lazy.call(judge_of, annual.drop_dims(SAMPLE), name="judge"))
+        if annual is not None and known
+        else None
+    )
+    for y, own in known.items():
+        left = still(cube, labels[y], y, own, set(own), Series(days_of(cube, y), gaps.method, roles), judge)
+        labels[y] = labels[y].where(~labels[y].isin(list(own)), left.label)
     return labels
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -13,7 +15,7 @@ from mlc_dask.data.steps import step
 from mlc_dask.data.years import CALENDAR, years_in_words
 from mlc_dask.io.published import assemble
 from mlc_dask.kernels.radiometry import WHITE, WRONG
-from mlc_dask.show.report.page import Evidence
+from mlc_dask.show.report.page import Alert, Evidence
 
 if TYPE_CHECKING:
     from mlc_dask.classifiers import Model
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=3, shown=True)
+@step("report", kind="report", version=4, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -39,10 +41,8 @@ def gather_evidence(
     crosswalk: str,
 ) -> Evidence:
     """Everything that the report shows, with classes by the names and colours of `legend`."""
-    years = ", ".join(str(y) for y in selection.years)
-    crs = cube.rio.crs.to_string() if cube.rio.crs else "unknown"
     return Evidence(
-        title=f"Annual land cover {years}",
+        title=f"Annual land cover {', '.join(map(str, selection.years))}",
         maps=assemble(layers),
         cube=cube,
         product=product,
@@ -54,23 +54,24 @@ def gather_evidence(
         clusters=[{**row, "class": legend.in_words(row["class"])} for row in annual.attrs["clusters"]],
         selection=selection,
         facts={
-            **_years(selection),
-            "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
-            "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
+            **_place(cube, selection),
             "Old map": f"{product.attrs['source']}, {crosswalk}",
             "Annual samples": f"{annual.sizes['sample']:,}",
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },
         rule=rule,
-        alerts=alerts(drift),
+        alerts=_alerts(drift, int(annual.attrs["anchor"])),
     )
 
 
-def _years(selection: Selection) -> dict[str, str]:
-    """Say what the years are, where they are no calendar years."""
-    if selection.year_start == CALENDAR:
-        return {}
-    return {"Years": years_in_words(selection.years, selection.year_start)}
+def _place(cube: xr.Dataset, selection: Selection) -> dict[str, str]:
+    """Area and acquisitions, and what the years are, where they are no calendar years."""
+    crs, start = cube.rio.crs.to_string() if cube.rio.crs else "unknown", selection.year_start
+    years = {} if start == CALENDAR else {"Years": years_in_words(selection.years, start)}
+    return years | {
+        "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
+        "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
+    }
 
 
 def _notes(selection: Selection, radiometry: pd.DataFrame, annual: xr.Dataset, samples: xr.Dataset) -> list[str]:
@@ -88,3 +89,18 @@ def _accepted(radiometry: pd.DataFrame) -> list[str]:
 def alerts(drift: pd.DataFrame) -> Sequence[str]:
     """Return the sentences of a drift table that a reader must see first."""
     return [str(words) for words in drift["words"] if isinstance(words, str) and words]
+
+
+def _alerts(drift: pd.DataFrame, before: int) -> list[Alert]:
+    """Sentences of a drift table; the place of a class is shown in the first year that has one."""
+    found, shown = [], set()
+    for words, year, name, text in zip(*(drift[c] for c in ("words", "year", "class", "places")), strict=True):
+        if isinstance(words, str) and words:
+            found.append(Alert(words, before, int(year), _places("" if name in shown else text)))
+            shown.add(name)
+    return found
+
+
+def _places(text: object) -> npt.NDArray[np.float64]:
+    pairs = [pair.split() for pair in text.split(";")] if isinstance(text, str) and text else []
+    return np.array(pairs, np.float64).reshape(-1, 2)

@@ -22,6 +22,9 @@ from mlc_dask.show.pictures import clear_summer, thinned
 _LONGEST_SIDE = 700
 """Pixels of the longest side of a thinned map; the nearest pixel is shown, so that no class is interpolated."""
 
+_SMALLEST_PLACE = 40
+"""Pixels of a side of the picture of a place at least."""
+
 _NO_DATA_COLOUR = "#ffffff"
 _TRUE_COLOUR = ("B04", "B03", "B02")
 
@@ -62,6 +65,50 @@ def true_colour(cube: xr.Dataset) -> Figure | None:
         axis.imshow(_stretched(dn), interpolation="nearest")
         axis.set_title(f"{np.datetime_as_string(one.time.values[shown], 'D')}", fontsize=10)
     return figure
+
+
+def place(cube: xr.Dataset, before: int, year: int, places: npt.NDArray[np.float64]) -> Figure | None:
+    """Show the place of a change in two years, on paired acquisitions; None without a place or a visible band.
+
+    Parameters
+    ----------
+    before, year
+        The year of the old map, and the year of the change.
+    places
+        x and y (n, 2) of pixels that changed; they are outlined.
+    """
+    if not len(places) or not set(_TRUE_COLOUR) <= set(cube[BAND].values.tolist()):
+        return None
+    both = _around(cube.sel({YEAR: [before, year]}), places)
+    shown = clear_summer(both.time.values[1], both.usable.mean((Y, X)).min(YEAR).values)
+    one = both.isel({ACQUISITION: shown}).sel({BAND: list(_TRUE_COLOUR)})
+    dn = one.reflectance.where(one.usable, 0).transpose(BAND, Y, YEAR, X).values.astype(np.uint16)
+    # One stretch for both years, or a clear-cut could look like haze.
+    sides = np.split(_stretched(dn.reshape(*dn.shape[:2], -1)), 2, axis=1)
+    x, y = (np.append(one[d].values, 2 * one[d].values[-1] - one[d].values[-2]) for d in (X, Y))
+    half = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
+    extent = (x[0] - half[0], x[-1] - half[0], y[-1] - half[1], y[0] - half[1])
+    figure, axes = _panels(2, 2)
+    for axis, side, time in zip(axes, sides, one.time.values, strict=True):
+        axis.imshow(side, interpolation="nearest", extent=extent)
+        axis.plot(*places.T, "s", ms=4, mfc="none", mec="#e8179b", mew=0.9)
+        axis.set_xlim(extent[:2])
+        axis.set_ylim(extent[2:])
+        axis.set_title(np.datetime_as_string(time, "D"), fontsize=10)
+    return figure
+
+
+def _around(cube: xr.Dataset, places: npt.NDArray[np.float64]) -> xr.Dataset:
+    """Cut a square around most of the places, as far as the cube has it, and thin it."""
+    pixel = abs(float(cube[X][1] - cube[X][0]))
+    low, high = np.quantile(places, (0.05, 0.95), axis=0)
+    side = int(max((high - low).max() / pixel * 1.3, _SMALLEST_PLACE))
+    cut = {}
+    for dim, middle in zip((X, Y), (low + high) / 2, strict=True):
+        center = int(np.abs(cube[dim].values - middle).argmin())
+        start = max(0, min(center - side // 2, cube.sizes[dim] - side))
+        cut[dim] = slice(start, start + side)
+    return thinned(cube.isel(cut), _LONGEST_SIDE)
 
 
 def _stretched(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -24,6 +26,19 @@ from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What a reader must see first: a sentence and, where a class changed, the place in two years.
+
+    `places` (n, 2) float64 has x and y of pixels that are no longer what they were in the year `before`.
+    """
+
+    words: str
+    before: int
+    year: int
+    places: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class Evidence:
     selection: Selection
     facts: Mapping[str, str]
     rule: str
-    alerts: Sequence[str] = ()
+    alerts: Sequence[Alert] = ()
 
 
 def write_report(evidence: Evidence, path: Path) -> None:
@@ -69,8 +84,10 @@ def write_report(evidence: Evidence, path: Path) -> None:
         "curves": figures.training_curves(evidence.histories),
         "calendar": calendar_figure(evidence.selection),
     }
+    places = [figures.place(evidence.cube, a.before, a.year, a.places) for a in evidence.alerts]
     page = template.render(
         evidence=evidence,
+        places=[_embedded(figure) if figure else "" for figure in places],
         figures={name: _embedded(figure) for name, figure in shown.items() if figure is not None},
         key_table=_html(key_figures(evidence.summary)),
         table_one=_html(table_one(evidence.agreement)),

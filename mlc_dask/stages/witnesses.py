@@ -1,0 +1,190 @@
+"""Witnesses: pixels that are looked at in every year, and the judge that learns from them (method section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from mlc_dask.classifiers.context import Context
+from mlc_dask.classifiers.forest.settings import RandomForest
+from mlc_dask.classifiers.protocol import TrainingSet
+from mlc_dask.data.legend import Legend
+from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, SCALE, WITNESS, WITNESS_YEAR, X, Y, days_of, legend_of
+from mlc_dask.kernels.clusters import evenly
+from mlc_dask.kernels.continuity import FEWEST, common_offset, typical
+from mlc_dask.kernels.gaps import count_valid, fill
+from mlc_dask.stages import drawing as sampling
+from mlc_dask.stages.drawing import Pool
+from mlc_dask.stages.settings import Gaps
+
+if TYPE_CHECKING:
+    from mlc_dask.classifiers import Model
+
+Array = npt.NDArray[Any]
+
+_PER_CLASS = 300
+_GROUND = 1_500
+_DARKEST = 0.005
+"""Reflectance below which differences are noise."""
+
+_ALL = slice(None)
+_FOREST = RandomForest(trees=100, min_samples_leaf=3)
+
+
+def panel_of(pool: Pool, pixels: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Labels and ids of some hundred pixels per class, spread over the area, and of random ones of all `pixels`."""
+    label, ids = pool.candidates.label, pool.candidates.id.astype(np.int64)
+    chosen = []
+    for code in np.unique(label).tolist():
+        members = np.flatnonzero(label == code)[np.argsort(ids[label == code], kind="stable")]
+        chosen.append(evenly(members, _PER_CLASS))
+    at = np.concatenate([*chosen, np.zeros(0, np.intp)])
+    ground = np.random.default_rng(seed).choice(pixels, min(_GROUND, pixels), replace=False)
+    both, codes = np.concatenate([ids[at], ground]), np.concatenate([label[at], np.zeros(len(ground), np.uint8)])
+    order = np.argsort(both, kind="stable")
+    return codes[order], both[order]
+
+
+def look(cube: xr.Dataset, years: Sequence[int], ids: Array) -> dict[int, Any]:
+    """Lazy series of the pixels in every year: DN and usable."""
+    found = {}
+    for year in years:
+        dn, usable = sampling.series(cube, year, ids)
+        found[year] = (dn.data, usable.data)
+    return found
+
+
+def witnesses(
+    cube: xr.Dataset,
+    label: npt.NDArray[np.uint8],
+    ids: npt.NDArray[np.int64],
+    seen: Mapping[int, tuple[Array, Array]],
+    *,
+    anchor: int,
+    gaps: Gaps,
+    legend: Legend,
+) -> xr.Dataset:
+    """Pixels that stand for a class in the year `anchor`, or, with label 0, for all ground, as they are in all years.
+
+    `seen` has DN (n, T, B) and usable (n, T) by year. ``witness_good`` is to be set by :func:`with_good`.
+    """
+    rows, columns = np.divmod(ids, cube.sizes[X])
+    dims = (WITNESS_YEAR, WITNESS, ACQUISITION)
+    return xr.Dataset(
+        {
+            "witness_dn": ((*dims, BAND), np.stack([dn for dn, _ in seen.values()])),
+            "witness_usable": (dims, np.stack([usable for _, usable in seen.values()])),
+            "witness_label": (WITNESS, label),
+            "witness_y": (WITNESS, cube[Y].values[rows]),
+            "witness_x": (WITNESS, cube[X].values[columns]),
+        },
+        coords={WITNESS_YEAR: list(seen), BAND: cube[BAND].values},
+        attrs={
+            "anchor": anchor,
+            "gaps": gaps.method,
+            "min_valid": gaps.min_valid,
+            "legend": legend.to_dict(),
+            "days": {str(y): days_of(cube, y).tolist() for y in seen},
+        },
+    )
+
+
+def with_good(watched: xr.Dataset, dominant: npt.NDArray[np.bool_]) -> xr.Dataset:
+    """Mark the witnesses that the judge learns from: `dominant` (n,) ones without the outliers of their class."""
+    at, anchor = np.flatnonzero(dominant), int(watched.attrs["anchor"])
+    good = np.zeros(len(dominant), np.bool_)
+    if at.size:
+        good[at] = typical(_logarithms(filled_in(watched, anchor, at)), watched.witness_label.values[at])
+    return watched.assign(witness_good=(WITNESS, good))
+
+
+def series_in(
+    watched: xr.Dataset, year: int, at: npt.NDArray[np.intp] | slice = _ALL
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+    """DN (T, B, n) and usable (T, n) of the witnesses at the positions `at` in one year, as observed."""
+    own = watched.sel({WITNESS_YEAR: year})
+    dn, usable = own.witness_dn.values[at], own.witness_usable.values[at]
+    return np.ascontiguousarray(dn.transpose(1, 2, 0)), np.ascontiguousarray(usable.T)
+
+
+def filled_in(watched: xr.Dataset, year: int, at: npt.NDArray[np.intp] | slice = _ALL) -> npt.NDArray[np.uint16]:
+    """Gap-free series (T, B, n) of the witnesses at the positions `at` in one year."""
+    return fill(*series_in(watched, year, at), _days(watched, year), watched.attrs["gaps"])
+
+
+def enough_dates(watched: xr.Dataset, year: int) -> npt.NDArray[np.bool_]:
+    """Mask of the witnesses that have enough usable dates in the year."""
+    usable = watched.witness_usable.sel({WITNESS_YEAR: year}).values
+    enough: npt.NDArray[np.bool_] = count_valid(usable.T) >= watched.attrs["min_valid"]
+    return enough
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A forest that knows the old map's year only, and what every other year changed for all ground.
+
+    `shared` (T, B) by year: natural logarithm of the factor by which the reflectance of a date differs from that of the
+    old map's year.
+    """
+
+    model: Model
+    shared: Mapping[int, npt.NDArray[np.float64]]
+
+    def keeps(
+        self, year: int, dn: npt.NDArray[np.uint16], labels: npt.NDArray[np.uint8] | int
+    ) -> npt.NDArray[np.bool_]:
+        """Mask (P,) of gap-free series (T, B, P) that still are what `labels` (P,) say."""
+        reflectance = (dn.astype(np.float32) - DN_OFFSET) * np.exp(-self.shared[year])[:, :, None].astype(np.float32)
+        as_then = np.clip(np.rint(reflectance) + DN_OFFSET, 1, np.iinfo(np.uint16).max).astype(np.uint16)
+        kept: npt.NDArray[np.bool_] = self.model.predict(as_then)[0] == labels
+        return kept
+
+
+def judge_of(watched: xr.Dataset) -> Judge:
+    """Train the judge on the good witnesses; `watched` may be a whole sample set with its witnesses."""
+    anchor, years = int(watched.attrs["anchor"]), watched[WITNESS_YEAR].values.tolist()
+    good = np.flatnonzero(watched.witness_good.values)
+    label, series = watched.witness_label.values[good], {y: filled_in(watched, y, good) for y in years}
+    logarithms = {
+        y: np.where(enough_dates(watched, y)[good, None], _logarithms(dn), np.float32(np.nan))
+        for y, dn in series.items()
+    }
+    shape = series[anchor].shape[:2]
+    shared = {y: common_offset(logarithms[anchor], own, label).reshape(shape) for y, own in logarithms.items()}
+    context = Context(
+        legend=legend_of(watched),
+        bands=tuple(watched[BAND].values.tolist()),
+        days=tuple(_days(watched, anchor).tolist()),
+        gaps=watched.attrs["gaps"],
+        min_valid=int(watched.attrs["min_valid"]),
+    )
+    data = TrainingSet(series[anchor].transpose(2, 0, 1), label, np.zeros(len(label), np.bool_), context)
+    return Judge(_FOREST.fit(data, seed=0), shared)
+
+
+def kept_shares(watched: xr.Dataset, judge: Judge) -> dict[int, dict[int, float]]:
+    """Share of the good witnesses of a class that the judge keeps, by year and code; not where they are few."""
+    found = {}
+    for y in watched[WITNESS_YEAR].values.tolist():
+        at = np.flatnonzero(watched.witness_good.values & enough_dates(watched, y))
+        label = watched.witness_label.values[at]
+        kept = judge.keeps(y, filled_in(watched, y, at), label)
+        codes, counts = np.unique(label, return_counts=True)
+        found[y] = {c: float(kept[label == c].mean()) for c in codes[counts >= FEWEST].tolist()}
+    return found
+
+
+def _days(watched: xr.Dataset, year: int) -> npt.NDArray[np.float64]:
+    return np.asarray(watched.attrs["days"][str(year)])
+
+
+def _logarithms(dn: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Logarithm (n, T * B) of the reflectance of series (T, B, n)."""
+    flat = dn.reshape(-1, dn.shape[-1]).T.astype(np.float32)
+    found: npt.NDArray[np.float32] = np.log(np.maximum((flat - DN_OFFSET) * np.float32(SCALE), np.float32(_DARKEST)))
+    return found
