@@ -267,7 +267,8 @@ def test_the_maps_show_a_class_that_was_felled_in_one_year(felled: tuple[xr.Data
     assert anchored.false <= paper.false + 0.05
     conifers = DEFAULT_LEGEND.code("Conifers")
     assert {year for year, own in doubts(anchored.samples).items() if conifers in own} == {2019, 2020}
-    assert any("2019" in note and "Conifers" in note for note in anchored.samples.attrs["notes"])
+    notes = map(DEFAULT_LEGEND.in_words, anchored.samples.attrs["notes"])
+    assert any("2019" in note and "Conifers" in note for note in notes)
     row = anchored.drift[(anchored.drift.year == 2019) & (anchored.drift["class"] == "Conifers")].iloc[0]
     assert row.verdict in DOUBTED and row.kept < 0.5 and len(row.places.split(";")) > 50
     said = alerts(anchored.drift)
