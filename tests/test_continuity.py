@@ -248,10 +248,7 @@ def series(dn: Callable[[int], int]) -> xr.Dataset:
         coords={
             "year": years,
             "band": ["B04", "B03", "B02"],
-            "time": (
-                ("year", "acquisition"),
-                np.array([[f"{y}-05-01", f"{y}-07-10"] for y in years], "datetime64[ns]"),
-            ),
+            "time": (("year", "acquisition"), dates),
             "y": 995.0 - 10 * np.arange(100),
             "x": 5.0 + 10 * np.arange(100),
         },
