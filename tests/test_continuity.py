@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,11 +17,13 @@ import mlc_dask as mlc
 from mlc_dask.classifiers import LSTM, RandomForest
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import DEFAULT_LEGEND
+from mlc_dask.data.schema import CUBE_DIMS
 from mlc_dask.io.old_map import year_of
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import ClassClusters, fit_clusters
 from mlc_dask.kernels.continuity import DOUBTED, Verdict, common_offset, continuity, typical
-from mlc_dask.show.report.evidence import alerts
+from mlc_dask.show.report import figures
+from mlc_dask.show.report.evidence import _alerts, alerts
 from mlc_dask.stages.continuity import anchor_in_words, anchor_year, doubts
 from mlc_dask.stages.drift import GROUND, watch_drift
 from mlc_dask.stages.settings import Clustering
@@ -206,6 +209,50 @@ def test_upheavals_change_the_share_of_the_class_that_is_asked_for() -> None:
         assert {c.event for c in land.changes} >= {name}
     with pytest.raises(InputError, match="did you mean 'felled'"):
         make_landscape(World(size=64, upheaval="feled"))
+
+
+def test_the_report_shows_the_place_of_a_change_in_both_years() -> None:
+    drift = pd.DataFrame(
+        {
+            "year": [2018, 2019, 2020, 2020],
+            "class": ["Conifers", "Conifers", "Conifers", GROUND],
+            "words": ["", "2019: Conifers is no longer", "2020: Conifers is no longer", "2020: 20% of the ground"],
+            "places": ["", "95.0 905.0; 105.0 895.0", "95.0 905.0", ""],
+        }
+    )
+    first, *others = _alerts(drift, 2018)
+    assert (first.before, first.year, first.places.tolist()) == (2018, 2019, [[95, 905], [105, 895]])
+    assert [len(one.places) for one in others] == [0, 0], "a class is shown once"
+    cube = series(lambda year: 1500 if year == 2018 else 3000)
+    figure = figures.place(cube, 2018, 2019, first.places)
+    assert figure is not None
+    before, after = figure.axes
+    assert before.get_xlim() == after.get_xlim() == (0, 400) and before.get_ylim() == (600, 1000)
+    assert before.lines[0].get_xydata().tolist() == [[95, 905], [105, 895]]
+    dark, bright = (axis.images[0].get_array().mean() for axis in (before, after))
+    assert dark < 0.1 < 0.9 < bright, "one stretch for both years"
+    assert figures.place(cube, 2018, 2019, others[0].places) is None
+    assert figures.place(cube.isel(band=[0]), 2018, 2019, first.places) is None
+
+
+def series(dn: Callable[[int], int]) -> xr.Dataset:
+    """Cube of 100 × 100 pixels of 10 m and two dates in each of three years; one DN per year."""
+    years = [2018, 2019, 2020]
+    values = np.array([dn(y) for y in years], np.uint16)[:, None, None, None, None]
+    dates = np.array([[f"{y}-05-01", f"{y}-07-10"] for y in years], "datetime64[ns]")
+    return xr.Dataset(
+        {
+            "reflectance": (CUBE_DIMS, np.broadcast_to(values, (3, 2, 3, 100, 100))),
+            "usable": (("year", "acquisition", "y", "x"), np.ones((3, 2, 100, 100), np.bool_)),
+        },
+        coords={
+            "year": years,
+            "band": ["B04", "B03", "B02"],
+            "time": (("year", "acquisition"), dates),
+            "y": 995.0 - 10 * np.arange(100),
+            "x": 5.0 + 10 * np.arange(100),
+        },
+    )
 
 
 CONFIG = """
