@@ -24,7 +24,8 @@ import mlc_dask as mlc
 from mlc_dask.classifiers import RandomForest
 from mlc_dask.config import load_config
 from mlc_dask.data.legend import DEFAULT_LEGEND
-from mlc_dask.data.schema import CUBE_DIMS, DN_OFFSET, legend_of
+from mlc_dask.data.schema import CUBE_DIMS, DN_OFFSET
+from mlc_dask.pipeline.inputs import Given
 from mlc_dask.stages.drift import watch_drift
 from mlc_dask.stages.settings import Clustering
 from mlc_dask.worlds import World
@@ -217,10 +218,11 @@ def meuse(folder: Path, data: Path) -> str:
         "| anchor | year | the map keeps | the judge keeps | band that changed most | verdict |",
         "|---|---|---|---|---|---|",
     ]
-    code = legend_of(product).code("Conifers")
+    legend = Given(load_config(config)).legend
+    code = legend.code("Conifers")
     for anchor in ANCHORS:
         found = mapped(cube, product, anchor, MEUSE)
-        drift = watch_drift(found.annual)
+        drift = watch_drift(found.annual, legend=legend)
         for i, row in enumerate(drift[drift["class"] == "Conifers"].itertuples()):
             share = (found.maps[i] == code)[product.values == code].mean()
             lines.append(

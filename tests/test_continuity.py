@@ -303,7 +303,8 @@ def mapped(cube: xr.Dataset, product: xr.DataArray, anchor: Literal["product-yea
     land, conifers = make_landscape(WORLD), DEFAULT_LEGEND.code("Conifers")
     then, now, changed = land.truth(0), land.truth(1), maps[0] != maps[1]
     gone = (then == conifers) & (now != conifers)
-    return Mapped(samples, watch_drift(samples), float(changed[gone].mean()), float(changed[then == now].mean()))
+    drift = watch_drift(samples, legend=DEFAULT_LEGEND)
+    return Mapped(samples, drift, float(changed[gone].mean()), float(changed[then == now].mean()))
 
 
 @pytest.mark.slow
