@@ -19,6 +19,7 @@ from .stages.classification import classify, fit, fit_multi_and_single_year, fit
 from .stages.evaluation import agreement, change_count, evaluate, transition_matrices
 from .stages.filtering import smooth
 from .stages.multiyear_training import sample_unchanged, unchanged_areas
+from .stages.reference_sample import ReferenceSample, sample_reference
 from .stages.settings import Clustering, Gaps
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Model",
     "PairingRules",
     "RandomForest",
+    "ReferenceSample",
     "Safe",
     "Stac",
     "Theia",
@@ -59,6 +61,7 @@ __all__ = [
     "open_samples",
     "plan",
     "run",
+    "sample_reference",
     "sample_unchanged",
     "save_model",
     "select_reliable_samples",
