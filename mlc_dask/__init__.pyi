@@ -15,6 +15,7 @@ from .pipeline.plan import plan
 from .show.export import export_maps
 from .show.notebook import open_run
 from .stages.annual_training import select_reliable_samples
+from .stages.assessment import Assessment, assess, compare_interpreters
 from .stages.classification import classify, fit, fit_multi_and_single_year, fit_per_year
 from .stages.evaluation import agreement, change_count, evaluate, transition_matrices
 from .stages.filtering import smooth
@@ -26,6 +27,7 @@ __all__ = [
     "DEFAULT_LEGEND",
     "LSTM",
     "SOURCES",
+    "Assessment",
     "Classifier",
     "Clustering",
     "Crosswalk",
@@ -43,9 +45,11 @@ __all__ = [
     "Stac",
     "Theia",
     "agreement",
+    "assess",
     "change_count",
     "choose_acquisitions",
     "classify",
+    "compare_interpreters",
     "evaluate",
     "export_maps",
     "fit",
