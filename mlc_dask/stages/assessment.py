@@ -20,10 +20,9 @@ from mlc_dask.data.layers import layer_called
 from mlc_dask.data.legend import NO_DATA, Legend
 from mlc_dask.data.places import pixel_hectares
 from mlc_dask.data.schema import YEAR, check_map, legend_of
-from mlc_dask.kernels import agreement as measures
 from mlc_dask.kernels import assessment as kernel
 from mlc_dask.kernels.estimation import Estimates
-from mlc_dask.stages.points import LABEL, Survey, find
+from mlc_dask.stages.points import Survey, find
 
 Labels = npt.NDArray[np.uint8]
 Row = dict[str, Any]
@@ -141,33 +140,6 @@ def assess(
     )
 
 
-def compare_interpreters(labels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Compare the labels that interpreters gave to the same points and years.
-
-    Parameters
-    ----------
-    labels
-        Tables of ``id`` and ``label_YEAR`` (codes, 0 for none) by interpreter.
-
-    Returns
-    -------
-    Table with columns ``first``, ``second``, ``points``, ``labels`` (points and years that both labelled), ``share`` of
-    equal labels, and Cohen's ``kappa``; NaN without common labels.
-    """
-    rows = []
-    for (a, first), (b, second) in combinations(labels.items(), 2):
-        years = [c for c in first if LABEL.fullmatch(str(c)) and c in second]
-        one, other = (table.set_index("id")[years] for table in (first, second))
-        common = one.index.intersection(other.index)
-        pair = [part.loc[common].to_numpy(np.uint8) for part in (one, other)]
-        both = (pair[0] != NO_DATA) & (pair[1] != NO_DATA)
-        matrix = measures.confusion(pair[0] * both, pair[1] * both, 256)
-        counts = {"points": int(both.any(axis=1).sum()), "labels": int(both.sum())}
-        agreed = {"share": measures.overall(matrix), "kappa": measures.kappa(matrix)}
-        rows.append({"first": a, "second": b, **counts, **agreed})
-    return pd.DataFrame(rows, columns=["first", "second", "points", "labels", "share", "kappa"])
-
-
 def _chosen(maps: xr.Dataset, layers: Sequence[str] | None) -> list[str]:
     """Names of the layers to judge, the best first."""
     classed = [str(n) for n, v in maps.data_vars.items() if YEAR in v.dims and layer_called(str(n)).values == "classes"]
@@ -254,7 +226,8 @@ def _changed_areas(found: Survey, legend: Legend, pixel: float) -> Iterator[Row]
 def _change(layer: str, given: Labels, found: Survey) -> Iterator[Row]:
     """Accuracy of change; of one year alone there is none."""
     if not _successive(found):
-        yield {"layer": layer, "match": "exact year", "measure": "f1", **_none(_NO_PAIR)}
+        for measure in _WHY_CHANGE:
+            yield {"layer": layer, "match": "exact year", "measure": measure, **_none(_NO_PAIR)}
         return
     judged: dict[str, Callable[..., kernel.ChangeAccuracy]] = {
         match: partial(kernel.change_accuracy, tolerance=tolerance, transitions=transitions)
@@ -263,8 +236,8 @@ def _change(layer: str, given: Labels, found: Survey) -> Iterator[Row]:
     }
     for match, judge in {**judged, ANY_YEAR: kernel.footprint}.items():
         own = judge(given, found.reference, found.strata)
-        for measure in ("users", "producers", "f1"):
-            yield _row(getattr(own, measure), _WHY_CHANGE[measure], layer=layer, match=match, measure=measure)
+        for measure, why in _WHY_CHANGE.items():
+            yield _row(getattr(own, measure), why, layer=layer, match=match, measure=measure)
 
 
 def _successive(found: Survey) -> bool:
