@@ -15,16 +15,20 @@ from .pipeline.plan import plan
 from .show.export import export_maps
 from .show.notebook import open_run
 from .stages.annual_training import select_reliable_samples
+from .stages.assessment import Assessment, assess
 from .stages.classification import classify, fit, fit_multi_and_single_year, fit_per_year
 from .stages.evaluation import agreement, change_count, evaluate, transition_matrices
 from .stages.filtering import smooth
+from .stages.interpreters import compare_interpreters
 from .stages.multiyear_training import sample_unchanged, unchanged_areas
+from .stages.reference_sample import ReferenceSample, sample_reference
 from .stages.settings import Clustering, Gaps
 
 __all__ = [
     "DEFAULT_LEGEND",
     "LSTM",
     "SOURCES",
+    "Assessment",
     "Classifier",
     "Clustering",
     "Crosswalk",
@@ -37,13 +41,16 @@ __all__ = [
     "Model",
     "PairingRules",
     "RandomForest",
+    "ReferenceSample",
     "Safe",
     "Stac",
     "Theia",
     "agreement",
+    "assess",
     "change_count",
     "choose_acquisitions",
     "classify",
+    "compare_interpreters",
     "evaluate",
     "export_maps",
     "fit",
@@ -59,6 +66,7 @@ __all__ = [
     "open_samples",
     "plan",
     "run",
+    "sample_reference",
     "sample_unchanged",
     "save_model",
     "select_reliable_samples",

@@ -220,6 +220,42 @@ def export(
     console.print(f"catalogue: {catalogue}", soft_wrap=True, highlight=False)
 
 
+@app.command()
+@_errors_in_one_line
+def sample(
+    output: Output,
+    folder: Annotated[Path, typer.Argument(help="New folder for the points, the strata and the design.")],
+    size: Annotated[int | None, typer.Option(min=1, help="Number of points; by default as --se needs.")] = None,
+    se: Annotated[float, typer.Option(help="Expected standard error of the accuracy.")] = 0.01,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", help="One or two layers whose change makes the strata.")
+    ] = None,
+) -> None:
+    """Design and draw a reference sample of the maps: points to interpret, stratified by change."""
+    drawn = pipeline.reference.sample(output, on_a_disk(folder), size=size, se=se, seed=seed, layers=layer)
+    show.accuracy.show_sample(console, drawn, folder)
+
+
+@app.command()
+@_errors_in_one_line
+def assess(
+    output: Output,
+    reference: Annotated[
+        Path, typer.Argument(help="Folder of a sample with labels, or a CSV, GeoPackage or GeoParquet of points.")
+    ],
+    layer: Annotated[list[str] | None, typer.Option("--layer", help="Layer to judge; by default all.")] = None,
+    strata: Annotated[Path | None, typer.Option(help="CSV of strata of a table of points: stratum, pixels.")] = None,
+    crs: Annotated[
+        str | None, typer.Option(help="CRS of x and y in a CSV, e.g. EPSG:4326; by default that of the maps.")
+    ] = None,
+    interpreter: Annotated[str | None, typer.Option(help="Whose labels count; by default the first by name.")] = None,
+) -> None:
+    """Estimate accuracy, areas and change of the maps from reference points, with 95 % intervals."""
+    made = pipeline.reference.assess(output, reference, layers=layer, strata=strata, crs=crs, interpreter=interpreter)
+    show.accuracy.show_assessment(console, made.tables, made.interpreters, made.folder)
+
+
 def _nothing() -> None:
     """Stand for a table that could not be made."""
 

@@ -1,3 +1,3 @@
-from . import formats, inputs, perform, plan
+from . import formats, inputs, perform, plan, reference
 
-__all__ = ["formats", "inputs", "perform", "plan"]
+__all__ = ["formats", "inputs", "perform", "plan", "reference"]

@@ -1,4 +1,4 @@
-from . import terminal
+from . import accuracy, terminal
 from .export import export_maps
 
-__all__ = ["export_maps", "terminal"]
+__all__ = ["accuracy", "export_maps", "terminal"]

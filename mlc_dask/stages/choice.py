@@ -119,7 +119,8 @@ def choose_acquisitions(
     catalogue = catalogue or source.catalogue(years)
     found, start = catalogue.acquisitions, catalogue.year_start
     if not found:
-        raise InputError(f"the source has no acquisition in these years; {counted(catalogue.left_out)}".rstrip("; "))
+        why = f" ({counted(catalogue.left_out)})" if catalogue.left_out else ""
+        raise InputError(f"the source has no acquisition in these years{why}; correct acquisitions.years or the source")
     years = sorted(years or {year_of(a.time, start) for a in found})
     by_year = {year: [a for a in found if year_of(a.time, start) == year] for year in years}
     refused = {a.id: why for a in found if (why := _refused(a, max_tile_cloud, leave_out))} | _twins(found, leave_out)
