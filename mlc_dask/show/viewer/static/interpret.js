@@ -227,16 +227,21 @@ function showChips() {
       if (date.year === year && (date.usable || !only)) strip.append(chip(date, i));
     });
     if (!strip.childElementCount) strip.append(make("p", {}, only ? "no valid date" : "no acquisition"));
-    const button = make("button", { type: "button" }, make("b", {}, label), make("span"));
-    button.addEventListener("click", () => select(state.selected === year ? null : year));
-    const row = make("div", { className: "year" }, button, strip);
-    row.dataset.year = year;
+    const row = make("div", { className: "year" }, yearButton(year, label), strip);
     row.setAttribute("role", "group");
     row.setAttribute("aria-label", label);
     return row;
   });
   get("chips").replaceChildren(...rows);
   fit();
+}
+
+/** A year and its answer; it selects the year. */
+function yearButton(year, label) {
+  const button = make("button", { type: "button" }, make("b", {}, label), make("span"));
+  button.dataset.year = year;
+  button.addEventListener("click", () => select(state.selected === year ? null : year));
+  return button;
 }
 
 /** Chips as large as a year of them in one line allows; of more lines where they would be too small. */
@@ -354,6 +359,7 @@ function showClasses() {
     button.addEventListener("click", (event) => { choose(one.code, event.shiftKey); });
     return make("li", {}, button);
   }));
+  get("told").replaceChildren(...state.sample.years.map(({ year, label }) => make("li", {}, yearButton(year, label))));
 }
 
 function showAnswers() {
@@ -364,14 +370,14 @@ function showAnswers() {
   }
   const unsure = known.filter((year) => answers[year][1] === 0).length;
   Object.assign(get("unsure"), { checked: unsure > 0, indeterminate: unsure > 0 && unsure < known.length });
-  for (const row of get("chips").querySelectorAll(".year")) {
-    const year = Number(row.dataset.year), own = answers[year], button = row.querySelector("button");
+  for (const button of document.querySelectorAll("button[data-year]")) {
+    const year = Number(button.dataset.year), own = answers[year];
     const found = state.sample.classes.find((one) => one.code === own?.[0]);
     button.querySelector("span").replaceChildren(...(own
-      ? [swatch(found?.colour ?? "transparent"), found?.name ?? "Cannot be told", ...(own[1] ? [] : [make("span", { className: "doubt" }, "unsure")])]
-      : [make("span", { className: "none" }, "no class yet")]));
-    row.classList.toggle("selected", year === state.selected);
+      ? [swatch(found?.colour ?? "transparent"), found?.name ?? "Cannot be told", ...(own[1] ? [] : [make("em", {}, " unsure")])]
+      : [make("em", {}, "no class yet")]));
     button.setAttribute("aria-pressed", String(year === state.selected));
+    button.closest(".year")?.classList.toggle("selected", year === state.selected);
   }
   get("for").textContent = state.selected === null ? "All years" : `Only ${labelOf(state.selected)}`;
 }
@@ -382,7 +388,7 @@ function select(year) {
   state.selected = year;
   showAnswers();
   showChart();
-  if (year !== null) document.querySelector(`.year[data-year="${year}"]`).scrollIntoView({ block: "nearest" });
+  if (year !== null) document.querySelector(`.year [data-year="${year}"]`).closest(".year").scrollIntoView({ block: "nearest" });
   get("status").textContent = year === null ? "All years" : `Only ${labelOf(year)}`;
 }
 
