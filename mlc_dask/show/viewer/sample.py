@@ -14,7 +14,7 @@ from mlc_dask.data.errors import InputError, existing, naming
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.legend import UNCOLOURED, LandCoverClass, Legend
 from mlc_dask.data.tables import Row, number, read_table
-from mlc_dask.data.years import CALENDAR, span, year_label
+from mlc_dask.data.years import CALENDAR, check_year_start, span, year_label
 from mlc_dask.io.labels import CANNOT_BE_TOLD, Answers
 
 _AGAIN = "draw the sample again with mlc-dask sample"
@@ -120,15 +120,15 @@ def _designed(folder: Path, grid: Grid, legend: Legend) -> Sample:
         text = existing(path, f"give the folder of a sample, or {_AGAIN}").read_bytes()
     try:
         design = json.loads(text)
-        crs, years, start = design["crs"], tuple(sorted(map(int, design["years"]))), design.get("year_start", CALENDAR)
+        crs, years = CRS.from_user_input(design["crs"]), tuple(sorted(map(int, design["years"])))
         colours = {c["code"]: legend.colours.get(c["code"], UNCOLOURED) for c in design["classes"]}
         classes = tuple(LandCoverClass(int(c["code"]), str(c["name"]), colours[c["code"]]) for c in design["classes"])
-        sample = Sample(folder, (), years, start, Legend(classes))
+        sample = Sample(folder, (), years, check_year_start(design.get("year_start", CALENDAR)), Legend(classes))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not the design of a sample ({type(error).__name__}: {error}); {_AGAIN}") from None
     if not years:
         raise InputError(f"{path} names no year; {_AGAIN}")
-    if CRS.from_user_input(crs) != CRS.from_wkt(grid.crs):
+    if crs != CRS.from_wkt(grid.crs):
         raise InputError(f"{path}: the CRS of the sample is not {grid.crs_name}, that of the run; {_AGAIN}")
     return sample
 
