@@ -533,6 +533,11 @@ def shows_the_point(page: Any) -> None:
         "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
     )
     assert colours > 20, "there is a picture in the canvas"
+    looked = page.locator("#loupe figcaption").inner_text()
+    page.keyboard.press("Shift+ArrowLeft")
+    assert page.locator("#loupe figcaption").inner_text() < looked
+    page.keyboard.press("Shift+ArrowRight")
+    assert page.locator("#loupe figcaption").inner_text() == looked
     page.keyboard.press("Enter")
     page.wait_for_selector("#message:has-text('No class yet for this point')")
     assert page.get_attribute("body", "data-point") == "10"

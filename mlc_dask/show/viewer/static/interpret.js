@@ -263,6 +263,16 @@ function look(position) {
   for (const end_ of ["x1", "x2"]) now?.setAttribute(end_, state.x(date.date));
 }
 
+/** The date before or after; as chips are for the pointer, this is for the keys. */
+function lookBy(by) {
+  const shown = [...document.querySelectorAll(".chip")], at = shown.findIndex((one) => Number(one.dataset.position) === state.here);
+  const to = shown[Math.min(shown.length - 1, Math.max(0, at + by))];
+  if (!to) return;
+  look(Number(to.dataset.position));
+  to.scrollIntoView({ block: "nearest" });
+  get("status").textContent = to.getAttribute("aria-label");
+}
+
 // Series
 
 function showShown() {
@@ -471,6 +481,7 @@ const ACTS = {
   Enter: next, ArrowRight: next, ArrowLeft: () => leave(state.at - 1), Backspace: undo,
   ArrowDown: () => step(1), ArrowUp: () => step(-1), " ": doubt, "+": () => around(1), "-": () => around(-1),
   ".": nextColours, ",": toggleValid, "?": toggleKeys,
+  ShiftArrowLeft: () => lookBy(-1), ShiftArrowRight: () => lookBy(1),
   Escape: () => { if (!get("keys").hidden) toggleKeys(); else select(null); },
 };
 
@@ -486,7 +497,8 @@ function pressed(event) {
   if (typing || own || event.altKey || event.metaKey || document.body.classList.contains("ended")) return;
   const undone = event.ctrlKey && event.key === "z";
   if (event.ctrlKey && !undone) return;
-  const code = classOf(event), act = undone ? undo : code === undefined ? ACTS[event.key] : () => choose(code, event.shiftKey);
+  const name = event.shiftKey && event.key.startsWith("Arrow") ? `Shift${event.key}` : event.key;
+  const code = classOf(event), act = undone ? undo : code === undefined ? ACTS[name] : () => choose(code, event.shiftKey);
   if (!act) return;
   event.preventDefault();
   if (!event.repeat || event.key.startsWith("Arrow")) quietly(act);
