@@ -188,13 +188,28 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free port.")] = 8790,
 ) -> None:
     """Show the maps of a finished run in the browser of this machine, until Ctrl-C."""
-    try:
+    with _extra_view():
         from mlc_dask.show.viewer import app as viewer
         from mlc_dask.show.viewer.places import open_places
-    except ModuleNotFoundError as error:
-        raise InputError(f'the viewer needs {error.name}; install it with: pip install "mlc-dask[view]"') from None
     with viewer.listen(port) as listening:
         page = viewer.make_app(open_places(output))
+        console.print(f"http://{viewer.HOST}:{listening.getsockname()[1]}/    (Ctrl-C stops)", highlight=False)
+        viewer.serve(page, listening)
+
+
+@app.command()
+@_errors_in_one_line
+def interpret(
+    output: Output,
+    folder: Annotated[Path, typer.Argument(help="Folder of a reference sample of this run.")],
+    name: Annotated[str, typer.Option("--as", help="Name of the interpreter; answers go to FOLDER/labels/NAME.csv.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free port.")] = 8791,
+) -> None:
+    """Label a reference sample in the browser of this machine, blind to the maps, until Ctrl-C."""
+    with _extra_view():
+        from mlc_dask.show.viewer import app as viewer
+        from mlc_dask.show.viewer.interpret import interpretation
+    with viewer.listen(port) as listening, interpretation(output, folder, name) as page:
         console.print(f"http://{viewer.HOST}:{listening.getsockname()[1]}/    (Ctrl-C stops)", highlight=False)
         viewer.serve(page, listening)
 
@@ -254,6 +269,15 @@ def assess(
     """Estimate accuracy, areas and change of the maps from reference points, with 95 % intervals."""
     made = pipeline.reference.assess(output, reference, layers=layer, strata=strata, crs=crs, interpreter=interpreter)
     show.accuracy.show_assessment(console, made.tables, made.interpreters, made.folder)
+
+
+@contextmanager
+def _extra_view() -> Iterator[None]:
+    """Say how to install what the viewer imports."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(f'the viewer needs {error.name}; install it with: pip install "mlc-dask[view]"') from None
 
 
 def _nothing() -> None:

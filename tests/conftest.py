@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dask
 import pytest
 
 from mlc_dask.io import remote
@@ -20,7 +21,7 @@ from mlc_dask.worlds.scenes import Scene, scenes
 from mlc_dask.worlds.spectra import Ground
 from mlc_dask.worlds.writing import write_products
 from tests.faulty_server import FaultyServer, serve
-from tests.runs import small_world
+from tests.runs import run_all, small_world, write_config
 from tests.stac_api import LIFE, QUICK, VRT, WORLD, Answering, answering
 
 
@@ -28,6 +29,16 @@ from tests.stac_api import LIFE, QUICK, VRT, WORLD, Answering, answering
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny world of two years, which no test changes."""
     return small_world(tmp_path_factory.mktemp("world"), size=64, years=(2018, 2019))
+
+
+@pytest.fixture(scope="session")
+def valley(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two years, which no test changes."""
+    folder = tmp_path_factory.mktemp("run")
+    config = write_config(folder / "mlc.toml", small_world(folder / "world", years=(2018, 2019)), folder / "valley")
+    with dask.config.set(scheduler="threads", num_workers=2):
+        run_all(config)
+    return folder / "valley"
 
 
 @pytest.fixture

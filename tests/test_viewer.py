@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import dask
 import dask.array as da
 import numpy as np
 import psutil
@@ -31,7 +30,7 @@ import mlc_dask as mlc
 from mlc_dask.cli import app as cli
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.legend import DEFAULT_LEGEND
-from tests.runs import artifacts, run_all, small_world, write_config
+from tests.runs import artifacts
 from tests.sockets import listening, loopback
 
 pytest.importorskip("fastapi", reason="the extra `view` is not installed")
@@ -53,13 +52,9 @@ Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def output(valley: Path) -> Path:
     """A finished run."""
-    folder = tmp_path_factory.mktemp("run")
-    config = write_config(folder / "mlc.toml", small_world(folder / "world", years=YEARS), folder / "valley")
-    with dask.config.set(scheduler="threads", num_workers=2):
-        run_all(config)
-    return folder / "valley"
+    return valley
 
 
 @pytest.fixture(scope="module")
@@ -325,15 +320,25 @@ def test_other_hosts_are_refused(client: TestClient, host: str, path: str) -> No
 
 
 @pytest.mark.slow
+def test_other_sites_are_refused(client: TestClient) -> None:
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        answer = client.get("/api/places", headers={"origin": origin})
+        assert answer.status_code == 403 and "valley" not in answer.text
+    assert client.get("/api/places", headers={"origin": "http://127.0.0.1:8790"}).json() == ["valley"]
+
+
+@pytest.mark.slow
 def test_there_is_nothing_but_the_page(client: TestClient) -> None:
     for path in ("/docs", "/openapi.json", "/static/../app.py", "/static/%2e%2e/app.py", "/static/", "/CURRENT.json"):
         assert client.get(path).status_code == 404, path
-    assert client.post("/api/places").status_code == 405
+    assert client.post("/api/places").status_code == 403
+    assert client.post("/api/places", headers={"origin": "http://127.0.0.1:8790"}).status_code == 405
 
 
 def test_the_page_is_whole_without_a_network() -> None:
     static = Path(viewer.__file__).parent / "static"
-    for name in ("index.html", "view.css", "view.js"):
+    pages = ("index.html", "view.css", "view.js", "interpret.html", "interpret.css", "interpret.js")
+    for name in pages:
         text = (static / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?:|//[a-z]+\.|innerHTML|style=|<script>| on\w+=\"", text), name
         for reference in re.findall(r'(?:src|href)="/static/([^"]+)"', text):

@@ -1,7 +1,8 @@
-"""Parts that all pictures share: the season as an axis, the clear summer acquisition, and thinned rasters."""
+"""Parts that all pictures share: the season as an axis, the clear summer acquisition, thinned rasters, brightness."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, TypeVar
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from mlc_dask.data.schema import X, Y
+from mlc_dask.data.schema import OFFSET, SCALE, X, Y
 from mlc_dask.data.years import CALENDAR, SEASON_DAYS, season_day
 
 Raster = TypeVar("Raster", xr.DataArray, xr.Dataset)
@@ -19,6 +20,10 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 
 _MIDSUMMER: Final = season_day(7, 14)
 """Season day of midsummer, where years start in midwinter: on 1 January in the north, on 1 July in the south."""
+
+_BRIGHTEST: Final = {"nir": 0.5, "swir1": 0.5}
+"""Reflectance shown at full brightness, where it is not 0.25: vegetation is four times brighter in the infrared."""
+_GAMMA: Final = 0.7
 
 _NEARLY: Final = 0.9
 """An acquisition is clear enough with this share of the usable pixels of the clearest one."""
@@ -66,3 +71,28 @@ def thinned(raster: Raster, side: int) -> Raster:
     """Every n-th pixel of a raster (…, y, x), lazy, at most `side` pixels on each side; no value is interpolated."""
     step = max(1, -(-max(raster.sizes[Y], raster.sizes[X]) // side))
     return raster.isel({Y: slice(None, None, step), X: slice(None, None, step)})
+
+
+def brightness(
+    dn: npt.NDArray[np.uint16], shown: Sequence[str], roles: Mapping[str, int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Red, green and blue of pixels, by one stretch for all acquisitions, so that they can be compared.
+
+    Parameters
+    ----------
+    dn
+        (B, …) uint16 in the cube's convention.
+    shown
+        Spectral roles that are red, green and blue; without any, the first band is shown in grey.
+    roles
+        Position of the band of every role.
+
+    Returns
+    -------
+    Brightness (3, …) float64, 0..1, and (…) bool: pixels with data in all shown bands.
+    """
+    planes = [roles[r] for r in shown] if shown else [0, 0, 0]
+    tops = np.array([_BRIGHTEST.get(r, 0.25) for r in shown] if shown else [0.5] * 3)
+    chosen = dn[planes]
+    top = tops.reshape(-1, *[1] * (dn.ndim - 1))
+    return np.clip((chosen * SCALE + OFFSET) / top, 0, 1) ** _GAMMA, (chosen != 0).all(axis=0)

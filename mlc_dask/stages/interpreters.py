@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from mlc_dask.data.legend import NEVER_WRITTEN, NO_DATA
-from mlc_dask.kernels import agreement as measures
+from mlc_dask.data.legend import NO_DATA
+from mlc_dask.kernels.interpreters import interpreters_agreement
 from mlc_dask.stages.points import LABEL
 
 
@@ -32,9 +32,7 @@ def compare_interpreters(labels: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         one, other = (table.set_index("id")[years] for table in (first, second))
         common = one.index.intersection(other.index)
         pair = [part.loc[common].to_numpy(np.uint8) for part in (one, other)]
-        both = (pair[0] != NO_DATA) & (pair[1] != NO_DATA)
-        matrix = measures.confusion(pair[0] * both, pair[1] * both, NEVER_WRITTEN)
-        counts = {"points": int(both.any(axis=1).sum()), "labels": int(both.sum())}
-        agreed = {"share": measures.overall(matrix), "kappa": measures.kappa(matrix)}
-        rows.append({"first": a, "second": b, **counts, **agreed})
+        both, found = (pair[0] != NO_DATA) & (pair[1] != NO_DATA), interpreters_agreement(*pair)
+        counts = {"points": int(both.any(axis=1).sum()), "labels": int(found.n[-1])}
+        rows.append({"first": a, "second": b, **counts, "share": found.share[-1], "kappa": found.kappa[-1]})
     return pd.DataFrame(rows, columns=["first", "second", "points", "labels", "share", "kappa"])

@@ -11,16 +11,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.data.schema import ACQUISITION, BAND, OFFSET, SCALE, YEAR
+from mlc_dask.data.schema import ACQUISITION, BAND, YEAR
 from mlc_dask.data.sensors import SENTINEL2
 from mlc_dask.data.steps import step
-from mlc_dask.show.pictures import thinned
+from mlc_dask.show.pictures import brightness, thinned
 
 _COLOURS = (("red", "green", "blue"), ("nir", "red", "green"), ("swir1", "nir", "red"))
 """Spectral roles shown as red, green and blue: true colour first, then two usual false colours."""
-_BRIGHTEST = {"red": 0.25, "green": 0.25, "blue": 0.25, "nir": 0.5, "swir1": 0.5}
-"""Reflectance shown at full brightness: vegetation is four times brighter in the near infrared."""
-_GAMMA = 0.7
 _VEILED = 0.45
 """Brightness that remains of pixels that are not usable."""
 
@@ -64,15 +61,12 @@ def quicklook_png(
     from matplotlib.image import imsave
 
     roles = SENTINEL2.positions(bands)
-    shown = next((c for c in _COLOURS if set(c) <= roles.keys()), None)
-    planes = [roles[r] for r in shown] if shown else [0, 0, 0]
-    tops = np.array([_BRIGHTEST[r] for r in shown] if shown else [0.5] * 3)
-    chosen = dn[planes]
-    bright = np.clip((chosen * SCALE + OFFSET) / tops[:, None, None], 0, 1) ** _GAMMA
+    shown: tuple[str, ...] = next((c for c in _COLOURS if set(c) <= roles.keys()), ())
+    bright, known = brightness(dn, shown, roles)
     if usable is not None:
         veil = np.array([1.0, 0.0, 1.0])[:, None, None] * (1 - _VEILED) * 0.5
         bright = np.where(usable, bright, bright * _VEILED + veil)
-    picture: npt.NDArray[Any] = np.concatenate([bright, (chosen != 0).all(axis=0)[None]])
+    picture: npt.NDArray[Any] = np.concatenate([bright, known[None]])
     file = io.BytesIO()
     imsave(file, np.moveaxis(picture, 0, -1), format="png")
     return file.getvalue()

@@ -43,18 +43,28 @@ Hidden = Annotated[str, Query(pattern=r"^(\d{1,3}(,\d{1,3})*)?$")]
 
 def make_app(places: Mapping[str, Place]) -> FastAPI:
     """Return the application that shows `places`, the result of :func:`mlc_dask.show.viewer.places.open_places`."""
+    app = guarded_app("index.html")
+    app.include_router(_answers(places), prefix="/api/places")
+    return app
+
+
+def guarded_app(page: str) -> FastAPI:
+    """Return an application that serves `page`, a file of ``static/``, and answers only its own pages on this machine.
+
+    A request under another host name is answered by 400, a request of another site by 403. So is one that would write
+    and does not say which site it is from, as every browser does.
+    """
     # FastAPI's documentation pages would load scripts from other hosts.
     app = FastAPI(title="mlc-dask view", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/", _page)
-    app.include_router(_answers(places), prefix="/api/places")
+
+    @app.get("/")
+    def first() -> FileResponse:
+        return FileResponse(_STATIC / page)
+
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.middleware("http")(_guarded)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_NAMES, www_redirect=False)
     return app
-
-
-def _page() -> FileResponse:
-    return FileResponse(_STATIC / "index.html")
 
 
 def _answers(places: Mapping[str, Place]) -> APIRouter:
@@ -122,7 +132,10 @@ def serve(app: FastAPI, on: socket.socket) -> None:
 
 
 async def _guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await answer(request)
+    own = f"http://{request.headers.get('host')}"
+    reads = request.method in ("GET", "HEAD")
+    foreign = request.headers.get("origin", own if reads else "none").lower() != own.lower()
+    response = Response("a page of another site asks", 403) if foreign else await answer(request)
     response.headers.update(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-cache")
     return response
