@@ -1,7 +1,7 @@
 """Take the picture of the page of interpretation, docs/interpret.png, in a real browser.
 
 Usage: python docs/interpret_screenshot.py [OUTPUT [SAMPLE [PICTURE]]], by default mlc-demo (`make demo`), mlc-sample
-(`mlc-dask sample mlc-demo mlc-sample`) and docs/interpret.png. The answers of an interpreter called `picture` are new.
+(a sample of that run) and docs/interpret.png. It answers a copy of the sample, without its labels.
 """
 
 from __future__ import annotations
