@@ -23,7 +23,7 @@ class Row(NamedTuple):
     cells: dict[str, str]
 
 
-def read_table(path: str | Path, columns: Collection[str], *, key: str) -> list[Row]:
+def read_table(path: str | Path, columns: Collection[str], *, key: str | None) -> list[Row]:
     """Read the rows of a table that has at least `columns`; cells are stripped, empty rows are left out.
 
     The delimiter is the one that the header contains most often of comma, semicolon, tab and bar. Bytes are UTF-8 or
@@ -33,7 +33,7 @@ def read_table(path: str | Path, columns: Collection[str], *, key: str) -> list[
     Parameters
     ----------
     key
-        One of the columns, in which no value may occur twice.
+        One of the columns, in which no value may occur twice; None where values may.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def read_table(path: str | Path, columns: Collection[str], *, key: str) -> list[
                 f"{delimiter!r} into quotation marks"
             )
     table = [Row(line, dict(zip(names, [*row, *[""] * len(names)], strict=False))) for line, row in rows]
-    _check_unique(path, table, key.lower())
+    if key is not None:
+        _check_unique(path, table, key.lower())
     return table
 
 

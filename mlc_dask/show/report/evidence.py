@@ -40,7 +40,6 @@ def gather_evidence(
 ) -> Evidence:
     """Everything that the report shows, with classes by the names and colours of `legend`."""
     years = ", ".join(str(y) for y in selection.years)
-    crs = cube.rio.crs.to_string() if cube.rio.crs else "unknown"
     return Evidence(
         title=f"Annual land cover {years}",
         maps=assemble(layers),
@@ -53,17 +52,30 @@ def gather_evidence(
         notes=[legend.in_words(note) for note in _notes(selection, radiometry, annual, samples)],
         clusters=[{**row, "class": legend.in_words(row["class"])} for row in annual.attrs["clusters"]],
         selection=selection,
-        facts={
-            **_years(selection),
-            "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
-            "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
-            "Old map": f"{product.attrs['source']}, {crosswalk}",
-            "Annual samples": f"{annual.sizes['sample']:,}",
-            "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
-        },
+        facts=_facts(selection, cube, product, annual, samples, crosswalk),
         rule=rule,
         alerts=alerts(drift),
     )
+
+
+def _facts(
+    selection: Selection,
+    cube: xr.Dataset,
+    product: xr.DataArray,
+    annual: xr.Dataset,
+    samples: xr.Dataset,
+    crosswalk: str,
+) -> dict[str, str]:
+    """Say what the maps were made from."""
+    crs = cube.rio.crs.to_string() if cube.rio.crs else "unknown"
+    return {
+        **_years(selection),
+        "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
+        "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
+        "Old map": f"{product.attrs['source']}, {crosswalk}",
+        "Annual samples": f"{annual.sizes['sample']:,}",
+        "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
+    }
 
 
 def _years(selection: Selection) -> dict[str, str]:
