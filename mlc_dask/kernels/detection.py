@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.areas import Areas
-from mlc_dask.kernels.change import SIZE_EDGES, change_objects, size_bins
+from mlc_dask.kernels.change import SIZE_EDGES, changed, size_bins
 from mlc_dask.kernels.outcomes import OUTCOMES, TIMES, outcomes
 
 _Map = npt.NDArray[np.uint8]
@@ -154,16 +155,17 @@ def _exact(pixels: _Ints) -> tuple[_Floats, float]:
 
 def _areas(own: _Map, other: _Map, pair: int, borders: _Ints, edges: tuple[int, ...]) -> Areas:
     """Areas of change of `own` in one pair of years of one block, and how nearly `other` shows their pixels."""
-    objects = change_objects(own[pair : pair + 2])
-    labels, sizes = objects.labels[0], objects.sizes
+    labels = np.zeros(own.shape[1:], np.int32)
+    count = ndimage.label(changed(own[pair], own[pair + 1]), output=labels)
+    where = labels.reshape(-1).nonzero()[0]
+    area = labels.reshape(-1)[where] - 1
+    sizes = np.bincount(area, minlength=count)
     outline = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     border, owner = borders[outline > 0], outline[outline > 0].astype(np.int64) - 1
     order = np.argsort(border, kind="stable")
     waits = np.zeros(len(sizes), np.bool_)
     waits[owner] = True
     number = np.where(waits, np.cumsum(waits) - 1, size_bins(sizes, edges))
-    where = labels.reshape(-1).nonzero()[0]
-    area = labels.reshape(-1)[where] - 1
     mine, theirs = (side.reshape(len(side), -1).take(where, axis=1) for side in (own, other))
     judged, outcome = outcomes(mine, theirs, pair)
     open_, closed = (

@@ -81,6 +81,7 @@ def against_truth(years: Sequence[int], compared: TruthTally, legend: Legend) ->
     scores = measures.accuracy(total)
     yield "accuracy", OVERALL, scores.overall
     yield "macro_f1", OVERALL, scores.macro_f1
+    yield "reference_kappa", OVERALL, measures.kappa(total)
     for code, name in legend.names.items():
         if total[code].any():
             yield "users_accuracy", name, float(scores.precision[code])

@@ -13,6 +13,7 @@ from mlc_dask.data.steps import step
 from mlc_dask.data.years import CALENDAR, years_in_words
 from mlc_dask.io.published import assemble
 from mlc_dask.kernels.radiometry import WHITE, WRONG
+from mlc_dask.show.report.headline import headline
 from mlc_dask.show.report.page import Evidence
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=3, shown=True)
+@step("report", kind="report", version=4, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -54,6 +55,7 @@ def gather_evidence(
         selection=selection,
         facts=_facts(selection, cube, product, annual, samples, crosswalk),
         rule=rule,
+        headline=headline(tables),
         alerts=alerts(drift),
     )
 

@@ -20,6 +20,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
+from mlc_dask.show.report.headline import Headline
 from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Evidence:
     """Everything that the page shows.
 
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
-    each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name.
+    each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name;
+    `headline` what the figures say in words.
     """
 
     title: str
@@ -47,6 +49,7 @@ class Evidence:
     selection: Selection
     facts: Mapping[str, str]
     rule: str
+    headline: Headline
     alerts: Sequence[str] = ()
 
 
