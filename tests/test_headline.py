@@ -63,8 +63,7 @@ def judged(world: dict[str, np.ndarray], *, truth: bool, **series: str) -> Evalu
 
 def kinds(tables: Evaluation) -> dict[str, str]:
     """Sentence on each series by its name."""
-    said = headline(tables).answers["What kind of maps these are"]
-    return {part.split(": ")[0]: part.split(": ", 1)[1] for part in said.split(". ")}
+    return dict(sentence.split(": ", 1) for sentence in headline(tables).kinds)
 
 
 SERIES = {"a": "constant", "b": "shuffled", "c": "truth", "d": "smoothed", "e": "own", "f": "moved", "g": "filtered"}

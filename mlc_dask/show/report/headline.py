@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 MULTI, SINGLE = "multi_year", "single_year"
-KINDS: Final = "What kind of maps these are"
 PLAIN = "none"
 """What a table of controls calls a series without smoother."""
 
 _GAINS: Final = {"agreement": "agreement between years", "accuracy": "accuracy"}
+_FLICKER: Final = "flicker_share"
 _COSTS: Final = {"change_recall": "of the true change found", "change_precision": "of the change shown true"}
 _DIFFERENCE: Final = ("difference", "difference_low", "difference_high")
 _CONTROLS: Final = {
@@ -38,18 +38,17 @@ _CONTROLS: Final = {
 
 @dataclass(frozen=True)
 class Headline:
-    """Answers by question, and what was not tested."""
+    """Answers by question, what kind of maps each series is, and what was not tested."""
 
     answers: Mapping[str, str]
+    kinds: Sequence[str]
     untested: Sequence[str]
 
     @property
     def short(self) -> list[str]:
-        """Lines for a terminal."""
-        return [
-            *(f"{asked}: {said}" for asked, said in self.answers.items()),
-            f"Not tested: {'; '.join(self.untested)}.",
-        ]
+        """Lines for a terminal, without the kinds of maps."""
+        said = [f"{asked}: {answer}" for asked, answer in self.answers.items()]
+        return [*said, f"Not tested: {'; '.join(self.untested)}."]
 
 
 def headline(tables: Evaluation, controls: pd.DataFrame | None = None) -> Headline:
@@ -70,9 +69,12 @@ def headline(tables: Evaluation, controls: pd.DataFrame | None = None) -> Headli
         "What the filter gains": _gain(figures, (MULTI, True), (MULTI, False)),
         "What either costs in change found": _costs(figures),
         "Whether a smoother does as well": _smoothers(controls),
-        KINDS: " ".join(character(tables, *who) for who in figures),
     }
-    return Headline({asked: said for asked, said in answers.items() if said}, list(_untested(tables, controls)))
+    return Headline(
+        {asked: said for asked, said in answers.items() if said},
+        [character(tables, *who) for who in figures],
+        list(_untested(tables, controls)),
+    )
 
 
 _Figures = dict[tuple[str, bool], dict[str, float]]
@@ -118,15 +120,21 @@ def _gain(figures: _Figures, one: tuple[str, bool], two: tuple[str, bool]) -> st
     if one not in figures or two not in figures:
         return ""
     a, b = figures[one], figures[two]
-    parts = [_more(words, a[metric], b[metric]) for metric, words in _GAINS.items() if metric in a and metric in b]
-    flicker = "flicker_share"
-    if flicker in a and flicker in b:
-        parts.append(_more("flicker (a change and back)", a[flicker], b[flicker]))
-    return f"The {_name(*one)} have {_listed(parts)} than the {_name(*two)}."
+    both = [(words, a[metric], b[metric]) for metric, words in _GAINS.items() if metric in a and metric in b]
+    if _FLICKER in a and _FLICKER in b:
+        both.append(("pixels without flicker", 1 - a[_FLICKER], 1 - b[_FLICKER]))
+    parts = {sign: [_more(*own) for own in both if _sign(*own[1:]) == sign] for sign in (1, 0, -1)}
+    said = ", but ".join(filter(None, (_listed(parts[1] + parts[0]), _listed(parts[-1]))))
+    return f"The {_name(*one)} have {said} than the {_name(*two)}." if said else ""
+
+
+def _sign(a: float, b: float) -> int:
+    """Return whether `a` is larger (1), smaller (-1) or as good as the same (0) in three digits."""
+    return 0 if f"{a:.3f}" == f"{b:.3f}" else 1 if a > b else -1
 
 
 def _more(words: str, a: float, b: float) -> str:
-    if f"{a:.3f}" == f"{b:.3f}":
+    if _sign(a, b) == 0:
         return f"no more {words} ({a:.3f})"
     return f"{'more' if a > b else 'less'} {words} ({a:.3f} against {b:.3f})"
 
