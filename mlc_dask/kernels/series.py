@@ -65,7 +65,7 @@ def distinct(maps: _Map, size: int) -> Distinct:
     highest = int(here.nonzero()[0].max(initial=0))
     if highest >= size:
         raise InputError(f"class code {highest} is not in the legend (codes to {size - 1}); use the maps' legend")
-    place, base = (np.cumsum(here) - 1).astype(np.uint8), int(here.sum())
+    place, base = (np.cumsum(here) - 1).astype(np.uint8), max(1, int(here.sum()))
     parts = [_found(planes[:, at : at + _SLICE], place, base) for at in range(0, planes.shape[1], _SLICE)]
     labels = np.concatenate([planes[:, :0], *(part.labels for part in parts)], axis=1)
     pixels = np.concatenate([np.empty(0, np.int64), *(part.pixels for part in parts)])

@@ -77,6 +77,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
         figures={name: _embedded(figure) for name, figure in shown.items() if figure is not None},
         key_table=_html(key_figures(evidence.summary)),
         table_one=_html(table_one(evidence.agreement)),
+        categories=_html(categories(evidence.summary)),
         clusters=_html(_ambiguous(evidence.clusters)),
     )
     path.write_text(page, encoding="utf-8")
@@ -99,6 +100,15 @@ def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
     table.columns = pd.Index([f"{in_words(column[0])} {column[1]}" for column in table.columns.tolist()])
     order = sorted(table.index, key=lambda name: name == "overall")
     return table.loc[order].reset_index()
+
+
+def categories(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row per series with the share of its pixels in each of the five categories of change."""
+    rows = summary[summary.metric == "category"]
+    table = rows.pivot_table(index=["model", "filtered"], columns="scope", values="value", sort=False)
+    maps = [in_words(layer_name(model, filtered)) for model, filtered in table.index]
+    named = table.rename(columns=lambda name: str(name).replace("_", " ")).rename_axis(columns=None)
+    return named.assign(maps=maps).set_index("maps").reset_index()
 
 
 def _ambiguous(clusters: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
