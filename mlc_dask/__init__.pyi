@@ -1,6 +1,7 @@
 from .classifiers import LSTM, Classifier, Model, RandomForest, load_model, save_model
 from .data.errors import InputError
 from .data.legend import DEFAULT_LEGEND, Crosswalk, Legend
+from .data.plausibility import Implausible
 from .io.cubes import open_cube, write_cube
 from .io.maps import write_maps
 from .io.models import open_models, write_models
@@ -17,7 +18,7 @@ from .show.notebook import open_run
 from .stages.annual_training import select_reliable_samples
 from .stages.assessment import Assessment, assess
 from .stages.classification import classify, fit, fit_multi_and_single_year, fit_per_year
-from .stages.evaluation import agreement, change_count, evaluate, transition_matrices
+from .stages.evaluation import Evaluation, agreement, change_count, evaluate, transition_matrices
 from .stages.filtering import smooth
 from .stages.interpreters import compare_interpreters
 from .stages.multiyear_training import sample_unchanged, unchanged_areas
@@ -33,8 +34,10 @@ __all__ = [
     "Clustering",
     "Crosswalk",
     "Eopf",
+    "Evaluation",
     "Gaps",
     "GeoTiff",
+    "Implausible",
     "InputError",
     "Legend",
     "Mask",

@@ -122,7 +122,7 @@ def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept
         for name, given in pipeline.inputs.given_places(settings).items():
             tile = f"{name}/" if name else ""
             tables, drift = (made.get(f"{tile}{step}", _nothing)() for step in ("evaluation", "drift"))
-            show.terminal.show_results(console, name, given.config.output, tables and tables.summary, drift)
+            show.terminal.show_results(console, name, given.config.output, tables, drift)
     _raise(fault)
 
 

@@ -27,6 +27,7 @@ import pandas as pd
 
 import mlc_dask as mlc
 from mlc_dask.show.report import figures
+from mlc_dask.show.report.headline import headline
 from mlc_dask.worlds import World, write_world
 
 # %matplotlib inline
@@ -122,6 +123,16 @@ side_by_side(found.summary, ["agreement", "flicker_share", "accuracy", "change_r
 # - Precision is low for all of them. True changes are rare, about one pixel in fifty here, so a map that is wrong in a
 #   tenth of its pixels shows more false changes than true ones. Agreement cannot show this.
 #
+# ## In words
+#
+# The headline says what kind of maps each series is, from these tables alone, and lists what was not tested. The report
+# of a run begins with it.
+
+# %%
+told = headline(found)
+print("\n".join([*told.kinds, "", "Not tested:", *told.untested]))
+
+# %% [markdown]
 # ## The agreement of the truth itself
 #
 # Agreement has an upper limit, because the ground does change. A series with a higher agreement than the truth has

@@ -12,6 +12,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.change import SIZE_EDGES, change_count, change_objects, flicker, size_bins, sustained
 from mlc_dask.kernels.detection import detection, tally_change
 from mlc_dask.kernels.majority import majority
+from mlc_dask.kernels.outcomes import OUTCOMES
 
 series = hnp.arrays(
     np.uint8, st.tuples(st.integers(3, 6), st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 3)
@@ -157,10 +158,12 @@ def test_an_area_that_is_complete_waits_for_nothing():
         tally_change(truth[:, :, at], truth[:, :, at], row=0, column=at.start, width=40)
         for at in (slice(0, 20), slice(20, 40))
     )
-    assert left.true.waiting.tolist() == right.true.waiting.tolist() == [[8], [8], [8]]
+    for waiting in (left.true.waiting, right.true.waiting):
+        assert waiting[0].tolist() == [8] and waiting[1:].reshape(*OUTCOMES)[-1, -1, -1] == waiting[1:].sum() == 8
     both = left + right
     assert both.true.waiting.size == both.true.border.size == 0
-    assert both.true.closed[:, 1].tolist() == [1, 16, 16]
+    areas, pixels = both.true.by_size()
+    assert areas.tolist() == [0, 1, 0, 0, 0, 0, 0] and pixels[1].sum() == pixels[1, -1, -1, -1] == 16
 
 
 def planted(sides):

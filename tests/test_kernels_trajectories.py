@@ -87,7 +87,7 @@ def test_tallies_of_blocks_add_up() -> None:
     joined = TrajectoryTally.of(cut[0], 4) + TrajectoryTally.of(cut[1], 4) + TrajectoryTally.of(cut[2], 4)
     for name in ("steps", "extent", "types", "categories"):
         assert np.array_equal(getattr(whole, name), getattr(joined, name)), name
-    assert whole.types.sum() == whole.categories.sum() == 1200 and whole.types[0] == (maps == 0).all(axis=0).sum()
+    assert whole.types.sum() == whole.categories.sum() == 1200 and whole.types[0, 0] == (maps == 0).all(axis=0).sum()
 
 
 def test_intensity() -> None:

@@ -44,8 +44,9 @@ def load_config(path: str | Path) -> Config:
 def _anchored(config: Config, base: Path) -> Config:
     """Return the configuration with its relative paths made absolute."""
     product = config.product and _anchored_product(config.product, base)
-    truth = config.evaluation.truth
-    evaluation = config.evaluation.model_copy(update={"truth": str(base / truth) if truth else None})
+    truth, odd = config.evaluation.truth, config.evaluation.implausible
+    own = {"truth": str(base / truth) if truth else None, "implausible": base / odd if odd else None}
+    evaluation = config.evaluation.model_copy(update=own)
     source = {
         key: str(base / path)
         if key in _SOURCE_PATHS and isinstance(value, str) and "://" not in (path := local(value))

@@ -112,6 +112,11 @@ class Evaluation(Section):
         BeforeValidator(local),
         Field(description="independent reference, one GeoTIFF of legend codes per year, e.g. truth/{year}.tif"),
     ] = None
+    implausible: Annotated[
+        Path | None,
+        BeforeValidator(local),
+        Field(description="CSV from,to,years,reason of implausible changes; by default one for the paper's classes"),
+    ] = None
 
     @field_validator("truth")
     @classmethod

@@ -39,7 +39,7 @@ def change_count(maps: _Map) -> _Map:
     _check(maps, 1)
     changes = np.zeros(maps.shape[1:], np.uint8)
     for before, after in pairwise(maps):
-        changes += _changed(before, after)
+        changes += changed(before, after)
     return changes
 
 
@@ -105,7 +105,7 @@ def change_objects(maps: _Map) -> ChangeObjects:
     labels = np.zeros((len(maps) - 1, *maps.shape[1:]), np.int32)
     counts = [0]
     for i, numbered in enumerate(labels):
-        count = ndimage.label(_changed(maps[i], maps[i + 1]), output=numbered)
+        count = ndimage.label(changed(maps[i], maps[i + 1]), output=numbered)
         numbered[numbered > 0] += counts[-1]
         counts.append(counts[-1] + count)
     sizes = np.bincount(labels[labels > 0], minlength=counts[-1] + 1)[1:]
@@ -122,14 +122,14 @@ def _runs(maps: _Map, third_is: int) -> _Map:
     _check(maps, 3)
     runs = np.zeros(maps.shape[1:], np.uint8)
     for i in range(len(maps) - 2):
-        runs += _changed(maps[i], maps[i + 1]) & (maps[i + 2] == maps[i + third_is])
+        runs += changed(maps[i], maps[i + 1]) & (maps[i + 2] == maps[i + third_is])
     return runs
 
 
-def _changed(before: _Map, after: _Map) -> _Mask:
-    """Pixels with data in both years whose class differs."""
-    changed: _Mask = (before != after) & (before != NO_DATA) & (after != NO_DATA)
-    return changed
+def changed(before: _Map, after: _Map) -> _Mask:
+    """Find the pixels with data in two years whose class differs: bool of the shape of the maps (uint8)."""
+    differs: _Mask = (before != after) & (before != NO_DATA) & (after != NO_DATA)
+    return differs
 
 
 def _check(maps: _Map, years: int) -> None:

@@ -7,13 +7,14 @@ trajectories, Aldwaik and Pontius (2012) for intensity. Blocks are counted by :c
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.legend import NO_DATA
-from mlc_dask.kernels import agreement
+from mlc_dask.kernels.series import Distinct, distinct
 
 _Map = npt.NDArray[np.uint8]
 _Ints = npt.NDArray[np.int64]
@@ -90,7 +91,8 @@ class TrajectoryTally:
     extent
         (size, size) int64 of the same pixels, by class in the first and in the last year.
     types, categories
-        (6,) int64 pixels by code of :func:`trajectory_types` and :func:`change_categories`, 0 = without data.
+        (size, 6) int64 pixels by their first class and by code of :func:`trajectory_types` and
+        :func:`change_categories`, 0 = without data.
     """
 
     steps: _Ints
@@ -101,9 +103,20 @@ class TrajectoryTally:
     @classmethod
     def of(cls, maps: _Map, size: int) -> TrajectoryTally:
         """Count a block of maps (k, …) uint8 whose codes are below `size`; InputError otherwise."""
-        types, categories = (np.bincount(f(maps).ravel(), minlength=6) for f in (trajectory_types, change_categories))
-        seen = maps * (maps != NO_DATA).all(axis=0)
-        return cls(agreement.transitions(seen, size), agreement.confusion(seen[0], seen[-1], size), types, categories)
+        return cls.of_series(distinct(maps, size), size)
+
+    @classmethod
+    def of_series(cls, series: Distinct, size: int) -> TrajectoryTally:
+        """Count the pixels of distinct series."""
+        labels = series.labels
+        seen = labels * (labels != NO_DATA).all(axis=0)
+        tables = [series.table(a, b, size) for a, b in [*pairwise(seen), (seen[0], seen[-1])]]
+        for table in tables:
+            table[NO_DATA, NO_DATA] = 0
+        first = _filled(labels)[0][0].astype(np.int64)
+        kinds = (series.count(first * 6 + f(labels), size * 6) for f in (trajectory_types, change_categories))
+        steps = np.array(tables[:-1], np.int64).reshape(-1, size, size)
+        return cls(steps, tables[-1], *(kind.reshape(size, 6) for kind in kinds))
 
     def __add__(self, other: TrajectoryTally) -> TrajectoryTally:
         return TrajectoryTally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -144,6 +157,31 @@ def components(table: npt.ArrayLike) -> Components:
     mutual = np.minimum(c, c.T)
     exchange = float(mutual.sum() - mutual.trace())
     return Components(total, quantity, exchange, total - quantity - exchange)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassComponents:
+    """Components of the difference of every class (size,), each counted at both of its classes: sums are double.
+
+    `gain` and `loss` are what the class won and lost; `quantity` is the difference of the two, `exchange` what it won
+    from the classes to which it lost as much, and `shift` the rest.
+    """
+
+    gain: _Floats
+    loss: _Floats
+    quantity: _Floats
+    exchange: _Floats
+    shift: _Floats
+
+
+def class_components(table: npt.ArrayLike) -> ClassComponents:
+    """Split the difference of a (size, size) table by class (Pontius and Santacruz 2014)."""
+    c = np.asarray(table, np.float64)
+    stays = c.diagonal()
+    gain, loss = c.sum(axis=0) - stays, c.sum(axis=1) - stays
+    quantity = np.abs(gain - loss)
+    exchange = 2 * (np.minimum(c, c.T).sum(axis=1) - stays)
+    return ClassComponents(gain, loss, quantity, exchange, gain + loss - quantity - exchange)
 
 
 @dataclass(frozen=True, eq=False)

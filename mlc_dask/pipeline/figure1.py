@@ -110,7 +110,10 @@ def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYea
     sources = {"cube": cube, "product": annual.product, LEGEND: legend}
     published = {**layers, **sources, "quicklooks": quicklooks, "drift": multi_year.drift}
     run.publish(published)
-    tables = run.do(judge, given.truth, *(made[s.step] for s in SERIES), legend=given.legend.uncoloured)
+    tables = run.do(
+        judge, given.truth, *(made[s.step] for s in SERIES), legend=given.legend.uncoloured,
+        implausible=given.implausible,
+    )  # fmt: skip
     report = run.do(
         gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,
         tables, layers, multi_year.drift, legend, rule=given.config.filter.in_words, crosswalk=given.crosswalk.name,

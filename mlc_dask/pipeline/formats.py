@@ -19,7 +19,7 @@ from mlc_dask.io.samples import open_samples, write_samples
 from mlc_dask.runs.artifacts import Kind
 from mlc_dask.show.report import write_report
 from mlc_dask.show.report.calendar import calendar_png
-from mlc_dask.stages.evaluation import Evaluation
+from mlc_dask.stages.evaluation import TABLES, Evaluation
 from mlc_dask.storage.durable import atomic_write
 
 _CATALOGUE = "catalogue.json"
@@ -28,7 +28,6 @@ _CALENDAR = "calendar.png"
 _TABLE = "table.csv"
 _SAMPLES = "samples.zarr"
 _PAGE = "report.html"
-_TABLES = ("agreement", "summary")
 
 
 def kinds(patch: int) -> Mapping[str, Kind]:
@@ -88,10 +87,10 @@ def open_tables(folder: Path) -> Evaluation:
     """Read the tables of an evaluation."""
     # Empty cells alone are no value: a class may be called NA or None.
     text: dict[str, Any] = {"dtype": {"scope": str}, "keep_default_na": False, "na_values": [""]}
-    return Evaluation(*(pd.read_csv(folder / f"{name}.csv", **text) for name in _TABLES))
+    return Evaluation(*(pd.read_csv(folder / f"{name}.csv", **text) for name in TABLES))
 
 
 def _write_tables(evaluation: Evaluation, folder: Path) -> None:
-    for name in _TABLES:
+    for name in TABLES:
         text = getattr(evaluation, name).to_csv(index=False, float_format="%.10g")
         atomic_write(folder / f"{name}.csv", text.encode())

@@ -18,6 +18,7 @@ from mlc_dask.data.acquisitions import Acquisition, Catalogue, Source, counted
 from mlc_dask.data.errors import InputError, did_you_mean, existing
 from mlc_dask.data.layers import Series
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
+from mlc_dask.data.plausibility import Implausible, implausible_for
 from mlc_dask.data.sensors import SENSORS, Sensor
 from mlc_dask.data.settings import of_kind
 from mlc_dask.data.years import CALENDAR, year_label, year_of
@@ -88,6 +89,12 @@ class Given:
     def legend(self) -> Legend:
         """Legend of the maps."""
         return legend_for(self.config)
+
+    @cached_property
+    def implausible(self) -> Implausible | None:
+        """Implausible changes of class; None where neither the configuration nor the package has a table of them."""
+        table = self.config.evaluation.implausible
+        return Implausible.from_csv(table, self.legend) if table else implausible_for(self.legend)
 
     @cached_property
     def crosswalk(self) -> Crosswalk:
@@ -174,7 +181,7 @@ def check_inputs(given: Given) -> Mapping[int, float]:
         With the first error: the file, band or value, and the fix.
     """
     check_source(given)
-    config = given.config
+    config, _ = given.config, given.implausible  # a fault in that table must show before any work
     legend, like = given.legend, xr.Dataset(coords=given.catalogue.grid.coords())
     path = product_of(config).path
     product = open_product(path, like=like, crosswalk=given.crosswalk, legend=legend)

@@ -21,12 +21,16 @@ from mlc_dask.pipeline.inputs import Given, as_config, check_enough, check_input
 from mlc_dask.pipeline.many_tiles import Pipeline, go_through
 from mlc_dask.pipeline.plan import dry_run, needs, recalled
 from mlc_dask.runs.artifacts import Event, read_current
+from mlc_dask.stages.evaluation import TABLES
 from mlc_dask.storage.durable import atomic_write
 
 Listener = Callable[[Event], object]
 
 _PERFORMANCE = "performance.html"
-_LAID_OUT = {"evaluation": ("evaluation", ("agreement.csv", "summary.csv")), "report": (".", ("report.html",))}
+_LAID_OUT = {
+    "evaluation": ("evaluation", tuple(f"{name}.csv" for name in TABLES)),
+    "report": (".", ("report.html",)),
+}
 """By step: the folder below the output into which its files are copied, and the files."""
 
 

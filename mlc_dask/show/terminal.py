@@ -24,7 +24,9 @@ from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import Origin
 from mlc_dask.show.report.calendar import calendar_png, calendar_text
 from mlc_dask.show.report.evidence import alerts
+from mlc_dask.show.report.headline import headline
 from mlc_dask.show.report.page import key_figures
+from mlc_dask.stages.evaluation import Evaluation
 from mlc_dask.storage.durable import atomic_write
 
 
@@ -123,7 +125,7 @@ def show_status(console: Console, events: Sequence[Event]) -> None:
 
 
 def show_results(
-    console: Console, tile: str, output: Path, summary: pd.DataFrame | None, drift: pd.DataFrame | None
+    console: Console, tile: str, output: Path, tables: Evaluation | None, drift: pd.DataFrame | None
 ) -> None:
     """Print what to look at first, the figures that decide between the map series, and where maps and report are.
 
@@ -132,8 +134,10 @@ def show_results(
     _head(console, tile)
     for alert in [] if drift is None else alerts(drift):
         console.print(f"look: {alert}", style="bold red", soft_wrap=True, highlight=False)
-    if summary is not None:
-        _show_figures(console, key_figures(summary))
+    if tables is not None:
+        for line in headline(tables).short:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        _show_figures(console, key_figures(tables.summary))
     report = output / "report.html"
     where = f"    report: {report}" if report.exists() else ""
     console.print(f"maps: mlc_dask.open_maps({str(output)!r}){where}", highlight=False)

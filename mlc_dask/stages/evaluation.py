@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -18,17 +17,27 @@ from mlc_dask import lazy
 from mlc_dask.data.grids import on_grid_of
 from mlc_dask.data.layers import RANKED_SERIES, SERIES
 from mlc_dask.data.legend import Legend
+from mlc_dask.data.plausibility import Implausible, implausible_for
 from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels import agreement as measures
 from mlc_dask.kernels import change
-from mlc_dask.kernels.detection import Detection, tally_change
-from mlc_dask.kernels.tallies import MapTally, TruthTally
+from mlc_dask.kernels.tallies import Tally
+from mlc_dask.stages import over_time
+from mlc_dask.stages.measures import AGREEMENT, against_truth, agreement_rows, consistency
+from mlc_dask.stages.over_time import pairs_of
 
 Array = npt.NDArray[Any]
 
-OVERALL = "overall"
-ALL_PAIRS = "all"
+TABLES: Final = {
+    "agreement": AGREEMENT,
+    "summary": ("metric", "scope", "value"),
+    "transitions": over_time.TRANSITIONS,
+    "classes": over_time.CLASSES,
+    "trajectories": over_time.TRAJECTORIES,
+    "changes": over_time.CHANGES,
+}
+"""Columns of each table after ``model`` and ``filtered``; a file of each name is written."""
 
 KEY_FIGURES: Final = {
     "agreement": "agreement",
@@ -51,10 +60,35 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Two tables: agreement by class and pair of years, and all other measures in long form."""
+    """The tables of an evaluation, each with the columns ``model`` and ``filtered`` first.
+
+    Attributes
+    ----------
+    agreement
+        ``pair, class, agreement, reverse, iou, n``: agreement by class and pair of years.
+    summary
+        ``metric, scope, value``: all other measures in long form.
+    transitions
+        ``pair, from, to, pixels, intensity, targeted, plausible, reason``: the changes that occur. `intensity` is the
+        share of *from* that becomes *to* per year, `targeted` the same of all other classes together; `plausible` is
+        yes, no, or empty where the legend has no table of implausible transitions.
+    classes
+        ``pair, class, gain, loss, quantity, exchange, shift, gain_intensity, loss_intensity``: what classes gained and
+        lost in pixels, and per year. Pair ``all`` sums the pairs and ``first-last`` compares the ends, of pixels with
+        data in all years; what they differ by is alternation.
+    trajectories
+        ``class, kind, course, pixels, share``: pixels by their first class and the course of their series.
+    changes
+        ``change, time, size, duration, true_pixels, recall, shown_pixels, precision``: change against the reference.
+        Empty without one.
+    """
 
     agreement: pd.DataFrame
     summary: pd.DataFrame
+    transitions: pd.DataFrame
+    classes: pd.DataFrame
+    trajectories: pd.DataFrame
+    changes: pd.DataFrame
 
 
 def _labels(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
@@ -92,18 +126,17 @@ def _transitions(maps_of_block: Array, *, size: int, **_: Any) -> Array:
     return measures.transitions(maps_of_block, size)
 
 
-def _tally(maps_of_block: Array, *, size: int, **_: Any) -> MapTally:
-    return MapTally.of(maps_of_block, size)
+def _tally(maps: Array, *, size: int, **_: Any) -> Tally:
+    return Tally.of(maps, size)
 
 
-def _compare(maps: Array, truth: Array, *, size: int, successive: bool, block: lazy.Block) -> TruthTally:
-    change = tally_change(truth, maps, row=block.row, column=block.column, width=block.width) if successive else None
-    return TruthTally(measures.yearly(truth, maps, size), change)
+def _compare(maps: Array, truth: Array, *, shared: Sequence[int], size: int, block: lazy.Block) -> Tally:
+    place = {"row": block.row, "column": block.column, "width": block.width}
+    return Tally.compared(maps, truth, shared, size, place)
 
 
 def _by_pair(labels: xr.DataArray, matrices: Array) -> dict[str, Array]:
-    pairs = pairwise(labels[YEAR].values.tolist())
-    return {f"{a}-{b}": matrix for (a, b), matrix in zip(pairs, matrices, strict=True)}
+    return dict(zip(pairs_of(labels[YEAR].values.tolist()), matrices, strict=True))
 
 
 def agreement(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> pd.DataFrame:
@@ -114,53 +147,27 @@ def agreement(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> 
     Table with columns ``pair`` (``2018-2019``, …, ``all``), ``class`` (a name or ``overall``), ``agreement``
     P(second year is c | first is c), ``reverse`` P(first | second), ``iou`` and ``n`` (pixels of c in the first year).
     """
-    own = legend or legend_of(maps)
-    return _agreement_table(transition_matrices(maps, own), own)
+    own, labels = legend or legend_of(maps), _labels(maps)
+    matrices = np.array(list(transition_matrices(maps, own).values()), np.int64).reshape(-1, own.size, own.size)
+    return pd.DataFrame(list(agreement_rows(labels[YEAR].values.tolist(), matrices, own)))
 
 
-def _agreement_table(matrices: Mapping[str, Array], legend: Legend) -> pd.DataFrame:
-    total = {ALL_PAIRS: sum(matrices.values(), start=np.zeros((legend.size, legend.size), np.int64))}
-    rows = [row for pair, matrix in {**matrices, **total}.items() for row in _agreement_rows(pair, matrix, legend)]
-    return pd.DataFrame(rows)
-
-
-def _agreement_rows(pair: str, matrix: Array, legend: Legend) -> Iterator[dict[str, Any]]:
-    by_class = measures.per_class(matrix)
-    for code, name in legend.names.items():
-        if by_class.n[code] or matrix[:, code].any():
-            yield {
-                "pair": pair,
-                "class": name,
-                "agreement": by_class.agreement[code],
-                "reverse": by_class.reverse[code],
-                "iou": by_class.iou[code],
-                "n": int(by_class.n[code]),
-            }
-    share = measures.overall(matrix)
-    pixels = int(matrix.sum())
-    both = int(matrix.trace())
-    union = 2 * pixels - both
-    yield {
-        "pair": pair,
-        "class": OVERALL,
-        "agreement": share,
-        "reverse": share,
-        "iou": both / union if union else float("nan"),
-        "n": pixels,
-    }
-
-
-@step("evaluation", kind="tables", version=3, shown=True)
-def judge(reference: Reference, *series: xr.Dataset, legend: Legend) -> Evaluation:
+@step("evaluation", kind="tables", version=4, shown=True)
+def judge(
+    reference: Reference, *series: xr.Dataset, legend: Legend, implausible: Implausible | None = None
+) -> Evaluation:
     """Judge all map series, in the order of :data:`SERIES`, against the reference where there is one."""
     maps = {row.key: own for row, own in zip(SERIES, series, strict=True)}
-    return evaluate(
-        {row.key: maps[row.key] for row in RANKED_SERIES}, truth=reference.on(series[-1], legend), legend=legend
-    )
+    ranked = {row.key: maps[row.key] for row in RANKED_SERIES}
+    return evaluate(ranked, truth=reference.on(series[-1], legend), legend=legend, implausible=implausible)
 
 
 def evaluate(
-    maps: Mapping[tuple[str, bool], xr.Dataset], *, truth: xr.DataArray | None = None, legend: Legend
+    maps: Mapping[tuple[str, bool], xr.Dataset],
+    *,
+    truth: xr.DataArray | None = None,
+    legend: Legend,
+    implausible: Implausible | None = None,
 ) -> Evaluation:
     """Evaluate several map series in one pass over the blocks; no task ever holds a whole map or truth.
 
@@ -170,95 +177,61 @@ def evaluate(
         Map series by (model, filtered).
     truth
         Independent reference (year, y, x) uint8, codes of the legend.
+    implausible
+        Implausible transitions; by default the table of the package, for the classes of the paper alone.
 
     Returns
     -------
-    :class:`Evaluation`: ``agreement`` with columns ``model, filtered, pair, class, agreement, reverse, iou, n``;
-    ``summary`` in long form with columns ``model, filtered, metric, scope, value``.
+    :class:`Evaluation`, which tells the columns of its tables; each begins with ``model, filtered``.
     """
-    counts = lazy.compute([_counted(own, truth, legend) for own in maps.values()])
-    tables, rows = [], []
-    for ((model, filtered), own), (tally, compared) in zip(maps.items(), counts, strict=True):
-        who, labels = {"model": model, "filtered": filtered}, _labels(own)
-        matrices = _by_pair(labels, tally.transitions)
-        tables.append(_agreement_table(matrices, legend).assign(model=model, filtered=filtered))
-        measured = [*_consistency(labels, matrices, tally, legend)]
-        if truth is not None:
-            measured += _against_truth(_shared_years(labels, truth), compared, legend)
-        rows += [{**who, "metric": m, "scope": s, "value": v} for m, s, v in measured]
-    columns = ["model", "filtered", "pair", "class", "agreement", "reverse", "iou", "n"]
-    return Evaluation(pd.concat(tables, ignore_index=True)[columns], pd.DataFrame(rows))
+    odd = implausible or implausible_for(legend)
+    tallies = lazy.compute([_counted(own, truth, legend) for own in maps.values()])
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for ((model, filtered), own), tally in zip(maps.items(), tallies, strict=True):
+        labels = _labels(own)
+        years = None if truth is None else _shared_years(labels, truth)
+        for name, rows in _rows(labels[YEAR].values.tolist(), years, tally, legend, odd).items():
+            tables[name].append(_framed(name, rows, model, filtered))
+    return Evaluation(**{name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()})
 
 
-Row = tuple[str, str, float]
+def _framed(name: str, rows: Iterable[Mapping[str, Any]], model: str, filtered: bool) -> pd.DataFrame:
+    table = pd.DataFrame(list(rows), columns=list(TABLES[name]))
+    table.insert(0, "model", model)
+    table.insert(1, "filtered", filtered)
+    return table
 
 
-def _counted(maps: xr.Dataset, truth: xr.DataArray | None, legend: Legend) -> tuple[Any, Any]:
-    """Lazy :class:`MapTally` of the maps, and lazy :class:`TruthTally` for the years that maps and truth share."""
+def _rows(
+    years: list[int], shared: list[int] | None, tally: Tally, legend: Legend, odd: Implausible | None
+) -> dict[str, Iterable[Mapping[str, Any]]]:
+    """Rows of every table of one series; `shared` are the years that the truth has, too."""
+    found = tally.truth.change and tally.truth.change.detection()
+    transitions = list(over_time.transition_rows(years, tally.maps, legend, odd))
+    summary = [*consistency(years, tally.maps, legend), *over_time.summary_rows(years, tally.maps, transitions)]
+    if shared is not None:
+        summary += against_truth(shared, tally.truth, legend)
+    return {
+        "agreement": agreement_rows(years, tally.maps.transitions, legend),
+        "summary": [dict(zip(TABLES["summary"], row, strict=True)) for row in summary],
+        "transitions": transitions,
+        "classes": over_time.class_rows(years, tally.maps, legend),
+        "trajectories": over_time.trajectory_rows(tally.maps.over_time, legend),
+        "changes": over_time.change_rows(found) if found else (),
+    }
+
+
+def _counted(maps: xr.Dataset, truth: xr.DataArray | None, legend: Legend) -> Any:
+    """Lazy :class:`Tally` of the maps, and of their comparison in the years that maps and truth share."""
     labels = _labels(maps)
-    tally = lazy.reduce_blocks(partial(_tally, size=legend.size), operator.add, labels, name="consistency")
-    if truth is None:
-        return tally, None
-    truth = on_grid_of(labels, truth, "maps and truth")
-    shared = _shared_years(labels, truth)
-    if not shared:
-        return tally, TruthTally(np.zeros((0, legend.size, legend.size), np.int64), None)
-    first = labels[YEAR].values.tolist().index(shared[0])
-    successive = len(shared) > 1 and labels[YEAR].values[first : first + len(shared)].tolist() == shared
-    compare = partial(_compare, size=legend.size, successive=successive)
-    sides = (labels.sel({YEAR: shared}), truth.sel({YEAR: shared}))
-    return tally, lazy.reduce_blocks(compare, operator.add, *sides, name="accuracy")
+    truth = None if truth is None else on_grid_of(labels, truth, "maps and truth")
+    shared = [] if truth is None else _shared_years(labels, truth)
+    if truth is None or not shared:
+        return lazy.reduce_blocks(partial(_tally, size=legend.size), operator.add, labels, name="consistency")
+    years = labels[YEAR].values.tolist()
+    compare = partial(_compare, shared=[years.index(year) for year in shared], size=legend.size)
+    return lazy.reduce_blocks(compare, operator.add, labels, truth.sel({YEAR: shared}), name="consistency")
 
 
 def _shared_years(labels: xr.DataArray, truth: xr.DataArray) -> list[int]:
     return [y for y in labels[YEAR].values.tolist() if y in truth[YEAR].values]
-
-
-def _consistency(labels: xr.DataArray, matrices: Mapping[str, Array], tally: MapTally, legend: Legend) -> Iterator[Row]:
-    """Measures that do not need a reference."""
-    for pair, matrix in matrices.items():
-        yield "agreement", pair, measures.overall(matrix)
-        yield "kappa", pair, measures.kappa(matrix)
-    for n, pixels in enumerate(tally.changes.tolist()):
-        yield "pixels_by_changes", str(n), float(pixels)
-    if labels.sizes[YEAR] > 2:
-        yield "flicker_share", OVERALL, tally.flickered / max(1, tally.seen)
-        yield "sustained_share", OVERALL, tally.sustained / max(1, tally.seen)
-    for year, counts in zip(labels[YEAR].values.tolist(), tally.classes, strict=True):
-        yield "entropy", str(year), measures.entropy(counts)
-        for code, name in legend.names.items():
-            if counts[code]:
-                yield "class_share", f"{year} {name}", float(measures.shares(counts)[code])
-
-
-def _against_truth(years: Sequence[int], compared: TruthTally, legend: Legend) -> Iterator[Row]:
-    """Accuracy by year and class, and the share of true change that the maps show, by size of change.
-
-    Changes are judged only if the shared years are successive years of the maps, since a gap would merge two changes.
-    """
-    for year, matrix in zip(years, compared.matrices, strict=True):
-        scores = measures.accuracy(matrix)
-        yield "accuracy", str(year), scores.overall
-        yield "macro_f1", str(year), scores.macro_f1
-    total = compared.matrices.sum(axis=0)
-    scores = measures.accuracy(total)
-    yield "accuracy", OVERALL, scores.overall
-    yield "macro_f1", OVERALL, scores.macro_f1
-    for code, name in legend.names.items():
-        if total[code].any():
-            yield "users_accuracy", name, float(scores.precision[code])
-            yield "producers_accuracy", name, float(scores.recall[code])
-            yield "f1", name, float(scores.f1[code])
-    if compared.change:
-        yield from _change_rows(compared.change.detection())
-
-
-def _change_rows(found: Detection) -> Iterator[Row]:
-    yield "change_recall", OVERALL, found.recall
-    yield "change_precision", OVERALL, found.precision
-    bounds = [*found.edges, None]
-    for i, (low, high) in enumerate(pairwise(bounds)):
-        size = f"{low}-{high - 1} px" if high else f"{low}+ px"
-        yield "change_objects", size, float(found.objects[i])
-        yield "change_recall", size, float(found.recall_by_size[i])
-        yield "change_precision", size, float(found.precision_by_size[i])

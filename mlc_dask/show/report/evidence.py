@@ -15,6 +15,7 @@ from mlc_dask.data.steps import step
 from mlc_dask.data.years import CALENDAR, years_in_words
 from mlc_dask.io.published import assemble
 from mlc_dask.kernels.radiometry import WHITE, WRONG
+from mlc_dask.show.report.headline import headline
 from mlc_dask.show.report.page import Alert, Evidence
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=4, shown=True)
+@step("report", kind="report", version=5, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -60,6 +61,7 @@ def gather_evidence(
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },
         rule=rule,
+        headline=headline(tables),
         alerts=_alerts(drift, int(annual.attrs["anchor"])),
     )
 

@@ -22,6 +22,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
+from mlc_dask.show.report.headline import Headline
 from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Evidence:
     """Everything that the page shows.
 
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
-    each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name.
+    each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name;
+    `headline` what the figures say in words.
     """
 
     title: str
@@ -62,6 +64,7 @@ class Evidence:
     selection: Selection
     facts: Mapping[str, str]
     rule: str
+    headline: Headline
     alerts: Sequence[Alert] = ()
 
 
@@ -91,6 +94,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
         figures={name: _embedded(figure) for name, figure in shown.items() if figure is not None},
         key_table=_html(key_figures(evidence.summary)),
         table_one=_html(table_one(evidence.agreement)),
+        categories=_html(categories(evidence.summary)),
         clusters=_html(_ambiguous(evidence.clusters)),
     )
     path.write_text(page, encoding="utf-8")
@@ -113,6 +117,15 @@ def table_one(agreement: pd.DataFrame) -> pd.DataFrame:
     table.columns = pd.Index([f"{in_words(column[0])} {column[1]}" for column in table.columns.tolist()])
     order = sorted(table.index, key=lambda name: name == "overall")
     return table.loc[order].reset_index()
+
+
+def categories(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row per series with the share of its pixels in each of the five categories of change."""
+    rows = summary[summary.metric == "category"]
+    table = rows.pivot_table(index=["model", "filtered"], columns="scope", values="value", sort=False)
+    maps = [in_words(layer_name(model, filtered)) for model, filtered in table.index]
+    named = table.rename(columns=lambda name: str(name).replace("_", " ")).rename_axis(columns=None)
+    return named.assign(maps=maps).set_index("maps").reset_index()
 
 
 def _ambiguous(clusters: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
