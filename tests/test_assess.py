@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import mlc_dask as mlc
+from mlc_dask.data.grids import Grid
 from tests.test_kernels_estimation import close
 from tests.test_reference_sample import labelled
 
@@ -47,6 +48,10 @@ def test_all_pixels_give_the_figures_of_the_whole_maps() -> None:
     exact = {"layer": "multi_year_filtered", "match": "exact year"}
     close(figure(found.change, measure="producers", **exact), (shown & there).sum() / there.sum(), 12)
     close(figure(found.change, measure="users", **exact), (shown & there).sum() / shown.sum(), 12)
+    other = maps.single_year_filtered.values
+    also = other[1:] != other[:-1]
+    apart = figure(found.differences, measure="change producers", years="all years")
+    close(apart, ((shown & there).sum() - (also & there).sum()) / there.sum(), 12)
     right = {"layer": "multi_year_filtered", "measure": "whole series right"}
     close(figure(found.trajectories, **right), (given == truth).all(axis=0).mean(), 12)
     moved = {"kind": "change", "years": "all pairs", "class": "C → A"}
@@ -63,6 +68,9 @@ def test_intervals_of_drawn_samples_cover_the_whole_maps() -> None:
         "accuracy": (first == truth).mean(),
         "difference": (first == truth).mean() - (second == truth).mean(),
         "area": (truth == 1).mean(),
+        "precision": np.subtract(
+            *(((m[1:] != m[:-1]) & changed).sum() / (m[1:] != m[:-1]).sum() for m in (first, second))
+        ),
         "recall": ((first[1:] != first[:-1]) & changed).sum() / changed.sum(),
     }
     covered = dict.fromkeys(wanted, 0)
@@ -73,7 +81,8 @@ def test_intervals_of_drawn_samples_cover_the_whole_maps() -> None:
         layer = {"layer": "multi_year_filtered"}
         for name, table, keys in (
             ("accuracy", found.accuracy, {**layer, "years": "all years", "measure": "overall"}),
-            ("difference", found.differences, {"first": "multi_year_filtered", "years": "all years"}),
+            ("difference", found.differences, {"measure": "accuracy", "years": "all years"}),
+            ("precision", found.differences, {"measure": "change users", "years": "all years"}),
             ("area", found.areas, {"kind": "class", "years": "all years", "class": "A"}),
             ("recall", found.change, {**layer, "match": "exact year", "measure": "producers"}),
         ):
@@ -93,6 +102,17 @@ def test_a_figure_without_an_estimate_says_why() -> None:
     assert row["note"] == "no estimate: no point has the class in the reference"
     assert set(found.change.note) == {"no estimate: no point has labels of successive years"}
     assert found.areas.kind.eq("class").all() or found.areas[found.areas.kind == "change"].value.isna().all()
+
+
+def test_pixels_in_degrees_have_no_hectares() -> None:
+    maps, truth = labelled(side=30)
+    grid = Grid("EPSG:4326", 10.0, 46.0, 0.001, 30, 30)
+    points = interpreted(every_pixel(maps)[:300], maps, truth)
+    rows, columns = np.divmod(np.arange(300), 30)
+    there = maps.drop_vars(["spatial_ref", "x", "y"]).assign_coords(grid.coords())
+    found = mlc.assess(there, points.assign(x=there.x.values[columns], y=there.y.values[rows]))
+    pd.testing.assert_frame_equal(found.accuracy, mlc.assess(maps, points).accuracy)
+    assert found.areas.hectares.isna().all() and found.areas.pixels.notna().any()
 
 
 def test_labels_are_codes_or_names_and_points_of_any_crs() -> None:

@@ -83,6 +83,18 @@ def test_the_size_follows_from_the_standard_error() -> None:
     close(np.sqrt((weights**2 * table.expected_se**2).sum()), sample.design["expected_se"])
 
 
+def test_the_smallest_size_has_two_points_in_every_stratum() -> None:
+    maps, _ = labelled()
+    assert mlc.sample_reference(maps, size=16).strata.sampled.tolist() == [2] * 8
+    alone = mlc.sample_reference(maps.isel(year=[0]), size=8, layers=["multi_year_filtered"]).strata
+    assert list(alone.stratum) == ["stable A", "stable B", "stable C"] and alone.sampled.min() >= 2
+    calm = maps.assign(multi_year_filtered=maps.multi_year_filtered.isel(year=[0, 0, 0]).assign_coords(year=maps.year))
+    calm = calm.load().assign(multi_year_filtered=calm.multi_year_filtered.copy(data=calm.multi_year_filtered.values))
+    calm.multi_year_filtered[1:, :5] = 4 - calm.multi_year_filtered[1:, :5]
+    for size in (8, 9, 12, 40):
+        assert mlc.sample_reference(calm, size=size, layers=["multi_year_filtered"]).strata.sampled.sum() == size
+
+
 def test_the_first_points_are_a_sample_of_every_stratum() -> None:
     maps, _ = labelled(side=200)
     points = mlc.sample_reference(maps, size=1000).points

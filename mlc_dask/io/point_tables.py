@@ -52,7 +52,7 @@ def read_points(path: Path, crs: str | None = None) -> tuple[pd.DataFrame, str |
     names = {str(c): str(c).lower() for c in table}
     table = table.rename(columns=names)
     long = "year" in table and any(c in table for c in _LABEL)
-    return _wide(table, path) if long else _renamed(table), own
+    return _wide(table, path) if long else _renamed(table, path), own
 
 
 def _csv(path: Path, crs: str | None) -> tuple[pd.DataFrame, str | None]:
@@ -132,9 +132,12 @@ def _parquet_crs(column: Mapping[str, Any]) -> str | None:
     return f"{code['authority']}:{code['code']}" if code else json.dumps(crs)
 
 
-def _renamed(table: pd.DataFrame) -> pd.DataFrame:
+def _renamed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Table whose columns of labels are called label_YEAR."""
     found = {c: f"label_{year[1]}" for c in table if (year := _YEARLY.fullmatch(str(c)))}
+    twice = sorted({year for year in found.values() if list(found.values()).count(year) > 1})
+    if twice:
+        raise InputError(f"{path}: two columns of {twice[0].removeprefix('label_')}; keep one column of each year")
     return table.rename(columns=found)
 
 

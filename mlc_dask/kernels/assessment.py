@@ -152,13 +152,28 @@ def change_accuracy(
     InputError
         As in :func:`accuracy`.
     """
-    pairs, shown, there = _changes(given, reference, strata)
-    matched = _matches(given, reference, shown, there, transitions)
-    lag = np.arange(pairs.shape[1])
-    near = matched & (np.abs(lag[:, None] - lag) <= tolerance)
-    right: _Mask = np.logical_or.reduce(near, axis=2)
-    found: _Mask = np.logical_or.reduce(near, axis=1)
-    return _change(shown, there, right, found, strata)
+    return _change(*_matched(given, reference, strata, tolerance, transitions), strata)
+
+
+def change_difference(
+    first: Labels, second: Labels, reference: Labels, strata: Strata, *, tolerance: int = 0, transitions: bool = False
+) -> tuple[Estimates, Estimates]:
+    """Estimate how much larger the two shares of :func:`change_accuracy` are in the first map, paired by unit.
+
+    Returns
+    -------
+    Differences (shape ()) of the share of shown change that is true, and of true change that is shown.
+
+    Raises
+    ------
+    InputError
+        As in :func:`accuracy`.
+    """
+    valid = _valid(strata, first, second, reference)
+    # Only pairs of years that both maps and the reference know, so that all are judged by the same changes.
+    parts = [_matched(labels * valid, reference * valid, strata, tolerance, transitions) for labels in (first, second)]
+    (xa, wa, ya, za), (xb, wb, yb, zb) = ([part.sum(axis=1) for part in own] for own in parts)
+    return difference((ya, xa), (yb, xb), strata), difference((za, wa), (zb, wb), strata)
 
 
 def footprint(given: Labels, reference: Labels, strata: Strata) -> ChangeAccuracy:
@@ -251,6 +266,18 @@ def _matches(given: Labels, reference: Labels, shown: _Mask, there: _Mask, trans
     for years in (slice(None, -1), slice(1, None)) if transitions else ():
         same &= given[:, years, None] == reference[:, None, years]
     return same
+
+
+def _matched(
+    given: Labels, reference: Labels, strata: Strata, tolerance: int, transitions: bool
+) -> tuple[_Mask, _Mask, _Mask, _Mask]:
+    """Tell the changes (n, k - 1) shown and true, and which of them are right and found."""
+    pairs, shown, there = _changes(given, reference, strata)
+    lag = np.arange(pairs.shape[1])
+    near = _matches(given, reference, shown, there, transitions) & (np.abs(lag[:, None] - lag) <= tolerance)
+    right: _Mask = np.logical_or.reduce(near, axis=2)
+    found: _Mask = np.logical_or.reduce(near, axis=1)
+    return shown, there, right, found
 
 
 def _change(shown: _Mask, there: _Mask, right: _Mask, found: _Mask, strata: Strata) -> ChangeAccuracy:

@@ -109,7 +109,6 @@ def _write(made: assessment.Assessment, agreed: pd.DataFrame, folder: Path) -> N
     folder.mkdir(parents=True, exist_ok=True)
     tables = {name: getattr(made, name) for name in TABLES} | {"interpreters": agreed}
     for name, table in tables.items():
-        if len(table) or name in TABLES:
-            atomic_write(folder / f"{name}.csv", table.to_csv(index=False).encode())
+        atomic_write(folder / f"{name}.csv", table.to_csv(index=False).encode())
     notes = "".join(f"{note}\n" for note in made.notes)
     atomic_write(folder / "notes.txt", notes.encode())

@@ -25,6 +25,14 @@ _FIGURES = {
 """Rows of the summary: table and row of a layer."""
 
 
+_DIFFERENCES = {
+    "accuracy": "accuracy",
+    "change users": "shown change true",
+    "change producers": "true change shown",
+}
+"""Differences in words."""
+
+
 def show_sample(console: Console, sample: ReferenceSample, folder: Path) -> None:
     """Print the strata of a sample, its expected standard error, and what to do next."""
     table = Table("stratum", *(_right(name) for name in ("pixels", "points", "expected accuracy")), box=None)
@@ -44,9 +52,8 @@ def show_assessment(console: Console, made: Assessment, interpreters: pd.DataFra
     whys = [*_show_figures(console, made), *_show_areas(console, made.areas)]
     for row in _rows(made.differences, {}):
         names = " minus ".join(layer_called(row[end]).title for end in ("first", "second"))
-        console.print(
-            f"accuracy, {names}: {_cell(row, '+')} percentage points", soft_wrap=True, highlight=False, markup=False
-        )
+        what = f"{_DIFFERENCES[row['measure']]}, {names}: {_cell(row, '+')}"
+        console.print(what if row["note"] else f"{what} percentage points", soft_wrap=True, highlight=False)
     for pair in interpreters.to_dict("records"):
         agreed = f"agree on {pair['share']:.3f} of {pair['labels']} labels, kappa {pair['kappa']:.3f}"
         console.print(f"{pair['first']} and {pair['second']} {agreed}", soft_wrap=True, highlight=False, markup=False)

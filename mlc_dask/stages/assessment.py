@@ -54,6 +54,7 @@ _WHY_CHANGE: Final = {
     "producers": "no point changes in the reference",
     "f1": "no point changes in the map or in the reference",
 }
+_NO_BOTH: Final = {"users": "a map shows no change at any point", "producers": _WHY_CHANGE["producers"]}
 _NO_PAIR: Final = "no point has labels of successive years"
 
 
@@ -78,8 +79,8 @@ class Assessment:
         By ``layer`` and ``measure``: whole series that are right, gross and net change, also of the reference, and by
         how many years changes are shown too late.
     differences
-        Paired differences of accuracy, by ``first``, ``second`` and ``years``, and the points of which only one of the
-        layers has more years right.
+        Paired differences, by ``first``, ``second``, ``measure`` (accuracy, change users and change producers in the
+        exact year) and ``years``; of accuracy also the points of which only one of the layers has more years right.
     notes
         What the estimates assume, as sentences.
     """
@@ -281,16 +282,21 @@ def _trajectories(layer: str, given: Labels, found: Survey) -> Iterator[Row]:
 
 
 _DIFFERENCES: Final = [
-    *("first", "second", "years", "value", "se", "low", "high", "interval", "points", "note"),
+    *("first", "second", "measure", "years", "value", "se", "low", "high", "interval", "points", "note"),
     *("first_only", "second_only"),
 ]
 
 
 def _differences(given: Mapping[str, Labels], found: Survey) -> Iterator[Row]:
-    """Paired differences of accuracy between all layers, the first layer first."""
+    """Paired differences between all layers, the first layer first."""
     for (a, first), (b, second) in combinations(given.items(), 2):
         for years, at in _scopes(found).items():
             parts = first[:, at], second[:, at], found.reference[:, at]
             only = dict(zip(("first_only", "second_only"), kernel.discordant(*parts), strict=True))
             own = kernel.accuracy_difference(*parts, found.strata)
-            yield {**_row(own, _WHY["overall"], first=a, second=b, years=years), **only}
+            yield {**_row(own, _WHY["overall"], first=a, second=b, measure="accuracy", years=years), **only}
+        if _successive(found):
+            pair = kernel.change_difference(first, second, found.reference, found.strata)
+            for measure, e in zip(("users", "producers"), pair, strict=True):
+                keys = {"first": a, "second": b, "measure": f"change {measure}", "years": next(iter(_scopes(found)))}
+                yield _row(e, _NO_BOTH[measure], **keys)

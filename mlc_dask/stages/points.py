@@ -46,7 +46,7 @@ class Survey:
     reference
         (n, k) uint8 labels; 0 where a point has none.
     strata
-        The design, and the names of its strata where there are any.
+        The design.
     notes
         What the estimates assume, as sentences.
     """
@@ -155,7 +155,7 @@ def _labels(
 
 def _code(value: object, legend: Legend) -> int:
     """Code of a label, 0 for none, -1 for one that is not in the legend."""
-    text = "" if value is None or value != value else str(value).strip().removesuffix(".0")
+    text = "" if pd.isna(value) else str(value).strip().removesuffix(".0")  # type: ignore[call-overload]
     names = {name.lower(): code for code, name in legend.names.items()}
     known = {"": NO_DATA, "0": NO_DATA, **{str(code): code for code in legend.codes}, **names}
     return known.get(text.lower(), -1)

@@ -189,7 +189,9 @@ def _allocated(strata: Sequence[_Stratum], size: int | None, se: float) -> npt.N
                 f"size {size} is not possible with {len(strata)} strata of {pixels.sum():.0f} pixels; give "
                 f"{2 * len(strata)} to {pixels.sum():.0f}"
             )
-        floor = min(CHANGE_FLOOR, max(2, size // (2 * max(1, int(other.sum())))))
+        changes = max(1, int(other.sum()))
+        half, rest = size // (2 * changes), (size - 2 * int((~other).sum())) // changes
+        floor = min(CHANGE_FLOOR, max(2, min(half, rest)))
         return with_floor(size, pixels, other, floor)
     if not 0 < se < 0.5:
         raise InputError(f"standard error {se} is not possible; give a share such as 0.01")
