@@ -77,7 +77,7 @@ def test_every_kind_of_maps_is_called_by_its_name(world: dict[str, np.ndarray]) 
     assert said["D"].startswith("smoothed over time; they find ")
     assert said["E"].startswith("restless; they change in ")
     assert said["F"].startswith("shuffled; pixels agree with the reference no better than by chance")
-    assert said["G"].startswith("smoothed over space; they find ")
+    assert said["G"].startswith("coarse; they find ")
 
 
 def test_without_a_reference_only_the_constant_and_the_shuffled_are_told(world: dict[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""What kind of maps a series is, from its figures: constant, shuffled, the reference, smoothed, or restless."""
+"""What kind of maps a series is, from its figures: constant, shuffled, the reference, smoothed, coarse, or restless."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def _kind(figures: dict[str, float], changes: pd.DataFrame) -> str:
             f"they change in {1 - figures['agreement']:.1%} of the pixels from year to year; "
             "how much of that is true, no reference tells"
         )
-    return _smoothed(figures, changes) or _restless(figures)
+    restless = [] if figures["agreement"] > figures["reference"] else [_restless(figures)]
+    return "; ".join([*_smoothed(figures, changes), *restless])
 
 
-def _smoothed(figures: dict[str, float], changes: pd.DataFrame) -> str:
-    """Say how a series is smoothed; nothing where it is not."""
+def _smoothed(figures: dict[str, float], changes: pd.DataFrame) -> list[str]:
+    """Say how a series is smoothed; nothing where it is not. Coarse maps may be filtered, or see small areas mixed."""
     exact = changes[(changes.change == "any class") & (changes.time == "exact year")]
     by_time, by_size = exact[exact["size"] == "all"], exact[exact.duration == "all"]
     brief = _recall(by_time[by_time.duration == _SHORT])
@@ -68,12 +69,10 @@ def _smoothed(figures: dict[str, float], changes: pd.DataFrame) -> str:
             f"smoothed over time; they find {brief:.0%} of the changes that last a year, {lasting:.0%} of others"
         )
     if small < HALF * large:
-        said.append(
-            f"smoothed over space; they find {small:.0%} of the changes of 1-8 px, {large:.0%} of 64 px and more"
-        )
+        said.append(f"coarse; they find {small:.0%} of the changes of 1-8 px, {large:.0%} of 64 px and more")
     if figures["agreement"] > figures["reference"]:
         said.append(f"smoother than the ground; {_change(figures)}")
-    return "; ".join(said)
+    return said
 
 
 def _restless(figures: dict[str, float]) -> str:
