@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from mlc_dask.data.acquisitions import CATALOGUE, SELECTION, Catalogue, Selection
-from mlc_dask.io.cubes import open_cube, store_cube
+from mlc_dask.io.cubes import CHUNK, open_cube, store_cube
 from mlc_dask.io.maps import open_layers, open_stored_product, write_layers, write_product
 from mlc_dask.io.models import open_models, write_models
 from mlc_dask.io.published import LEGEND, NAMES
 from mlc_dask.io.samples import open_samples, write_samples
-from mlc_dask.runs.artifacts import Kind
+from mlc_dask.runs.artifacts import Artifact, Kind
 from mlc_dask.show.report import write_report
 from mlc_dask.show.report.calendar import calendar_png
 from mlc_dask.stages.evaluation import Evaluation
@@ -46,6 +47,11 @@ def kinds(patch: int) -> Mapping[str, Kind]:
         "tables": Kind(open_tables, _write_tables),
         "report": Kind(lambda f: f / _PAGE, lambda v, f: write_report(v, f / _PAGE)),
     }
+
+
+def in_chunks(cube: Artifact) -> Artifact:
+    """Return the same cube in blocks of one stored chunk, for a step that reads few places of it."""
+    return replace(cube, how=Kind(partial(open_cube, patch=CHUNK), store_cube))
 
 
 def _open_selection(folder: Path) -> Selection:

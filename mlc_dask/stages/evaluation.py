@@ -16,7 +16,7 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.data.grids import on_grid_of
-from mlc_dask.data.layers import RANKED_SERIES, SERIES
+from mlc_dask.data.layers import RANKED_SERIES
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, legend_of
 from mlc_dask.data.steps import step
@@ -70,9 +70,10 @@ def change_count(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
 
 
 @step("changes", kind="maps")
-def count_changes(multi: xr.Dataset, single: xr.Dataset) -> xr.Dataset:
-    """Count the changes of class per pixel, for the multi-year maps and the baseline."""
-    return xr.Dataset({"change_count": change_count(multi), "change_count_single_year": change_count(single)})
+def count_changes(multi: xr.Dataset, single: xr.Dataset | None = None) -> xr.Dataset:
+    """Count the changes of class per pixel, for the multi-year maps and, where it is mapped, the baseline."""
+    counts = xr.Dataset({"change_count": change_count(multi)})
+    return counts if single is None else counts.assign(change_count_single_year=change_count(single))
 
 
 def _change_count_block(labels: Array, _: None) -> Array:
@@ -151,12 +152,10 @@ def _agreement_rows(pair: str, matrix: Array, legend: Legend) -> Iterator[dict[s
 
 
 @step("evaluation", kind="tables", version=3, shown=True)
-def judge(reference: Reference, *series: xr.Dataset, legend: Legend) -> Evaluation:
-    """Judge all map series, in the order of :data:`SERIES`, against the reference where there is one."""
-    maps = {row.key: own for row, own in zip(SERIES, series, strict=True)}
-    return evaluate(
-        {row.key: maps[row.key] for row in RANKED_SERIES}, truth=reference.on(series[-1], legend), legend=legend
-    )
+def judge(reference: Reference, series: Mapping[str, xr.Dataset], *, legend: Legend) -> Evaluation:
+    """Judge the map series that a run made, by the names of their steps, against the reference where there is one."""
+    maps = {row.key: series[row.step] for row in RANKED_SERIES if row.step in series}
+    return evaluate(maps, truth=reference.on(next(iter(maps.values())), legend), legend=legend)
 
 
 def evaluate(

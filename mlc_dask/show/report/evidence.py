@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=3, shown=True)
+@step("report", kind="report", version=4, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -34,13 +34,13 @@ def gather_evidence(
     layers: Mapping[str, xr.Dataset],
     drift: pd.DataFrame,
     legend: Legend,
+    compared: Mapping[str, pd.DataFrame],
     *,
     rule: str,
     crosswalk: str,
 ) -> Evidence:
     """Everything that the report shows, with classes by the names and colours of `legend`."""
     years = ", ".join(str(y) for y in selection.years)
-    crs = cube.rio.crs.to_string() if cube.rio.crs else "unknown"
     return Evidence(
         title=f"Annual land cover {years}",
         maps=assemble(layers),
@@ -54,16 +54,24 @@ def gather_evidence(
         clusters=[{**row, "class": legend.in_words(row["class"])} for row in annual.attrs["clusters"]],
         selection=selection,
         facts={
-            **_years(selection),
-            "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
-            "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
+            **_area(cube, selection),
             "Old map": f"{product.attrs['source']}, {crosswalk}",
             "Annual samples": f"{annual.sizes['sample']:,}",
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },
         rule=rule,
         alerts=alerts(drift),
+        controls=compared.get("controls"),
     )
+
+
+def _area(cube: xr.Dataset, selection: Selection) -> dict[str, str]:
+    crs = cube.rio.crs.to_string() if cube.rio.crs else "unknown"
+    return {
+        **_years(selection),
+        "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
+        "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
+    }
 
 
 def _years(selection: Selection) -> dict[str, str]:

@@ -20,6 +20,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
+from mlc_dask.show.report.controls import control_table, sampled
 from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Evidence:
     """Everything that the page shows.
 
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
-    each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name.
+    each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name;
+    `controls` the comparisons on a sample of blocks, if any.
     """
 
     title: str
@@ -48,6 +50,7 @@ class Evidence:
     facts: Mapping[str, str]
     rule: str
     alerts: Sequence[str] = ()
+    controls: pd.DataFrame | None = None
 
 
 def write_report(evidence: Evidence, path: Path) -> None:
@@ -58,12 +61,13 @@ def write_report(evidence: Evidence, path: Path) -> None:
         loader=jinja2.PackageLoader("mlc_dask.show.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.jinja")
     maps, legend = evidence.maps, evidence.legend
-    changes = {row.title: maps[name] for name, row in LAYERS.items() if row.step == CHANGES}
+    changes = {row.title: maps[name] for name, row in LAYERS.items() if row.step == CHANGES and name in maps}
+    series = [s for s in RANKED_SERIES if s.name in maps]
     shown = {
         "true_colour": figures.true_colour(evidence.cube),
         "product": figures.one_map(evidence.product, legend, "old map"),
-        "final": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if s.smoother}, legend),
-        "unfiltered": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if not s.smoother}, legend),
+        "final": figures.map_series({s.title: maps[s.name] for s in series if s.smoother}, legend),
+        "unfiltered": figures.map_series({s.title: maps[s.name] for s in series if not s.smoother}, legend),
         "changes": figures.change_counts(changes, maps.sizes["year"]),
         "recall": figures.recall_by_size(evidence.summary),
         "curves": figures.training_curves(evidence.histories),
@@ -74,6 +78,8 @@ def write_report(evidence: Evidence, path: Path) -> None:
         figures={name: _embedded(figure) for name, figure in shown.items() if figure is not None},
         key_table=_html(key_figures(evidence.summary)),
         table_one=_html(table_one(evidence.agreement)),
+        controls="" if evidence.controls is None else _html(control_table(evidence.controls)),
+        sampled=None if evidence.controls is None else sampled(evidence.controls),
         clusters=_html(_ambiguous(evidence.clusters)),
     )
     path.write_text(page, encoding="utf-8")
