@@ -123,7 +123,9 @@ def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept
             tile = f"{name}/" if name else ""
             shown = ("evaluation", "drift", "controls")
             tables, drift, controls = (made.get(f"{tile}{step}", _nothing)() for step in shown)
-            show.terminal.show_results(console, name, given.config.output, tables and tables.summary, drift, controls)
+            show.terminal.show_results(
+                console, name, given.config.output, tables and tables.summary, drift, controls and controls["controls"]
+            )
     _raise(fault)
 
 

@@ -14,10 +14,14 @@ import xarray as xr
 import mlc_dask as mlc
 from mlc_dask import lazy
 from mlc_dask.config import load_config
+from mlc_dask.kernels import planting
 from mlc_dask.kernels.blocks import enough_blocks
 from mlc_dask.kernels.comparison import MEASURES, compare, consistency_counts, truth_counts
+from mlc_dask.kernels.majority import majority
+from mlc_dask.kernels.squares import PLAIN, Counted, Plan, count_square
 from mlc_dask.stages.block_sample import draw_blocks
-from mlc_dask.stages.controls import COLUMNS, PLAIN
+from mlc_dask.stages.controls import COLUMNS
+from mlc_dask.stages.planting import PLANTED
 from tests.runs import artifacts, run_all, small_world, write_config
 
 SIZE = 288
@@ -128,6 +132,57 @@ def test_all_blocks_give_the_whole_figure_and_an_interval_over_space() -> None:
     assert alone.interval == "none" and np.isnan(alone.low) and alone.estimate == one[0, 0] / one[0, 1]
 
 
+def square(margin: int, *, filtered: bool = False, smoothed: bool = False, right: bool = True) -> dict[str, np.ndarray]:
+    """Planted change that is found in a map of class 1 everywhere, by a classifier that is always right or never."""
+    donors = np.tile(np.array([1, 2, 2, 3], np.uint8), (4, 1))
+    shown = donors if right else np.ones_like(donors)
+    probabilities = np.stack([(shown == c) * np.uint8(100) for c in (1, 2, 3)], axis=1)
+    labels = np.ones((4, 128 + 2 * margin, 128 + 2 * margin), np.uint8)
+    every = np.stack([(labels == c) * np.uint8(100) for c in (1, 2, 3)], axis=1)
+    prior = np.bincount([1, 2, 3], minlength=256)
+    plan = Plan(np.array([7]), margin, majority, [], False, prior, donors, seed=1)
+    own = Counted(filtered, smoothed, shown, probabilities if smoothed else None, np.array([1, 2, 3], np.uint8))
+    rasters = {"labels": labels, "raw": labels, "old": labels[0]} | ({"probability": every} if smoothed else {})
+    return {name: hits for name, (_, hits) in count_square(plan, own, rasters, 0).items()}
+
+
+def recall(hits: np.ndarray) -> np.ndarray:
+    return hits[..., 0] / hits[..., 1]
+
+
+def test_planted_change_is_found_by_who_sees_it() -> None:
+    """Sixteen squares of six sides; scenarios 2nd year, 2nd and 3rd, from the 2nd on, 3rd, from the 3rd on, 4th."""
+    assert list(planting.scenarios(4)) == [(1, 2, 0), (1, 3, 1), (1, 4, 2), (2, 3, 0), (2, 4, 2), (3, 4, 2)]
+    hits = square(0)[PLAIN]
+    assert hits.shape == (6, 6, 2) and (recall(hits) == 1).all()
+    areas = np.square(planting.SIDES)
+    assert (hits[..., 1] % areas == 0).all() and (hits[0, :, 1] > 0).all()
+    assert (recall(square(0, right=False)[PLAIN]) == 0).all()
+
+
+def test_a_filter_hides_small_squares_and_leaves_large_ones() -> None:
+    found = recall(square(5, filtered=True)[PLAIN])
+    assert (found[:, :3] == 0).all() and (found[:, -1] > 0.6).all() and (np.diff(found, axis=1) >= 0).all()
+
+
+def test_smoothers_hide_short_change() -> None:
+    hits = {name: recall(own) for name, own in square(0, smoothed=True).items()}
+    short, rest = [0, 3], [2, 4]
+    assert (hits["mode"][short] == 0).all() and (hits["mode"][rest] == 1).all()
+    assert (hits["constant"] == 0).all() and (hits["last-year"] == 0).all()
+    assert (hits["hmm-0.4"][rest] == 1).all() and (hits["hmm-0.01"][short] <= hits["hmm-0.4"][short]).all()
+
+
+def test_what_is_planted_depends_on_the_block_and_the_seed_alone() -> None:
+    donors = np.random.default_rng(0).integers(0, 5, (3, 60)).astype(np.uint8)
+    old = np.random.default_rng(1).integers(0, 5, (128, 128)).astype(np.uint8)
+    one, two = (planting.plant(donors, old, block=3, seed=9) for _ in "ab")
+    assert all(np.array_equal(getattr(one, n), getattr(two, n)) for n in ("row", "column", "side", "code", "donor"))
+    assert not np.array_equal(planting.plant(donors, old, block=4, seed=9).code, one.code)
+    assert (old[one.row, one.column] != one.code).all() and (old[one.row, one.column] > 0).all()
+    assert all((donors[year, at] == one.code).all() for year, at in enumerate(one.donor))
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_world(tmp_path_factory.mktemp("world"), size=SIZE)
@@ -152,7 +207,15 @@ def test_the_sample_tells_what_whole_maps_would(world: Path, tmp_path: Path) -> 
     whole, full = done(world, tmp_path, "whole", "paper"), done(world, tmp_path, "sample", "full", patch=128)
     one, two = table(whole), table(full)
     assert list(one) == list(COLUMNS) and set(one["control"]) == {"multi_year", "single_year"}
-    assert {"one_year", "equal_samples", "equal_steps", "seed_1", "pooled_forest", "yearly_forests"} <= set(two.control)
+    assert {
+        "one_year",
+        "equal_samples",
+        "equal_steps",
+        "seed_1",
+        "pooled_forest",
+        "yearly_forests",
+        "year_left_out",
+    } <= set(two.control)
     assert {"mode", "last-year", "constant", "hmm-0.05", PLAIN} <= set(two["smoother"])
     keys = ["control", "filtered", "smoother", "metric"]
     both = one.merge(two, on=keys, suffixes=("", "_2"), validate="one_to_one")
@@ -165,6 +228,13 @@ def test_the_sample_tells_what_whole_maps_would(world: Path, tmp_path: Path) -> 
     )
     assert set(same["metric"]) == set(MEASURES[1:]) and len(same) == 4 * 4
     np.testing.assert_allclose(same["estimate"], same["value"], rtol=1e-9)
+    planted = [pd.read_csv(output / "evaluation" / "planted.csv") for output in (whole, full)]
+    assert list(planted[0]) == list(PLANTED) and set(planted[0]["lasting"]) == {"1 year", "all remaining years"}
+    both = planted[0].merge(planted[1], on=["control", "filtered", "smoother", "lasting", "year", "pixels"])
+    assert len(both) == len(planted[0]) > 100
+    np.testing.assert_allclose(both["recall_x"], both["recall_y"], rtol=1e-12)
+    page = (full / "report.html").read_text(encoding="utf-8")
+    assert "Planted change" in page and "HMM 0.05" in page
     zero = one[(one.control == "multi_year") & (one.smoother == PLAIN)]
     assert (zero["difference"] == 0).all()
 

@@ -188,7 +188,7 @@ def all_trainings(run: Run, config: Config, samples: Artifact) -> Trained:
 
 
 def no_controls(
-    run: Run, given: Given, cube: Artifact, multi_year: MultiYear, models: Artifact, trained: Trained, made: Mapped
+    run: Run, given: Given, annual: Annual, multi_year: MultiYear, models: Artifact, trained: Trained, made: Mapped
 ) -> Mapping[str, Artifact]:
     """Compare with nothing."""
     return {}
@@ -197,16 +197,18 @@ def no_controls(
 def on_the_sample(
     run: Run,
     given: Given,
-    cube: Artifact,
+    annual: Annual,
     multi_year: MultiYear,
     models: Artifact,
     trained: Trained,
     made: Mapped,
 ) -> Mapping[str, Artifact]:
     """Compare with the single-year models, and with what was trained for it, on a sample of blocks."""
+    cube = annual.cubed.cube
     blocks = run.do(draw_blocks, cube, seed=given.config.seed)
     table = run.do(
-        judge_controls, in_chunks(cube), blocks, multi_year.samples, models, trained, made.series, given.truth,
+        judge_controls, in_chunks(cube), blocks, multi_year.samples, models, trained, made.series, annual.product,
+        given.truth,
         legend=given.legend.uncoloured, filtering=given.config.filter, seed=given.config.seed,
     )  # fmt: skip
     return {"evidence-blocks": blocks, "controls": table}
@@ -243,7 +245,7 @@ def evidence(
     """From maps to their evaluation and the report (section 4)."""
     selection, radiometry, cube, _ = annual.cubed
     tables = run.do(judge, given.truth, made.series, legend=given.legend.uncoloured)
-    compared = CONTROLS[given.config.evidence.controls].judge(run, given, cube, multi_year, models, trained, made)
+    compared = CONTROLS[given.config.evidence.controls].judge(run, given, annual, multi_year, models, trained, made)
     report = run.do(
         gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,
         tables, made.layers, multi_year.drift, made.published[LEGEND], compared,

@@ -44,6 +44,7 @@ def kinds(patch: int) -> Mapping[str, Kind]:
         LEGEND: NAMES,
         "pictures": Kind(_open_pictures, _write_pictures),
         "table": Kind(lambda f: pd.read_csv(f / _TABLE), _write_table),
+        "comparisons": Kind(_open_comparisons, _write_comparisons),
         "tables": Kind(open_tables, _write_tables),
         "report": Kind(lambda f: f / _PAGE, lambda v, f: write_report(v, f / _PAGE)),
     }
@@ -82,6 +83,15 @@ def _write_pictures(pictures: Mapping[str, bytes], folder: Path) -> None:
 
 def _write_table(table: pd.DataFrame, folder: Path) -> None:
     atomic_write(folder / _TABLE, table.to_csv(index=False).encode())
+
+
+def _open_comparisons(folder: Path) -> dict[str, pd.DataFrame]:
+    return {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+
+
+def _write_comparisons(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    for name, table in tables.items():
+        atomic_write(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.10g").encode())
 
 
 def open_tables(folder: Path) -> Evaluation:

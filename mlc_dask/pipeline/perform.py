@@ -29,7 +29,8 @@ _PERFORMANCE = "performance.html"
 _LAID_OUT = {
     "evaluation/agreement.csv": ("evaluation", "agreement.csv"),
     "evaluation/summary.csv": ("evaluation", "summary.csv"),
-    "evaluation/controls.csv": ("controls", "table.csv"),
+    "evaluation/controls.csv": ("controls", "controls.csv"),
+    "evaluation/planted.csv": ("controls", "planted.csv"),
     "evaluation/sample.csv": ("evidence-blocks", "table.csv"),
     "report.html": ("report", "report.html"),
 }

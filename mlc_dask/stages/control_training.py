@@ -44,7 +44,8 @@ def fit_controls(
     Returns
     -------
     Models by name: ``equal-samples`` (every k-th sample), ``equal-steps`` (a k-th of the epochs; only for classifiers
-    that have any), ``seed-1`` …, ``pooled-forest``, and ``forest-2018`` … on the samples of one year.
+    that have any), ``seed-1`` …, ``pooled-forest``, ``forest-2018`` … on the samples of one year, and ``without-2018``
+    …, multi-year models of all other years.
     """
     samples = sampling.without_witnesses(check_samples(samples))
     years = tuple(np.unique(samples.year.values).tolist())
@@ -56,6 +57,8 @@ def fit_controls(
     trainings |= {f"seed-{i}": multi._replace(seed=seed + i) for i in range(1, seeds + 1)}
     trainings["pooled-forest"] = multi._replace(classifier=forest)
     trainings |= {f"forest-{y}": Training(samples, (y,), forest, seed) for y in years}
+    others = {y: tuple(other for other in years if other != y) for y in years}
+    trainings |= {f"without-{y}": multi._replace(years=rest or (y,)) for y, rest in others.items()}
     return fit_all(trainings, scratch)
 
 

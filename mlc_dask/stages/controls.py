@@ -18,10 +18,12 @@ from mlc_dask.data.layers import BASELINE, SERIES, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, check_cube
 from mlc_dask.data.steps import step
-from mlc_dask.kernels import comparison, smoothers
+from mlc_dask.kernels import comparison
+from mlc_dask.kernels.squares import PLAIN, Counted, Plan, count_square
 from mlc_dask.stages.classification import MULTI_YEAR, classify
 from mlc_dask.stages.drawing import Split
-from mlc_dask.stages.filtering import smooth
+from mlc_dask.stages.filtering import RULES, smooth
+from mlc_dask.stages.planting import donor_cube, planted_rows, planted_table
 from mlc_dask.stages.settings import Filter
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ Array = npt.NDArray[Any]
 
 MULTI: Final = "multi_year"
 
-SMOOTHED: Final = ((MULTI, False), (BASELINE, False))
-"""Series, by name and whether they are filtered, that the null smoothers are applied to."""
+SMOOTHED: Final = (MULTI, BASELINE)
+"""Models whose unfiltered maps the null smoothers are applied to."""
 
-PLAIN: Final = "none"
-"""Smoother of a series that is not smoothed."""
+YEARLY: Final = {"yearly_forests": "forest-", "year_left_out": "without-"}
+"""Controls of one model a year, and how the names of their models begin."""
 
 COLUMNS: Final = (
     "control", "filtered", "smoother", "metric", "estimate", "low", "high", "difference", "difference_low",
@@ -47,13 +49,19 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True)
 class Judged:
-    """A series on the sample: its labels (year, y, x), and its probabilities where it is smoothed by them."""
+    """A series on the sample: its labels (year, y, x), and what smoothers and planted change need to know.
+
+    `raw` holds the labels before the filter, `probability` all probabilities where the series is smoothed by them, and
+    `donors` the labels (year, n) and probabilities (year, class, n) of the planted series.
+    """
 
     labels: xr.DataArray
-    probability: xr.DataArray | None = None
+    raw: xr.DataArray
+    probability: xr.DataArray | None
+    donors: tuple[Array, Array | None]
 
 
-@step("controls", kind="table", shown=True)
+@step("controls", kind="comparisons", shown=True)
 def judge_controls(
     cube: xr.Dataset,
     blocks: pd.DataFrame,
@@ -61,12 +69,13 @@ def judge_controls(
     models: Mapping[str, Model],
     controls: Mapping[str, Model],
     maps: Mapping[str, xr.Dataset],
+    product: xr.DataArray,
     reference: Reference,
     *,
     legend: Legend,
     filtering: Filter = Filter(),  # noqa: B008 (frozen)
     seed: int = 0,
-) -> pd.DataFrame:
+) -> dict[str, pd.DataFrame]:
     """Compare the multi-year maps with every control, in pairs, on the blocks of the sample.
 
     Parameters
@@ -76,7 +85,8 @@ def judge_controls(
     blocks
         Sample of :func:`mlc_dask.stages.block_sample.draw_blocks`.
     samples
-        Multi-year training set, whose classes are the prior of the hidden Markov model.
+        Multi-year training set, whose classes are the prior of the hidden Markov model, and whose validation samples
+        are planted as change.
     models
         ``multi-year`` and, unless the run has no baseline, one model per year.
     controls
@@ -84,6 +94,8 @@ def judge_controls(
         smoothers of labels are compared.
     maps
         Series that the run has mapped, by step; they are not classified again.
+    product
+        Old map: a class is planted only where it shows another one.
     reference
         Independent reference, for accuracy and change.
     filtering
@@ -91,22 +103,37 @@ def judge_controls(
 
     Returns
     -------
-    One row per ``control``, ``filtered``, ``smoother`` ("none" for most) and ``metric``
+    Two tables. ``controls``: one row per ``control``, ``filtered``, ``smoother`` ("none" for most) and ``metric``
     (:data:`~mlc_dask.kernels.comparison.MEASURES`): ``estimate`` with ``low`` and ``high``, the ``difference`` from the
     multi-year maps that are filtered alike with ``difference_low`` and ``difference_high`` (95 %), what the
     ``interval`` is for (:class:`~mlc_dask.kernels.comparison.Compared`), and the ``blocks`` judged ``of`` all.
+    ``planted``: of the same series the ``recall`` of planted change, by how long it is ``lasting``, the ``year`` in
+    which it begins and its ``pixels``; "all" joins years or sizes.
     """
     check_cube(cube)
     side, margin = int(blocks["side"].iloc[0]), _margin(filtering)
     cut = partial(lazy.windows, rows=blocks["row"] - margin, columns=blocks["column"] - margin, side=side + 2 * margin)
     years = [int(y) for y in cube[YEAR].values]
-    series = dict(_series(_cut_cube(cube, cut), cut, maps, _models(models, controls, years), filtering, bool(controls)))
+    donors, donor_codes = donor_cube(samples, cube)
+    chosen = _models(models, controls, years)
+    resource = models[MULTI_YEAR].settings.resource
+    shown = lazy.compute(
+        {name: classify(donors, m, probabilities=bool(controls) and name in SMOOTHED) for name, m in chosen.items()},
+        resource=resource,
+    )
+    series = dict(_series(_cut_cube(cube, cut), cut, maps, chosen, shown, filtering))
     truth = reference.on(maps["multi-year"], legend)
-    against = {} if truth is None else _with_years(cut(truth), years)
+    at = [] if truth is None else [i for i, y in enumerate(years) if y in truth[YEAR].values]
+    common = {"old": cut(product.drop_vars("quota", errors="ignore"))}
+    if truth is not None and at:
+        common["truth"] = cut(truth.sel({YEAR: [years[i] for i in at]}))
     prior = np.bincount(samples.label.values[samples.split.values == Split.TRAINING], minlength=256)
-    tallies = {who: _tally(who, own, against, margin, prior) for who, own in series.items()}
-    counts = lazy.compute(tallies, resource=models[MULTI_YEAR].settings.resource)
-    return _table(counts, int(blocks["of"].iloc[0]), seed)
+    plan = Plan(
+        blocks["block"].to_numpy(), margin, RULES.get(filtering.rule), at, bool(at) and at[-1] - at[0] < len(at),
+        prior, donor_codes, seed,
+    )  # fmt: skip
+    tallies = {who: _tally(who, own, common, plan) for who, own in series.items()}
+    return _tables(lazy.compute(tallies, resource=resource), years, int(blocks["of"].iloc[0]), seed)
 
 
 def _margin(filtering: Filter) -> int:
@@ -128,9 +155,10 @@ def _models(
         found[BASELINE] = single
     if controls and single:
         found["one_year"] = single[str(years[len(years) // 2])]
-    if controls:
-        found["yearly_forests"] = {str(y): controls[f"forest-{y}"] for y in years}
-    return found | {name.replace("-", "_"): m for name, m in controls.items() if not name.startswith("forest-")}
+    for name, prefix in YEARLY.items() if controls else ():
+        found[name] = {str(y): controls[f"{prefix}{y}"] for y in years}
+    alone = {name: m for name, m in controls.items() if not name.startswith(tuple(YEARLY.values()))}
+    return found | {name.replace("-", "_"): m for name, m in alone.items()}
 
 
 def _series(
@@ -138,86 +166,58 @@ def _series(
     cut: Any,
     maps: Mapping[str, xr.Dataset],
     models: Mapping[str, Model | dict[str, Model]],
+    shown: Mapping[str, xr.Dataset],
     filtering: Filter,
-    full: bool,
 ) -> Iterator[tuple[tuple[str, bool], Judged]]:
     """Every series, unfiltered and filtered: cut from the run's maps where it has them, otherwise classified."""
     mapped = {s.name: cut(maps[s.step].label) for s in SERIES if s.step in maps}
     for name, model in models.items():
-        smoothed = full and name in (MULTI, BASELINE)
-        found = classify(squares, model, probabilities=smoothed) if smoothed or name not in mapped else None
+        every = shown[name].get("probability")
+        needed = every is not None or name not in mapped
+        found = classify(squares, model, probabilities=every is not None) if needed else None
         labels = mapped[name] if found is None or name in mapped else found.label
         filtered = mapped.get(layer_name(name, True))
         if filtered is None:
             filtered = smooth(labels, size=filtering.size, rule=filtering.rule)
-        yield (name, False), Judged(labels, found.probability if found is not None and smoothed else None)
-        yield (name, True), Judged(filtered)
+        probability = None if found is None or every is None else found.probability
+        donors = shown[name].label.values[:, 0], None if every is None else every.values[:, :, 0]
+        yield (name, False), Judged(labels, labels, probability, donors)
+        yield (name, True), Judged(filtered, labels, None, donors)
 
 
-def _with_years(truth: xr.DataArray, years: list[int]) -> dict[str, Any]:
-    """Return the reference of the years that it shares with the maps, their positions, and whether they succeed."""
-    at = [i for i, y in enumerate(years) if y in truth[YEAR].values]
-    if not at:
-        return {}
-    successive = at == list(range(at[0], at[-1] + 1))
-    return {"truth": truth.sel({YEAR: [years[i] for i in at]}), "at": at, "successive": successive}
+def _tally(who: tuple[str, bool], own: Judged, common: Mapping[str, xr.DataArray], plan: Plan) -> Any:
+    """Lazy counts of one series and of its smoothed versions, by the number of the square."""
+    rasters = {"labels": own.labels, "raw": own.raw, **common}
+    codes = np.zeros(0, np.uint8)
+    if own.probability is not None:
+        rasters["probability"], codes = own.probability, own.probability["class"].values
+    counted = Counted(who[1], not who[1] and who[0] in SMOOTHED, *own.donors, codes)
+    chunk = partial(_count, plan, counted, tuple(rasters))
+    return lazy.reduce_blocks(chunk, operator.or_, *rasters.values(), name=f"control-{layer_name(*who)}")
 
 
-def _tally(who: tuple[str, bool], own: Judged, against: Mapping[str, Any], margin: int, prior: Array) -> Any:
-    """Lazy counts of one series and of its smoothed versions, by square and smoother."""
-    rasters = {"labels": own.labels, "truth": against.get("truth"), "probability": own.probability}
-    given = {key: raster for key, raster in rasters.items() if raster is not None}
-    codes = own.probability["class"].values if own.probability is not None else np.zeros(0, np.uint8)
-    chunk = partial(
-        _count,
-        tuple(given),
-        smoothed=who in SMOOTHED,
-        margin=margin,
-        at=against.get("at"),
-        successive=against.get("successive", False),
-        codes=codes,
-        prior=prior[codes] / max(1, prior[codes].sum()),
-    )
-    return lazy.reduce_blocks(chunk, operator.or_, *given.values(), name=f"control-{layer_name(*who)}")
+def _count(plan: Plan, own: Counted, names: tuple[str, ...], *rasters: Array, block: lazy.Block) -> dict[int, Any]:
+    number = block.row // rasters[0].shape[-2]
+    return {number: count_square(plan, own, dict(zip(names, rasters, strict=True)), number)}
 
 
-def _count(
-    names: tuple[str, ...],
-    *rasters: Array,
-    smoothed: bool,
-    margin: int,
-    at: list[int] | None,
-    successive: bool,
-    codes: Array,
-    prior: Array,
-    block: lazy.Block,
-) -> dict[int, dict[str, Array]]:
-    """Count (measures, 2) pixels of a square by smoother, under the row of the square among all squares."""
-    inner = slice(margin, -margin or None)
-    given = {name: raster[..., inner, inner] for name, raster in zip(names, rasters, strict=True)}
-    found = {}
-    labels, versions = given["labels"], {PLAIN: given["labels"]}
-    if smoothed:
-        versions |= smoothers.null_smoothers(labels, given.get("probability"), prior, codes)
-    for smoother, own in versions.items():
-        counts = [comparison.consistency_counts(own)]
-        if at is not None:
-            counts.append(comparison.truth_counts(own[at], given["truth"], successive=successive))
-        found[smoother] = np.concatenate(counts)
-    return {block.row: found}
-
-
-def _table(counts: Mapping[tuple[str, bool], Mapping[int, Mapping[str, Array]]], of: int, seed: int) -> pd.DataFrame:
-    """Estimates of all series, those of the multi-year maps first."""
-    rows = []
+def _tables(
+    counts: Mapping[tuple[str, bool], Mapping[int, Mapping[str, tuple[Array, Array]]]],
+    years: list[int],
+    of: int,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Estimates of all series, those of the multi-year maps first, and what they find of planted change."""
+    rows, planted = [], []
     for (control, filtered), squares in counts.items():
         order = sorted(squares)
-        reference = np.stack([counts[MULTI, filtered][row][PLAIN] for row in order])
         for smoother in squares[order[0]]:
-            own = np.stack([squares[row][smoother] for row in order])
+            own, hits = (np.stack([squares[i][smoother][part] for i in order]) for part in (0, 1))
+            reference, other = (np.stack([counts[MULTI, filtered][i][PLAIN][part] for i in order]) for part in (0, 1))
             who = {"control": control, "filtered": filtered, "smoother": smoother}
+            planted += planted_rows(who, hits, other, years, of, seed)
             for i, metric in enumerate(comparison.MEASURES[: own.shape[1]]):
                 if own[:, i, 1].any():
                     found = comparison.compare(own[:, i], reference[:, i], of, seed=seed)
                     rows.append({**who, "metric": metric, **vars(found), "blocks": len(order), "of": of})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return {"controls": pd.DataFrame(rows, columns=list(COLUMNS)), "planted": planted_table(planted)}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mlc_dask.data.layers import in_words, layer_name
 from mlc_dask.stages.evaluation import KEY_FIGURES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PLAIN = "none"
 """What the table calls a series without smoother."""
@@ -64,3 +69,56 @@ def _cell(row: Mapping[Hashable, object]) -> str:
     if row["control"] == "multi_year" and row["smoother"] == PLAIN:
         return f"{estimate:.3f}" if pd.isna(low) else f"{estimate:.3f} ({low:.3f} to {high:.3f})"
     return f"{estimate:.3f} ({gap:+.3f}" + ("" if pd.isna(gap_low) else f": {gap_low:+.3f} to {gap_high:+.3f}") + ")"
+
+
+def planted_figure(controls: pd.DataFrame | None, planted: pd.DataFrame | None) -> Figure | None:
+    """Recall of planted change against false alarms, with the curves of the smoothers, and by size; None without any.
+
+    Parameters
+    ----------
+    controls, planted
+        Tables of :func:`mlc_dask.stages.controls.judge_controls`.
+    """
+    if controls is None or planted is None or planted.empty:
+        return None
+    from matplotlib.figure import Figure
+
+    keys = ["control", "filtered", "smoother"]
+    agreement = controls[controls["metric"] == "agreement"]
+    both = planted.merge(agreement.assign(alarms=1 - agreement["estimate"])[[*keys, "alarms"]], on=keys)
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    whole = both[(both["year"].astype(str) == "all") & (both["pixels"].astype(str) == "all")]
+    for axis, lasting in zip(axes, ("1 year", "all remaining years"), strict=False):
+        _operating_points(axis, whole[whole["lasting"] == lasting])
+        axis.set_title(f"planted for {lasting}", fontsize=10)
+        axis.set_xlabel("share of all pixels that change between two years")
+    _by_size(axes[2], both[(both["lasting"] == "all remaining years") & (both["pixels"].astype(str) != "all")])
+    axes[0].set_ylabel("planted change found")
+    axes[0].set_ylim(0, 1)
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure
+
+
+def _operating_points(axis: Axes, rows: pd.DataFrame) -> None:
+    for (control, filtered), own in rows[rows["smoother"] == PLAIN].groupby(["control", "filtered"], sort=False):
+        mark = "s" if filtered else "o"
+        axis.plot(own["alarms"], own["recall"], mark, label=in_words(layer_name(str(control), bool(filtered))))
+    for control, own in rows[rows["smoother"] != PLAIN].groupby("control", sort=False):
+        curve = own[own["smoother"].str.startswith("hmm")].sort_values("alarms")
+        others = own[~own["smoother"].str.startswith("hmm")]
+        name = in_words(str(control))
+        axis.plot(curve["alarms"], curve["recall"], "-", label=f"{name}, HMM")
+        axis.plot(others["alarms"], others["recall"], "x", label=f"{name}, other smoothers")
+
+
+def _by_size(axis: Axes, rows: pd.DataFrame) -> None:
+    shown = rows[(rows["smoother"] == PLAIN) & rows["control"].isin(["multi_year", "single_year"])]
+    for (control, filtered), own in shown.groupby(["control", "filtered"], sort=False):
+        style = "--" if filtered else "-"
+        name = in_words(layer_name(str(control), bool(filtered)))
+        axis.plot(own["pixels"].astype(str), own["recall"], style, marker="o", label=name)
+    axis.set_title("planted for all remaining years, by size", fontsize=10)
+    axis.set_xlabel("pixels of the square")
+    axis.legend(fontsize=8, frameon=False)

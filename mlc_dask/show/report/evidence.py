@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import xarray as xr
@@ -34,7 +34,7 @@ def gather_evidence(
     layers: Mapping[str, xr.Dataset],
     drift: pd.DataFrame,
     legend: Legend,
-    compared: Mapping[str, pd.DataFrame],
+    compared: Mapping[str, Any],
     *,
     rule: str,
     crosswalk: str,
@@ -61,7 +61,7 @@ def gather_evidence(
         },
         rule=rule,
         alerts=alerts(drift),
-        controls=compared.get("controls"),
+        **compared.get("controls", {}),
     )
 
 

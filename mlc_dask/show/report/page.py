@@ -20,7 +20,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
-from mlc_dask.show.report.controls import control_table, sampled
+from mlc_dask.show.report.controls import control_table, planted_figure, sampled
 from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Evidence:
 
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
     each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name;
-    `controls` the comparisons on a sample of blocks, if any.
+    `controls` and `planted` the comparisons on a sample of blocks, if any.
     """
 
     title: str
@@ -51,6 +51,7 @@ class Evidence:
     rule: str
     alerts: Sequence[str] = ()
     controls: pd.DataFrame | None = None
+    planted: pd.DataFrame | None = None
 
 
 def write_report(evidence: Evidence, path: Path) -> None:
@@ -70,6 +71,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
         "unfiltered": figures.map_series({s.title: maps[s.name] for s in series if not s.smoother}, legend),
         "changes": figures.change_counts(changes, maps.sizes["year"]),
         "recall": figures.recall_by_size(evidence.summary),
+        "planted": planted_figure(evidence.controls, evidence.planted),
         "curves": figures.training_curves(evidence.histories),
         "calendar": calendar_figure(evidence.selection),
     }
