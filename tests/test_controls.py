@@ -19,6 +19,7 @@ from mlc_dask.kernels.blocks import enough_blocks
 from mlc_dask.kernels.comparison import MEASURES, compare, consistency_counts, truth_counts
 from mlc_dask.kernels.majority import majority
 from mlc_dask.kernels.squares import PLAIN, Counted, Plan, count_square
+from mlc_dask.show.report.controls import at_equal_alarms
 from mlc_dask.stages.block_sample import draw_blocks
 from mlc_dask.stages.controls import COLUMNS
 from mlc_dask.stages.planting import PLANTED
@@ -183,6 +184,24 @@ def test_what_is_planted_depends_on_the_block_and_the_seed_alone() -> None:
     assert all((donors[year, at] == one.code).all() for year, at in enumerate(one.donor))
 
 
+def test_recall_is_compared_at_equal_alarms() -> None:
+    """A curve through (0.1, 0.3) and (0.3, 0.7): a model that changes 0.2 is compared with 0.5."""
+    series = [("multi_year", PLAIN, 0.8, 0.6), ("single_year", PLAIN, 0.7, 0.7), ("single_year", "hmm-0.1", 0.9, 0.3),
+              ("one_year", PLAIN, 0.95, 0.2), ("single_year", "mode", 0.85, 0.99)]  # fmt: skip
+    who = [{"control": c, "filtered": False, "smoother": s} for c, s, _, _ in series]
+    controls = pd.DataFrame(
+        [{**w, "metric": "agreement", "estimate": own[2]} for w, own in zip(who, series, strict=True)]
+    )
+    rows = [
+        {**w, "lasting": "1 year", "year": "all", "pixels": "all", "recall": own[3]}
+        for w, own in zip(who, series, strict=True)
+    ]
+    found = at_equal_alarms(controls, pd.DataFrame(rows)).set_index("maps")
+    assert found.loc["multi-year"].tolist() == pytest.approx([0.2, 0.6, 0.5])
+    assert found.loc["single-year", "smoother, 1 year"] == pytest.approx(0.7)
+    assert np.isnan(found.loc["one-year", "smoother, 1 year"])
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_world(tmp_path_factory.mktemp("world"), size=SIZE)
@@ -234,7 +253,8 @@ def test_the_sample_tells_what_whole_maps_would(world: Path, tmp_path: Path) -> 
     assert len(both) == len(planted[0]) > 100
     np.testing.assert_allclose(both["recall_x"], both["recall_y"], rtol=1e-12)
     page = (full / "report.html").read_text(encoding="utf-8")
-    assert "Planted change" in page and "HMM 0.05" in page
+    assert "Planted change" in page and "HMM 0.05" in page and "smoother, 1 year" in page
+    assert at_equal_alarms(one, planted[0]).empty, "there is no curve without the hidden Markov model"
     zero = one[(one.control == "multi_year") & (one.smoother == PLAIN)]
     assert (zero["difference"] == 0).all()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pandas as pd
 
 from mlc_dask.data.layers import in_words, layer_name
@@ -71,6 +72,45 @@ def _cell(row: Mapping[Hashable, object]) -> str:
     return f"{estimate:.3f} ({gap:+.3f}" + ("" if pd.isna(gap_low) else f": {gap_low:+.3f} to {gap_high:+.3f}") + ")"
 
 
+def at_equal_alarms(controls: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFrame:
+    """Recall of planted change of every series, beside that of smoothed single-year maps that change as many pixels.
+
+    Parameters
+    ----------
+    controls, planted
+        Tables of :func:`mlc_dask.stages.controls.judge_controls`.
+
+    Returns
+    -------
+    One row per series: ``maps``, the share of pixels that ``change`` between two years and, for every duration, the
+    share ``found`` and what the hidden Markov model finds at this share of change, interpolated between its rates;
+    no value beyond them. Empty where the run has no such model.
+    """
+    both = _with_alarms(controls, planted)
+    whole = both[(both["year"].astype(str) == "all") & (both["pixels"].astype(str) == "all")]
+    curves = whole[(whole["control"] == "single_year") & ~whole["filtered"]]
+    curves = curves[curves["smoother"].str.match(f"hmm|{PLAIN}")].sort_values("alarms")
+    rows = whole[whole["smoother"] == PLAIN]
+    if len(curves) <= curves["lasting"].nunique():
+        return pd.DataFrame()
+    names = [in_words(layer_name(*who)) for who in zip(rows["control"], rows["filtered"], strict=True)]
+    table = rows.assign(maps=names)[["maps", "alarms"]].drop_duplicates().set_index("maps")
+    table = table.rename(columns={"alarms": "change"})
+    for lasting, own in rows.assign(maps=names).groupby("lasting", sort=False):
+        curve, at = curves[curves["lasting"] == lasting], own.set_index("maps")
+        table[f"found, {lasting}"] = at["recall"]
+        smoother = np.interp(at["alarms"], curve["alarms"], curve["recall"], left=np.nan, right=np.nan)
+        table[f"smoother, {lasting}"] = pd.Series(smoother, at.index)
+    return table.reset_index()
+
+
+def _with_alarms(controls: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFrame:
+    """Rows of planted change with the share of pixels that the same series changes where nothing was planted."""
+    keys = ["control", "filtered", "smoother"]
+    agreement = controls[controls["metric"] == "agreement"]
+    return planted.merge(agreement.assign(alarms=1 - agreement["estimate"])[[*keys, "alarms"]], on=keys)
+
+
 def planted_figure(controls: pd.DataFrame | None, planted: pd.DataFrame | None) -> Figure | None:
     """Recall of planted change against false alarms, with the curves of the smoothers, and by size; None without any.
 
@@ -83,9 +123,7 @@ def planted_figure(controls: pd.DataFrame | None, planted: pd.DataFrame | None) 
         return None
     from matplotlib.figure import Figure
 
-    keys = ["control", "filtered", "smoother"]
-    agreement = controls[controls["metric"] == "agreement"]
-    both = planted.merge(agreement.assign(alarms=1 - agreement["estimate"])[[*keys, "alarms"]], on=keys)
+    both = _with_alarms(controls, planted)
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
     whole = both[(both["year"].astype(str) == "all") & (both["pixels"].astype(str) == "all")]
@@ -102,15 +140,22 @@ def planted_figure(controls: pd.DataFrame | None, planted: pd.DataFrame | None) 
 
 
 def _operating_points(axis: Axes, rows: pd.DataFrame) -> None:
+    """One colour a control; filtered maps are hollow, and the curve of the HMM begins at the maps it smooths."""
+    colours = {control: f"C{i}" if i < 10 else "black" for i, control in enumerate(rows["control"].unique())}
     for (control, filtered), own in rows[rows["smoother"] == PLAIN].groupby(["control", "filtered"], sort=False):
-        mark = "s" if filtered else "o"
-        axis.plot(own["alarms"], own["recall"], mark, label=in_words(layer_name(str(control), bool(filtered))))
-    for control, own in rows[rows["smoother"] != PLAIN].groupby("control", sort=False):
-        curve = own[own["smoother"].str.startswith("hmm")].sort_values("alarms")
-        others = own[~own["smoother"].str.startswith("hmm")]
-        name = in_words(str(control))
-        axis.plot(curve["alarms"], curve["recall"], "-", label=f"{name}, HMM")
-        axis.plot(others["alarms"], others["recall"], "x", label=f"{name}, other smoothers")
+        fill: Literal["none", "full"] = "none" if filtered else "full"
+        name = in_words(layer_name(str(control), bool(filtered)))
+        axis.plot(own["alarms"], own["recall"], "o", color=colours[control], fillstyle=fill, label=name, zorder=3)
+    for control, own in rows[~rows["filtered"]].groupby("control", sort=False):
+        curve = own[own["smoother"].str.match(f"hmm|{PLAIN}")].sort_values("alarms")
+        others = own[~own["smoother"].str.match(f"hmm|{PLAIN}")]
+        if len(curve) > 1:
+            axis.plot(
+                curve["alarms"], curve["recall"], "-", color=colours[control], label=f"{in_words(str(control))}, HMM"
+            )
+        if len(others):
+            name = f"{in_words(str(control))}, other smoothers"
+            axis.plot(others["alarms"], others["recall"], "x", color=colours[control], label=name)
 
 
 def _by_size(axis: Axes, rows: pd.DataFrame) -> None:

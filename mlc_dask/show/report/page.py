@@ -20,7 +20,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
-from mlc_dask.show.report.controls import control_table, planted_figure, sampled
+from mlc_dask.show.report.controls import at_equal_alarms, control_table, planted_figure, sampled
 from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
@@ -80,11 +80,18 @@ def write_report(evidence: Evidence, path: Path) -> None:
         figures={name: _embedded(figure) for name, figure in shown.items() if figure is not None},
         key_table=_html(key_figures(evidence.summary)),
         table_one=_html(table_one(evidence.agreement)),
-        controls="" if evidence.controls is None else _html(control_table(evidence.controls)),
-        sampled=None if evidence.controls is None else sampled(evidence.controls),
+        **_compared(evidence.controls, evidence.planted),
         clusters=_html(_ambiguous(evidence.clusters)),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _compared(controls: pd.DataFrame | None, planted: pd.DataFrame | None) -> dict[str, str]:
+    """Tables of the comparisons on a sample; none where the run has made none."""
+    if controls is None or planted is None:
+        return {}
+    tables = {"controls": control_table(controls), "matched": at_equal_alarms(controls, planted)}
+    return {"sampled": sampled(controls), **{name: _html(table) for name, table in tables.items()}}
 
 
 def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
