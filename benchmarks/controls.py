@@ -21,7 +21,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -33,7 +32,7 @@ from mlc_dask.data.schema import legend_of
 from mlc_dask.io.old_map import open_reference
 from mlc_dask.pipeline.inputs import given_truth
 from mlc_dask.stages.classification import classify, fit_groups
-from mlc_dask.stages.drawing import Split
+from mlc_dask.stages.control_training import every_nth
 from mlc_dask.stages.evaluation import evaluate
 from mlc_dask.worlds.demo import write_demo
 
@@ -45,14 +44,6 @@ def prepare(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
     """Cube and multi-year samples of a demo world, by the pipeline's own steps."""
     made = {e.step: e.artifact for e in mlc.run(config, until="multiyear-training", scheduler="current")}
     return made["cube"].open(), made["multiyear-training"].open()
-
-
-def every_nth(samples: xr.Dataset, n: int) -> xr.Dataset:
-    """Keep every n-th training sample of each year and class, and all validation samples."""
-    frame = samples[["year", "label", "split"]].to_dataframe().reset_index(drop=True)
-    rank = frame.groupby(["year", "label", "split"]).cumcount()
-    keep = (frame["split"] == Split.VALIDATION) | (rank % n == 0)
-    return samples.isel(sample=np.flatnonzero(keep.to_numpy()))
 
 
 def series(cube: xr.Dataset, samples: xr.Dataset, lstm: LSTM, seed: int) -> dict[str, xr.Dataset]:

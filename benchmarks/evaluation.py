@@ -105,8 +105,8 @@ def main(folder: Path, edge: int) -> None:
         show("before any work", 0, client)
         series = [open_layers(folder / name) for name in SERIES]
         start = time.perf_counter()
-        references = References({y: folder / f"{y}.tif" for y in YEARS})
-        tables = judge(references, *series, legend=mlc.DEFAULT_LEGEND)
+        reference = References({y: folder / f"{y}.tif" for y in YEARS})
+        tables = judge(reference, dict(zip(SERIES, series, strict=True)), legend=mlc.DEFAULT_LEGEND)
         show("evaluation", time.perf_counter() - start, client)
         start = time.perf_counter()
         figures.map_series({n: s.label for n, s in zip(SERIES, series, strict=True)}, mlc.DEFAULT_LEGEND)

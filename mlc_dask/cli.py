@@ -121,8 +121,11 @@ def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept
     elif until is None:
         for name, given in pipeline.inputs.given_places(settings).items():
             tile = f"{name}/" if name else ""
-            tables, drift = (made.get(f"{tile}{step}", _nothing)() for step in ("evaluation", "drift"))
-            show.terminal.show_results(console, name, given.config.output, tables, drift)
+            shown = ("evaluation", "drift", "controls")
+            tables, drift, controls = (made.get(f"{tile}{step}", _nothing)() for step in shown)
+            show.terminal.show_results(
+                console, name, given.config.output, tables, drift, controls and controls["controls"]
+            )
     _raise(fault)
 
 

@@ -47,6 +47,9 @@ batch = 64
 size = 5
 [evaluation]
 truth = "{world}/truth/{{year}}.tif"
+[evidence]
+baseline = "whole"
+controls = "none"
 [execution]
 dashboard = "127.0.0.1:0"
 {execution}

@@ -137,7 +137,7 @@ def uncommented(text: str) -> dict[str, Any]:
     lines = []
     for line in text.splitlines():
         key = re.match(r"# (\w+ = .*)$", line)
-        if key and "…" not in key.group(1) and not key.group(1).startswith("seed"):
+        if key and "…" not in key.group(1) and not key.group(1).startswith("seed ="):
             lines.append(key.group(1))
         elif not line.startswith("#"):
             lines.append(line)

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -20,6 +20,9 @@ from mlc_dask.storage.durable import local, on_a_disk
 
 _RESERVED = ("artifacts", "evaluation")
 """Folders that a run makes in its output."""
+
+Baseline = Literal["sample", "whole", "none"]
+Controls = Literal["none", "paper", "full"]
 
 DEFAULT_KIND: Final = LSTM.name
 """Classifier of a configuration that names none."""
@@ -128,6 +131,26 @@ class Evaluation(Section):
         return truth
 
 
+class Evidence(Section):
+    """What the maps are compared with, beside a reference (method section 9).
+
+    No setting of this section changes the maps of the multi-year model.
+    """
+
+    baseline: Annotated[
+        Baseline,
+        Field(description="single-year models: judged on a sample of blocks, mapped whole (the paper), or not trained"),
+    ] = "sample"
+    controls: Annotated[
+        Controls,
+        Field(description="comparisons on the sample: none, paper (the single-year models) or full (all controls)"),
+    ] = "paper"
+    seeds: Annotated[
+        int,
+        Field(ge=1, le=20, description="multi-year models of other seeds: the noise floor of full controls"),
+    ] = 1
+
+
 class Execution(Section):
     """How the work runs. No setting of this section changes a map."""
 
@@ -205,6 +228,7 @@ class Config(Section):
     ] = LSTM()
     filter: Filter = Filter()
     evaluation: Evaluation = Evaluation()
+    evidence: Evidence = Evidence()
     execution: Execution = Execution()
 
     @model_validator(mode="before")

@@ -94,6 +94,12 @@ SERIES: Final = (
 SMOOTHED: Final = tuple(s for s in SERIES if s.smoother)
 """Series that are made from other maps."""
 
+BASELINE: Final = "single_year"
+"""Model of the series that a run maps only where its baseline is to be mapped whole."""
+
+SMOOTHED_ALONE: Final = tuple(s for s in SMOOTHED if s.model != BASELINE)
+"""The same without the baseline."""
+
 RANKED_SERIES: Final = tuple(sorted(SERIES, key=lambda s: s.rank))
 """Series in the order in which they are shown."""
 
@@ -118,10 +124,12 @@ STEPS: Final = tuple(dict.fromkeys(layer.step for layer in LAYERS.values()))
 """Steps whose results contain the layers."""
 
 
-def planes(years: int) -> int:
-    """Count the uint8 planes that a run of so many years stores as maps."""
-    series = {s.step: s.stored for s in SERIES}
-    others = (layer for layer in LAYERS.values() if layer.step not in series)
+def planes(years: int, *, baseline: bool = True) -> int:
+    """Count the uint8 planes that a run of so many years stores as maps, with or without those of the baseline."""
+    series = {s.step: s.stored for s in SERIES if baseline or s.model != BASELINE}
+    steps = {s.step for s in SERIES}
+    others = [layer for layer in LAYERS.values() if layer.step not in steps]
+    others = [layer for layer in others if baseline or not layer.name.endswith(BASELINE)]
     return years * sum(map(len, series.values())) + sum(years if layer.yearly else 1 for layer in others)
 
 

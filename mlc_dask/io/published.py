@@ -50,7 +50,7 @@ def assemble(steps: Mapping[str, xr.Dataset], legend: Legend | None = None) -> x
     layers = {
         name: on_grid_of(first, steps[layer.step][layer.variable], layer.step)
         for name, layer in LAYERS.items()
-        if layer.step in steps  # an earlier version made fewer layers
+        if layer.variable in steps.get(layer.step, ())  # a run may map no baseline, and earlier versions made less
     }
     return xr.Dataset(layers, attrs={"legend": (legend or legend_of(first)).to_dict()})
 
@@ -68,7 +68,8 @@ def open_maps(path: str | Path) -> xr.Dataset:
     For a run, a Dataset of uint8 layers: (year, y, x) ``preliminary``, ``single_year``, ``multi_year``,
     ``single_year_filtered``, ``multi_year_filtered`` (legend codes, 0 no data), ``confidence`` (per cent) and
     ``valid_count`` (usable dates) of the multi-year map; (y, x) ``change_count`` of its filtered maps, and
-    ``change_count_single_year`` of the baseline's. CRS as ``spatial_ref``, the legend in the attributes.
+    ``change_count_single_year`` of the baseline's. The layers of the baseline, with ``single_year`` in their names,
+    exist where the run mapped it whole (``evidence.baseline``). CRS as ``spatial_ref``, the legend in the attributes.
 
     Raises
     ------

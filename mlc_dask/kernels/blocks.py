@@ -7,6 +7,7 @@ sample are the units of :func:`~mlc_dask.kernels.estimation.ratio` and :func:`~m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,15 @@ from scipy import special
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.estimation import Estimates, difference, one_stratum, ratio
+from mlc_dask.kernels.intervals import normal_quantile
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 REPLICATES = 2000
+
+LEAST = 30
+"""Fewest blocks of a sample; intervals from fewer are too narrow, and smaller areas are cheap to judge whole."""
 
 _AT_ONCE = 1 << 21
 """Resampled blocks in memory at once."""
@@ -115,6 +120,20 @@ def bootstrap(
     none = np.where(np.isnan(value), np.nan, 0)
     se, low, high, *corrected = (part + none for part in (np.nanstd(drawn, axis=0, ddof=1), *percentile, *bca))
     return Bootstrap(value, se, low, high, corrected[0], corrected[1], parts.shape[1])
+
+
+def enough_blocks(blocks: int, half_width: float, spread: float, confidence: float = 0.95) -> int:
+    """Blocks to draw at random out of `blocks`, so that a mean is expected within ± `half_width`.
+
+    n = n₀ / (1 + n₀ / N) with n₀ = (z · spread / half_width)² (Cochran 1977), and :data:`LEAST` or all at least.
+
+    Parameters
+    ----------
+    spread
+        Standard deviation of the mean's values between blocks.
+    """
+    alone = (normal_quantile(confidence) * spread / half_width) ** 2
+    return min(blocks, max(LEAST, math.ceil(alone / (1 + alone / blocks))))
 
 
 def sampled_share(part: Counts, whole: Counts, blocks: int) -> Estimates:

@@ -20,6 +20,9 @@ Labels = npt.NDArray[np.uint8]
 FLOOR = 0.01
 """Least emission, as a share of a year's sum over the classes; without it one overconfident year decides the series."""
 
+RATES = (0.4, 0.2, 0.1, 0.05, 0.02, 0.01)
+"""Yearly rates of change that the HMM is told, from hardly any smoothing to much: its operating curve."""
+
 _AT_ONCE = 1 << 14
 
 
@@ -196,6 +199,24 @@ def persistence(labels: Labels) -> Labels:
 def constant(labels: Labels, year: int = 0) -> Labels:
     """Give all years the map of one, by its index: (k, …) uint8, which agrees perfectly with itself."""
     return np.repeat(labels[year][None], len(labels), axis=0)
+
+
+def null_smoothers(
+    labels: Labels, probabilities: npt.NDArray[np.generic] | None, prior: npt.ArrayLike, codes: Labels
+) -> dict[str, Labels]:
+    """Smooth maps by every smoother, by name; the HMM at all :data:`RATES`, where there are probabilities.
+
+    Parameters
+    ----------
+    labels
+        (k, …) uint8, 0 = no data, which stays no data.
+    probabilities, prior, codes
+        As in :func:`hidden_markov`, of the same pixels.
+    """
+    found = {"mode": three_year_mode(labels), "last-year": persistence(labels), "constant": constant(labels)}
+    if probabilities is not None:
+        found |= {f"hmm-{rate}": hidden_markov(probabilities, prior, codes, rate) for rate in RATES}
+    return {name: np.where(labels == NO_DATA, NO_DATA, own).astype(np.uint8) for name, own in found.items()}
 
 
 def _floored(emission: Floats, floor: float) -> Floats:

@@ -2,8 +2,9 @@
 
 Four verbs carry the method: :func:`map_pixels` applies a kernel to every pixel, :func:`map_neighbourhood` to every
 pixel with its surroundings, :func:`reduce_blocks` folds all blocks into one value, :func:`gather_pixels` takes the
-series of chosen pixels. Two more stand at its ends: :func:`read_blocks` makes a raster from a reader,
-:func:`write_patches` stores one. Kernels never see Dask; when one fails on a block, the error names the block's place.
+series of chosen pixels. :func:`windows` cuts chosen squares out of a raster. Two more stand at its ends:
+:func:`read_blocks` makes a raster from a reader, :func:`write_patches` stores one. Kernels never see Dask; when one
+fails on a block, the error names the block's place.
 """
 
 from mlc_dask.lazy.names import is_stored, only_reads
@@ -19,6 +20,7 @@ from mlc_dask.lazy.verbs import (
     read_blocks,
     reduce_blocks,
 )
+from mlc_dask.lazy.windows import windows
 from mlc_dask.lazy.writing import PatchWriter, identity, write_patches
 
 __all__ = [
@@ -40,5 +42,6 @@ __all__ = [
     "reduce_blocks",
     "tell",
     "tell_colours",
+    "windows",
     "write_patches",
 ]

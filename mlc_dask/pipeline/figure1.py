@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from mlc_dask.config import Config
-from mlc_dask.data.layers import CHANGES, SERIES, SMOOTHED
+from mlc_dask.data.layers import CHANGES, SMOOTHED, SMOOTHED_ALONE
 from mlc_dask.io.old_map import put_on_grid
 from mlc_dask.io.published import LEGEND, name_classes
+from mlc_dask.pipeline.formats import in_chunks
 from mlc_dask.pipeline.inputs import Given
 from mlc_dask.pipeline.many_tiles import Pipeline, Tiles
 from mlc_dask.runs.artifacts import Artifact
@@ -15,8 +17,17 @@ from mlc_dask.runs.run import Run
 from mlc_dask.show.report.evidence import gather_evidence
 from mlc_dask.show.report.quicklook import draw_quicklooks
 from mlc_dask.stages.annual_training import select_reliable_samples
+from mlc_dask.stages.block_sample import draw_blocks
 from mlc_dask.stages.choice import choose_acquisitions, list_acquisitions
-from mlc_dask.stages.classification import MULTI_YEAR, classify, fit_multi_and_single_year, fit_per_year
+from mlc_dask.stages.classification import (
+    MULTI_YEAR,
+    classify,
+    fit_multi_and_single_year,
+    fit_multi_year,
+    fit_per_year,
+)
+from mlc_dask.stages.control_training import fit_controls
+from mlc_dask.stages.controls import judge_controls
 from mlc_dask.stages.drawing import pooled
 from mlc_dask.stages.drift import watch_drift
 from mlc_dask.stages.evaluation import count_changes, judge
@@ -89,36 +100,159 @@ def unchanged_samples(run: Run, given: Given, annual: Annual, forests: Artifact)
     return MultiYear(preliminary, samples, drift)
 
 
-def train_models(run: Run, config: Config, samples: Artifact) -> Artifact:
+def both_models(run: Run, config: Config, samples: Artifact) -> Artifact:
     """One model for all years, and its baseline of one model per year (sections 2.4 and 4)."""
     return run.do(fit_multi_and_single_year, samples, classifier=config.classifier, seed=config.seed)
 
 
-def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYear, models: Artifact) -> None:
-    """From models to filtered maps, their evaluation and the report (section 4)."""
-    selection, radiometry, cube, quicklooks = annual.cubed
+def one_model(run: Run, config: Config, samples: Artifact) -> Artifact:
+    """One model for all years (section 2.4)."""
+    return run.do(fit_multi_year, samples, classifier=config.classifier, seed=config.seed, name="models")
+
+
+class Mapped(NamedTuple):
+    """Series by the names of their steps, the changes, and what is published before the evidence."""
+
+    series: Mapping[str, Artifact]
+    layers: Mapping[str, Artifact]
+    published: Mapping[str, Artifact]
+
+
+def both_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, models: Artifact) -> Mapped:
+    """Map and filter with the multi-year model and with its baseline (section 4)."""
     single = run.do(classify, cube, models, name="single-year")
     multi = run.do(classify, cube, models[MULTI_YEAR], name="multi-year")
-    maps = {s.name: s for s in (multi_year.preliminary, single, multi)}
+    maps = {"preliminary": preliminary, "single-year": single, "multi-year": multi}
     smoothed = {
         s.step: run.do(SMOOTHERS[s.smoother], maps[s.made_from], **given.smoother(s), name=s.step) for s in SMOOTHED
     }
-    made = {**maps, **smoothed}
-    changes = run.do(count_changes, made["multi-year-filtered"], made["single-year-filtered"])
-    layers = {**made, CHANGES: changes}
+    changes = run.do(count_changes, smoothed["multi-year-filtered"], smoothed["single-year-filtered"])
+    return Mapped({**maps, **smoothed}, {**maps, **smoothed, CHANGES: changes}, {})
+
+
+def one_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, models: Artifact) -> Mapped:
+    """Map and filter with the multi-year model alone (section 4)."""
+    multi = run.do(classify, cube, models[MULTI_YEAR], name="multi-year")
+    maps = {"preliminary": preliminary, "multi-year": multi}
+    smoothed = {
+        s.step: run.do(SMOOTHERS[s.smoother], maps[s.made_from], **given.smoother(s), name=s.step)
+        for s in SMOOTHED_ALONE
+    }
+    changes = run.do(count_changes, smoothed["multi-year-filtered"])
+    return Mapped({**maps, **smoothed}, {**maps, **smoothed, CHANGES: changes}, {})
+
+
+class Baseline(NamedTuple):
+    """What `evidence.baseline` decides: the models that are trained, and the series that are mapped whole."""
+
+    train: Callable[[Run, Config, Artifact], Artifact]
+    series: Callable[[Run, Given, Artifact, Artifact, Artifact], Mapped]
+
+
+BASELINES: Final = {
+    "whole": Baseline(both_models, both_series),
+    "sample": Baseline(both_models, one_series),
+    "none": Baseline(one_model, one_series),
+}
+
+
+def train_models(run: Run, config: Config, samples: Artifact) -> Artifact:
+    """Train the models of the maps, as `evidence.baseline` says."""
+    return BASELINES[config.evidence.baseline].train(run, config, samples)
+
+
+def consistent_maps(run: Run, given: Given, annual: Annual, multi_year: MultiYear, models: Artifact) -> Mapped:
+    """From models to filtered maps (section 4)."""
+    cube, quicklooks = annual.cubed.cube, annual.cubed.quicklooks
+    made = BASELINES[given.config.evidence.baseline].series(run, given, cube, multi_year.preliminary, models)
     legend = run.do(name_classes, legend=given.legend)
     sources = {"cube": cube, "product": annual.product, LEGEND: legend}
-    published = {**layers, **sources, "quicklooks": quicklooks, "drift": multi_year.drift}
+    published = {**made.layers, **sources, "quicklooks": quicklooks, "drift": multi_year.drift}
     run.publish(published)
-    tables = run.do(
-        judge, given.truth, *(made[s.step] for s in SERIES), legend=given.legend.uncoloured,
-        implausible=given.implausible,
+    return made._replace(published=published)
+
+
+Trained = Artifact | Mapping[str, object]
+"""The models of all controls, or none."""
+
+
+def no_trainings(run: Run, config: Config, samples: Artifact) -> Trained:
+    """Train no model for comparisons."""
+    return {}
+
+
+def all_trainings(run: Run, config: Config, samples: Artifact) -> Trained:
+    """Train the models of all controls."""
+    own = {"classifier": config.classifier, "forest": config.forest, "seeds": config.evidence.seeds}
+    return run.do(fit_controls, samples, **own, seed=config.seed)
+
+
+def no_controls(
+    run: Run, given: Given, annual: Annual, multi_year: MultiYear, models: Artifact, trained: Trained, made: Mapped
+) -> Mapping[str, Artifact]:
+    """Compare with nothing."""
+    return {}
+
+
+def on_the_sample(
+    run: Run,
+    given: Given,
+    annual: Annual,
+    multi_year: MultiYear,
+    models: Artifact,
+    trained: Trained,
+    made: Mapped,
+) -> Mapping[str, Artifact]:
+    """Compare with the single-year models, and with what was trained for it, on a sample of blocks."""
+    cube = annual.cubed.cube
+    blocks = run.do(draw_blocks, cube, seed=given.config.seed)
+    table = run.do(
+        judge_controls, in_chunks(cube), blocks, multi_year.samples, models, trained, made.series, annual.product,
+        given.truth,
+        legend=given.legend.uncoloured, filtering=given.config.filter, seed=given.config.seed,
     )  # fmt: skip
+    return {"evidence-blocks": blocks, "controls": table}
+
+
+class Controls(NamedTuple):
+    """What `evidence.controls` decides: the models trained for comparisons, and the comparison."""
+
+    train: Callable[[Run, Config, Artifact], Trained]
+    judge: Callable[..., Mapping[str, Artifact]]
+
+
+CONTROLS: Final = {
+    "none": Controls(no_trainings, no_controls),
+    "paper": Controls(no_trainings, on_the_sample),
+    "full": Controls(all_trainings, on_the_sample),
+}
+
+
+def train_controls(run: Run, config: Config, samples: Artifact) -> Trained:
+    """Train models for comparisons, as `evidence.controls` says."""
+    return CONTROLS[config.evidence.controls].train(run, config, samples)
+
+
+def evidence(
+    run: Run,
+    given: Given,
+    annual: Annual,
+    multi_year: MultiYear,
+    models: Artifact,
+    made: Mapped,
+    trained: Trained,
+) -> None:
+    """From maps to their evaluation and the report (section 4)."""
+    selection, radiometry, cube, _ = annual.cubed
+    names = given.legend.uncoloured
+    tables = run.do(judge, given.truth, made.series, legend=names, implausible=given.implausible)
+    compared = CONTROLS[given.config.evidence.controls].judge(run, given, annual, multi_year, models, trained, made)
     report = run.do(
         gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,
-        tables, layers, multi_year.drift, legend, rule=given.config.filter.in_words, crosswalk=given.crosswalk.name,
+        tables, made.layers, multi_year.drift, made.published[LEGEND], compared,
+        rule=given.config.filter.in_words, crosswalk=given.crosswalk.name,
     )  # fmt: skip
-    run.publish({**published, "evaluation": tables, "report": report})
+    run.publish({**made.published, "evaluation": tables, **compared, "report": report})
 
 
 def annual_maps(run: Run, given: Given) -> None:
@@ -127,7 +261,9 @@ def annual_maps(run: Run, given: Given) -> None:
     forests = train_forests(run, given.config, annual.samples)
     multi_year = unchanged_samples(run, given, annual, forests)
     models = train_models(run, given.config, multi_year.samples)
-    consistent_maps(run, given, annual, multi_year, models)
+    made = consistent_maps(run, given, annual, multi_year, models)
+    trained = train_controls(run, given.config, multi_year.samples)
+    evidence(run, given, annual, multi_year, models, made, trained)
 
 
 def maps_of_tiles(tiles: Tiles, config: Config) -> None:
@@ -140,7 +276,9 @@ def maps_of_tiles(tiles: Tiles, config: Config) -> None:
     own = (place.samples for place in multi_year.values())
     multi_year_all = tiles.joint.do(pooled, *own, tiles=tiles.names, name="multiyear-training")
     models = train_models(tiles.joint, config, multi_year_all)
-    tiles.each(consistent_maps, annual, multi_year, models)
+    made = tiles.each(consistent_maps, annual, multi_year, models)
+    trained = train_controls(tiles.joint, config, multi_year_all)
+    tiles.each(evidence, annual, multi_year, models, made, trained)
     tiles.joint.publish({"forests": forests, "models": models})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask.data.acquisitions import CATALOGUE, SELECTION, Catalogue, Selection
-from mlc_dask.io.cubes import open_cube, store_cube
+from mlc_dask.io.cubes import CHUNK, open_cube, store_cube
 from mlc_dask.io.maps import open_layers, open_stored_product, write_layers, write_product
 from mlc_dask.io.models import open_models, write_models
 from mlc_dask.io.published import LEGEND, NAMES
 from mlc_dask.io.samples import open_samples, write_samples
-from mlc_dask.runs.artifacts import Kind
+from mlc_dask.runs.artifacts import Artifact, Kind
 from mlc_dask.show.report import write_report
 from mlc_dask.show.report.calendar import calendar_png
 from mlc_dask.stages.evaluation import TABLES, Evaluation
@@ -43,9 +44,15 @@ def kinds(patch: int) -> Mapping[str, Kind]:
         LEGEND: NAMES,
         "pictures": Kind(_open_pictures, _write_pictures),
         "table": Kind(lambda f: pd.read_csv(f / _TABLE), _write_table),
+        "comparisons": Kind(_open_comparisons, _write_comparisons),
         "tables": Kind(open_tables, _write_tables),
         "report": Kind(lambda f: f / _PAGE, lambda v, f: write_report(v, f / _PAGE)),
     }
+
+
+def in_chunks(cube: Artifact) -> Artifact:
+    """Return the same cube in blocks of one stored chunk, for a step that reads few places of it."""
+    return replace(cube, how=Kind(partial(open_cube, patch=CHUNK), store_cube))
 
 
 def _open_selection(folder: Path) -> Selection:
@@ -81,6 +88,15 @@ def _write_samples(samples: xr.Dataset, folder: Path) -> dict[str, Any]:
 
 def _write_table(table: pd.DataFrame, folder: Path) -> None:
     atomic_write(folder / _TABLE, table.to_csv(index=False).encode())
+
+
+def _open_comparisons(folder: Path) -> dict[str, pd.DataFrame]:
+    return {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+
+
+def _write_comparisons(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    for name, table in tables.items():
+        atomic_write(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.10g").encode())
 
 
 def open_tables(folder: Path) -> Evaluation:

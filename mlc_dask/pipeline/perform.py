@@ -28,10 +28,13 @@ Listener = Callable[[Event], object]
 
 _PERFORMANCE = "performance.html"
 _LAID_OUT = {
-    "evaluation": ("evaluation", tuple(f"{name}.csv" for name in TABLES)),
-    "report": (".", ("report.html",)),
+    **{f"evaluation/{name}.csv": ("evaluation", f"{name}.csv") for name in TABLES},
+    "evaluation/controls.csv": ("controls", "controls.csv"),
+    "evaluation/planted.csv": ("controls", "planted.csv"),
+    "evaluation/sample.csv": ("evidence-blocks", "table.csv"),
+    "report.html": ("report", "report.html"),
 }
-"""By step: the folder below the output into which its files are copied, and the files."""
+"""Copies in the output: the step and its file by the path of the copy."""
 
 
 class Incomplete(RuntimeError):  # noqa: N818  (a state of the output)
@@ -215,9 +218,8 @@ def _in_words(error: BaseException) -> str:
 def _lay_out(output: Path) -> None:
     """Copy the tables and the report to the places that the documentation names; remove those of an earlier run."""
     current = read_current(output)
-    for step, (folder, names) in _LAID_OUT.items():
-        for name in names:
-            if step in current:
-                atomic_write(output / folder / name, (current[step].folder / name).read_bytes())
-            else:
-                (output / folder / name).unlink(missing_ok=True)
+    for copy, (step, name) in _LAID_OUT.items():
+        if step in current:
+            atomic_write(output / copy, (current[step].folder / name).read_bytes())
+        else:
+            (output / copy).unlink(missing_ok=True)

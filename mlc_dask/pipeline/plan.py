@@ -240,7 +240,8 @@ def _plan_of_place(
     selection, notes, infeasible = _chosen(given, selection, judged=judged)
     notes = [*notes, *(alerts(drift) if drift is not None else ())]
     pixel, years = _year_bytes(own.size, source), len(selection.years)
-    cube, maps = (grid.height * grid.width * each for each in (years * pixel, planes(years)))
+    mapped = planes(years, baseline=config.evidence.baseline == "whole")
+    cube, maps = (grid.height * grid.width * each for each in (years * pixel, mapped))
     patch = _patch_pixels(grid, config.execution.patch) * pixel
     edge = min(config.execution.patch, max(grid.shape))
     patches = years * -(-grid.height // edge) * -(-grid.width // edge)

@@ -23,6 +23,7 @@ from mlc_dask.data.years import year_label, years_in_words
 from mlc_dask.runs.artifacts import Event
 from mlc_dask.runs.records import Origin
 from mlc_dask.show.report.calendar import calendar_png, calendar_text
+from mlc_dask.show.report.controls import control_table, models_alone, sampled
 from mlc_dask.show.report.evidence import alerts
 from mlc_dask.show.report.headline import headline
 from mlc_dask.show.report.page import key_figures
@@ -125,7 +126,12 @@ def show_status(console: Console, events: Sequence[Event]) -> None:
 
 
 def show_results(
-    console: Console, tile: str, output: Path, tables: Evaluation | None, drift: pd.DataFrame | None
+    console: Console,
+    tile: str,
+    output: Path,
+    tables: Evaluation | None,
+    drift: pd.DataFrame | None,
+    controls: pd.DataFrame | None = None,
 ) -> None:
     """Print what to look at first, the figures that decide between the map series, and where maps and report are.
 
@@ -135,9 +141,12 @@ def show_results(
     for alert in [] if drift is None else alerts(drift):
         console.print(f"look: {alert}", style="bold red", soft_wrap=True, highlight=False)
     if tables is not None:
-        for line in headline(tables).short:
+        for line in headline(tables, controls).short:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         _show_figures(console, key_figures(tables.summary))
+    if controls is not None:
+        console.print(f"Compared with the multi-year maps: difference, and its 95 % interval. {sampled(controls)}")
+        _show_figures(console, control_table(models_alone(controls)))
     report = output / "report.html"
     where = f"    report: {report}" if report.exists() else ""
     console.print(f"maps: mlc_dask.open_maps({str(output)!r}){where}", highlight=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,14 @@ def fit_multi_and_single_year(
     return fit_groups(samples, groups, classifier=classifier, seed=seed, scratch=scratch)
 
 
+@step("multi-year-model", kind="models")
+def fit_multi_year(
+    samples: xr.Dataset, *, classifier: Classifier, seed: int = 0, scratch: Path | None = None
+) -> ModelSet:
+    """Train the multi-year model alone: models by name, of which there is one, ``multi-year``."""
+    return {MULTI_YEAR: fit(samples, classifier=classifier, seed=seed, scratch=scratch)}
+
+
 def fit_groups(
     samples: xr.Dataset,
     groups: Mapping[str, Sequence[int]],
@@ -89,25 +97,31 @@ def fit_groups(
         Folder, reachable by the workers, from which an interrupted training resumes after its last epoch.
     """
     samples = sampling.without_witnesses(check_samples(samples))
-    tasks = {
-        name: lazy.call(
-            partial(_fit_group, classifier, name, tuple(years), seed, scratch),
-            samples,
-            name=f"train-{classifier.name}-{name}",
-        )
-        for name, years in groups.items()
-    }
-    models: ModelSet = lazy.compute(tasks, resource=classifier.resource)
+    return fit_all({name: Training(samples, tuple(y), classifier, seed) for name, y in groups.items()}, scratch)
+
+
+class Training(NamedTuple):
+    """One training: the samples of `years` among `samples`, a classifier and a seed."""
+
+    samples: xr.Dataset
+    years: tuple[int, ...]
+    classifier: Classifier
+    seed: int
+
+
+def fit_all(trainings: Mapping[str, Training], scratch: Path | None = None) -> ModelSet:
+    """Do all trainings at once, each in its own task; a scratch folder as in :func:`fit_groups`."""
+    tasks = {}
+    for name, own in trainings.items():
+        fit_one = partial(_fit, name, scratch, own.years, own.classifier, own.seed)
+        tasks[name] = lazy.call(fit_one, own.samples, name=f"train-{own.classifier.name}-{name}")
+    wanted = [own.classifier.resource for own in trainings.values() if own.classifier.resource]
+    models: ModelSet = lazy.compute(tasks, resource=next(iter(wanted), None))
     return models
 
 
-def _fit_group(
-    classifier: Classifier,
-    name: str,
-    years: tuple[int, ...],
-    seed: int,
-    scratch: Path | None,
-    samples: xr.Dataset,
+def _fit(
+    name: str, scratch: Path | None, years: tuple[int, ...], classifier: Classifier, seed: int, samples: xr.Dataset
 ) -> Model:
     return classifier.fit(
         _training_set(samples, years),

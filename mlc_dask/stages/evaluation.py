@@ -15,7 +15,7 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.data.grids import on_grid_of
-from mlc_dask.data.layers import RANKED_SERIES, SERIES
+from mlc_dask.data.layers import RANKED_SERIES
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.plausibility import Implausible, implausible_for
 from mlc_dask.data.schema import ACQUISITION, YEAR, check_map, legend_of
@@ -104,9 +104,10 @@ def change_count(maps: xr.Dataset | xr.DataArray) -> xr.DataArray:
 
 
 @step("changes", kind="maps")
-def count_changes(multi: xr.Dataset, single: xr.Dataset) -> xr.Dataset:
-    """Count the changes of class per pixel, for the multi-year maps and the baseline."""
-    return xr.Dataset({"change_count": change_count(multi), "change_count_single_year": change_count(single)})
+def count_changes(multi: xr.Dataset, single: xr.Dataset | None = None) -> xr.Dataset:
+    """Count the changes of class per pixel, for the multi-year maps and, where it is mapped, the baseline."""
+    counts = xr.Dataset({"change_count": change_count(multi)})
+    return counts if single is None else counts.assign(change_count_single_year=change_count(single))
 
 
 def _change_count_block(labels: Array, _: None) -> Array:
@@ -152,14 +153,18 @@ def agreement(maps: xr.Dataset | xr.DataArray, legend: Legend | None = None) -> 
     return pd.DataFrame(list(agreement_rows(labels[YEAR].values.tolist(), matrices, own)))
 
 
-@step("evaluation", kind="tables", version=4, shown=True)
+@step("evaluation", kind="tables", version=5, shown=True)
 def judge(
-    reference: Reference, *series: xr.Dataset, legend: Legend, implausible: Implausible | None = None
+    reference: Reference,
+    series: Mapping[str, xr.Dataset],
+    *,
+    legend: Legend,
+    implausible: Implausible | None = None,
 ) -> Evaluation:
-    """Judge all map series, in the order of :data:`SERIES`, against the reference where there is one."""
-    maps = {row.key: own for row, own in zip(SERIES, series, strict=True)}
-    ranked = {row.key: maps[row.key] for row in RANKED_SERIES}
-    return evaluate(ranked, truth=reference.on(series[-1], legend), legend=legend, implausible=implausible)
+    """Judge the map series that a run made, by the names of their steps, against the reference where there is one."""
+    maps = {row.key: series[row.step] for row in RANKED_SERIES if row.step in series}
+    truth = reference.on(next(iter(maps.values())), legend)
+    return evaluate(maps, truth=truth, legend=legend, implausible=implausible)
 
 
 def evaluate(

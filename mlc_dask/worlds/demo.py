@@ -53,6 +53,9 @@ batch = 256
 [evaluation]
 truth = "world/truth/{{year}}.tif"
 
+[evidence]
+baseline = "whole"      # as in the paper; the default judges the single-year models on a sample
+
 [execution]
 workers = 2
 patch = 256

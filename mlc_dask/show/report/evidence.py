@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=5, shown=True)
+@step("report", kind="report", version=6, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -37,6 +37,7 @@ def gather_evidence(
     layers: Mapping[str, xr.Dataset],
     drift: pd.DataFrame,
     legend: Legend,
+    compared: Mapping[str, Any],
     *,
     rule: str,
     crosswalk: str,
@@ -61,8 +62,9 @@ def gather_evidence(
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },
         rule=rule,
-        headline=headline(tables),
+        headline=headline(tables, compared.get("controls", {}).get("controls")),
         alerts=_alerts(drift, int(annual.attrs["anchor"])),
+        **compared.get("controls", {}),
     )
 
 

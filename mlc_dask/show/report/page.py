@@ -22,6 +22,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
+from mlc_dask.show.report.controls import at_equal_alarms, control_table, planted_figure, sampled
 from mlc_dask.show.report.headline import Headline
 from mlc_dask.stages.evaluation import KEY_FIGURES
 
@@ -49,6 +50,7 @@ class Evidence:
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
     each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name;
     `headline` what the figures say in words.
+    `controls` and `planted` the comparisons on a sample of blocks, if any.
     """
 
     title: str
@@ -66,6 +68,8 @@ class Evidence:
     rule: str
     headline: Headline
     alerts: Sequence[Alert] = ()
+    controls: pd.DataFrame | None = None
+    planted: pd.DataFrame | None = None
 
 
 def write_report(evidence: Evidence, path: Path) -> None:
@@ -76,14 +80,16 @@ def write_report(evidence: Evidence, path: Path) -> None:
         loader=jinja2.PackageLoader("mlc_dask.show.report", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html.jinja")
     maps, legend = evidence.maps, evidence.legend
-    changes = {row.title: maps[name] for name, row in LAYERS.items() if row.step == CHANGES}
+    changes = {row.title: maps[name] for name, row in LAYERS.items() if row.step == CHANGES and name in maps}
+    series = [s for s in RANKED_SERIES if s.name in maps]
     shown = {
         "true_colour": figures.true_colour(evidence.cube),
         "product": figures.one_map(evidence.product, legend, "old map"),
-        "final": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if s.smoother}, legend),
-        "unfiltered": figures.map_series({s.title: maps[s.name] for s in RANKED_SERIES if not s.smoother}, legend),
+        "final": figures.map_series({s.title: maps[s.name] for s in series if s.smoother}, legend),
+        "unfiltered": figures.map_series({s.title: maps[s.name] for s in series if not s.smoother}, legend),
         "changes": figures.change_counts(changes, maps.sizes["year"]),
         "recall": figures.recall_by_size(evidence.summary),
+        "planted": planted_figure(evidence.controls, evidence.planted),
         "curves": figures.training_curves(evidence.histories),
         "calendar": calendar_figure(evidence.selection),
     }
@@ -95,9 +101,18 @@ def write_report(evidence: Evidence, path: Path) -> None:
         key_table=_html(key_figures(evidence.summary)),
         table_one=_html(table_one(evidence.agreement)),
         categories=_html(categories(evidence.summary)),
+        **_compared(evidence.controls, evidence.planted),
         clusters=_html(_ambiguous(evidence.clusters)),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _compared(controls: pd.DataFrame | None, planted: pd.DataFrame | None) -> dict[str, str]:
+    """Tables of the comparisons on a sample; none where the run has made none."""
+    if controls is None or planted is None:
+        return {}
+    tables = {"controls": control_table(controls), "matched": at_equal_alarms(controls, planted)}
+    return {"sampled": sampled(controls), **{name: _html(table) for name, table in tables.items()}}
 
 
 def key_figures(summary: pd.DataFrame) -> pd.DataFrame:
