@@ -274,3 +274,16 @@ def test_the_command_line(worlds: Path, tmp_path: Path) -> None:
     refused = runner.invoke(app, ["run", str(config)])
     renamed.rename(missing)
     assert refused.exit_code == 2 and TILES[1] in refused.output.replace("\n", "")
+
+
+def test_controls_are_trained_once_and_judged_in_every_tile(worlds: Path, tmp_path: Path) -> None:
+    path = configure(tmp_path / "mlc.toml", worlds, tmp_path / "out")
+    text = path.read_text(encoding="utf-8").replace('baseline = "whole"', 'baseline = "sample"')
+    path.write_text(text.replace('controls = "none"', 'controls = "full"'), encoding="utf-8")
+    done = states(run_all(load_config(path)))
+    assert done["controls-training"] == "finished" and not {f"{tile}/controls-training" for tile in TILES} & done.keys()
+    for tile in TILES:
+        assert done[f"{tile}/controls"] == done[f"{tile}/report"] == "finished" and f"{tile}/single-year" not in done
+        assert "single_year" not in mlc.open_maps(tmp_path / "out" / tile)
+        table = (tmp_path / "out" / tile / "evaluation" / "controls.csv").read_text(encoding="utf-8")
+        assert "year_left_out" in table and ",none,1,1" in table, "one block has no interval"

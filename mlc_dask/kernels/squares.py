@@ -67,7 +67,8 @@ class Counted:
         """Return labels (k, …) as they are and, of a series that is smoothed, by every null smoother."""
         if not self.smoothed:
             return {PLAIN: labels}
-        own = prior[self.codes] / max(1, prior[self.codes].sum())
+        own = np.maximum(prior[self.codes], 1)  # a model that several tiles share may know a class that one lacks
+        own = own / own.sum()
         return {PLAIN: labels, **smoothers.null_smoothers(labels, probability, own, self.codes)}
 
 
