@@ -200,18 +200,20 @@ def rewritten(path: Path, **profile: Any) -> None:
         file.write(values)
 
 
-def cut_in_its_pixels(path: Path) -> None:
-    """A valid header and overviews; the pixels at the end are missing."""
+def cut_in_its_pixels(path: Path, *, fill: bool = False) -> None:
+    """A valid header and overviews; the pixels at the end are missing, or, with `fill`, zeros in the file."""
     whole = path.with_name("whole.tif")
     rasterio.shutil.copy(path, whole, driver="COG", blocksize=128, compress="deflate")
-    path.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
+    content = whole.read_bytes()
+    kept = content[: len(content) * 6 // 10]
+    path.write_bytes(kept + bytes(len(content) - len(kept)) if fill else kept)
     whole.unlink()
 
 
 @pytest.mark.slow
-def test_kind_4_a_truncated_file_met_by_a_worker_is_one_line(world: Path, tmp_path: Path) -> None:
+def test_kind_4_a_damaged_file_met_by_a_worker_is_one_line(world: Path, tmp_path: Path) -> None:
     for path in (world / "acquisitions").glob("*/B03.tif"):
-        cut_in_its_pixels(path)
+        cut_in_its_pixels(path, fill=True)
     config = write_config(tmp_path / "c.toml", world, tmp_path / "out", "workers = 1")
     code, line, text = command("run", config, "--until", "cube")
     assert code == 2 and line.startswith("error: ") and "B03.tif cannot be read" in line and "download it again" in line
