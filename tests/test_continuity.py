@@ -142,6 +142,20 @@ def test_the_judge_keeps_what_did_not_change_in_a_brighter_year(haze: float) -> 
         assert kept[1] == pytest.approx(1 - share, abs=0.03) and kept[2] > 0.97, (share, kept)
 
 
+def test_the_judge_keeps_a_class_whose_season_comes_earlier() -> None:
+    """A class of 80 witnesses that turns green one date earlier did not change; one that turns into another did."""
+    season, meadow, soil = [600, 800, 2500, 1500, 600, 600], [1500] * 6, [4000] * 6
+    label = np.repeat(np.array([1, 2, 3], np.uint8), [80, 160, 160])
+    random, own = np.random.default_rng(0), watched(0.0, 1.0)
+    for now, kept in (([800, 2500, 1500, 600, 600, 600], True), (meadow, False)):
+        years = [np.array([first, meadow, soil])[label - 1] for first in (season, now)]
+        dn = np.rint(np.array(years)[..., None] * random.uniform(0.95, 1.05, (2, 400, 6, 2)) + 1000).astype(np.uint16)
+        own = own.assign(witness_dn=(own.witness_dn.dims, dn), witness_label=("witness", label))
+        found = kept_shares(own, judge_of(own))[2019]
+        assert (found[1] > 0.95) is kept and (found[1] < 0.05) is not kept, found
+        assert found[2] > 0.95 and found[3] > 0.95
+
+
 def test_the_judge_depends_on_its_witnesses_only() -> None:
     one, two = judge_of(watched(0.4, 1.2)), judge_of(watched(0.4, 1.2))
     assert one.model.digest == two.model.digest
