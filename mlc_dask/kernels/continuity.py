@@ -21,8 +21,8 @@ _FEW: Final = 0.5
 """A class of which the judge keeps less may be lost …"""
 _WORSE: Final = 0.7
 """… unless it keeps little of all classes: more than this share of what it keeps of the median class."""
-_TYPICAL: Final = 0.7
-"""Share of a class that is typical of it."""
+_TYPICAL: Final = 0.5
+"""Share of a class that is typical of it: with half, as many outliers as possible do not move mean and covariance."""
 _COMPONENTS: Final = 10
 _ROUNDS: Final = 5
 _SHRINKAGE: Final = 0.1

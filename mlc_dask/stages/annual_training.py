@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
 
 
-@step("annual-training", kind="samples", version=3)
+@step("annual-training", kind="samples", version=4)
 def select_reliable_samples(
     cube: xr.Dataset,
     product: xr.DataArray,

@@ -37,7 +37,7 @@ _SAMPLES: Final = 4_000
 _BLOCK: Final = 64
 
 
-@step("drift", kind="table", version=3, shown=True)
+@step("drift", kind="table", version=4, shown=True)
 def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataFrame:
     """Compare every class in every year with the class of the old map's year, on the witnesses of the annual samples.
 

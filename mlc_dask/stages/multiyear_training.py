@@ -60,7 +60,7 @@ def unchanged_areas(
     return unchanged.rename("unchanged")
 
 
-@step("multiyear-training", kind="samples", version=3)
+@step("multiyear-training", kind="samples", version=4)
 def sample_unchanged(
     cube: xr.Dataset,
     product: xr.DataArray,

@@ -128,6 +128,9 @@ def enough_dates(watched: xr.Dataset, year: int) -> npt.NDArray[np.bool_]:
 class Judge:
     """A forest that knows the old map's year only, and what every other year changed for all ground.
 
+    The forest sees the dates of a band from dark to bright, not in their order: a season that comes earlier, or a cloud
+    that a mask missed, moves few of these values; another cover moves most.
+
     `shared` (T, B) by year: natural logarithm of the factor by which the reflectance of a date differs from that of the
     old map's year.
     """
@@ -141,7 +144,7 @@ class Judge:
         """Mask (P,) of gap-free series (T, B, P) that still are what `labels` (P,) say."""
         reflectance = (dn.astype(np.float32) - DN_OFFSET) * np.exp(-self.shared[year])[:, :, None].astype(np.float32)
         as_then = np.clip(np.rint(reflectance) + DN_OFFSET, 1, np.iinfo(np.uint16).max).astype(np.uint16)
-        kept: npt.NDArray[np.bool_] = self.model.predict(as_then)[0] == labels
+        kept: npt.NDArray[np.bool_] = self.model.predict(np.sort(as_then, axis=0))[0] == labels
         return kept
 
 
@@ -163,7 +166,8 @@ def judge_of(watched: xr.Dataset) -> Judge:
         gaps=watched.attrs["gaps"],
         min_valid=int(watched.attrs["min_valid"]),
     )
-    data = TrainingSet(series[anchor].transpose(2, 0, 1), label, np.zeros(len(label), np.bool_), context)
+    ordered = np.sort(series[anchor], axis=0).transpose(2, 0, 1)
+    data = TrainingSet(ordered, label, np.zeros(len(label), np.bool_), context)
     return Judge(_FOREST.fit(data, seed=0), shared)
 
 
