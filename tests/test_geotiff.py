@@ -72,7 +72,7 @@ def test_kind_4_a_file_that_lost_its_end_is_told_by_its_header(layout: dict[str,
     content = path.read_bytes()
     with open_raster(path) as file:
         check_whole(file)
-    path.write_bytes(content[:-1])
+    path.write_bytes(content[: -1 if layout.get("compress") else -64 * 64 * 2])
     with open_raster(path) as file, pytest.raises(UnreadableError, match=r"a\.tif is cut off: \d+ of its blocks"):
         check_whole(file)
 

@@ -210,3 +210,21 @@ def test_a_jpeg_2000_that_lost_half_of_its_bytes(tmp_path: Path) -> None:
 def test_unknown_digests_are_not_compared() -> None:
     assert of_manifest("CRC9", "1") is None
     assert of_manifest("SHA3-256", " AB") == ("sha3_256", "ab")
+
+
+def test_kind_8_a_jpeg_2000_of_many_tiles_that_lost_its_end(tmp_path: Path) -> None:
+    """Threads of GDAL would swallow the errors of its tiles and leave wrong pixels."""
+    path = tmp_path / "20180401" / "B02.jp2"
+    path.parent.mkdir()
+    with rasterio.open(
+        path, "w", driver="JP2OpenJPEG", count=1, height=1024, width=1024, dtype="uint16", crs="EPSG:32632",
+        transform=Affine(10, 0, 600_000, 0, -10, 5_200_000), blockxsize=256, blockysize=256, quality=100,
+        reversible="yes",
+    ) as file:  # fmt: skip
+        file.write(np.random.default_rng(1).integers(300, 3000, (1, 1024, 1024)).astype(np.uint16))
+    source = source_of(tmp_path, file="{band}.jp2")
+    read_all(source)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"B02\.jp2 cannot be read"):
+        read_all(source)

@@ -326,5 +326,5 @@ class TestAccess:
 
     def test_a_host_that_gives_nothing(self, asked: Callable[[], Selection], server: FaultyServer) -> None:
         server.fail(Fault("status", 401), "*SCL*")
-        with pytest.raises(RefusedError, match=r"refuses access to all \d+ acquisitions on it.*get access"):
+        with pytest.raises(RefusedError, match=r"refuses access to all acquisitions on it.*get access"):
             asked()

@@ -14,7 +14,7 @@ from distributed import Client
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from mlc_dask.data.errors import InputError
-from mlc_dask.runs.records import code_digest, package_versions
+from mlc_dask.runs.records import CODE_DIGEST, package_versions
 
 CODE = "the code of mlc_dask"
 
@@ -76,7 +76,7 @@ def versions() -> dict[str, str]:
     it is sent, as one of an older checkout cannot.
     """
     own = {name: version.partition("+")[0] for name, version in package_versions().items()}
-    return {"Python": platform.python_version().rpartition(".")[0], CODE: code_digest(), **own}
+    return {"Python": platform.python_version().rpartition(".")[0], CODE: CODE_DIGEST, **own}
 
 
 def _look(mark: str, inputs: Sequence[str], dask_worker: Any = None) -> dict[str, Any]:

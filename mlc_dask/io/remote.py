@@ -31,6 +31,8 @@ _FAULTS: Final = (UnreadableError, RasterioError, CPLE_BaseError, RequestExcepti
 _STATUS: Final = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
 _BUSY: Final = {408, 425, 429}  # statuses in the 400s that are temporary
 _REFUSED: Final = {401, 403}
+_UNTOLD: Final = {*_REFUSED, 405, 416}
+_PARTIAL: Final = 206
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _UNSAFE: Final = re.compile(r"[\s\\<>\"{}|^`\x00-\x1f]|//[^/]*@")
 
@@ -103,12 +105,18 @@ def retried(function: Callable[[], T], what: str, patience: Patience | None = No
 
 @lru_cache(maxsize=65_536)
 def length_of(href: str) -> int | None:
-    """Length in bytes of the file at an https URL, by one request; None where the host does not tell it."""
+    """Length in bytes of the file at an https URL, by one request; None where the host does not tell it to us.
+
+    GDAL may have credentials that this request lacks, so a refusal tells nothing; nor does a page in its place.
+    """
     # Of the first byte: links that are signed for reading refuse HEAD.
     first = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
     with requests.get(href, headers=first, stream=True, timeout=(PATIENCE.connect, PATIENCE.stalled)) as answer:
+        if answer.status_code in _UNTOLD or "html" in answer.headers.get("Content-Type", ""):
+            return None
         answer.raise_for_status()
-        total = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
+        partial = answer.status_code == _PARTIAL
+        total = answer.headers.get("Content-Range" if partial else "Content-Length", "").rpartition("/")[2]
     return int(total) if total.isdigit() else None
 
 

@@ -43,7 +43,7 @@ def kinds(patch: int) -> Mapping[str, Kind]:
         "maps": Kind(partial(open_layers, patch=patch), write_layers),
         LEGEND: NAMES,
         "pictures": Kind(_open_pictures, _write_pictures),
-        "table": Kind(lambda f: pd.read_csv(f / _TABLE), _write_table),
+        "table": Kind(lambda f: _read(f / _TABLE), _write_table),
         "comparisons": Kind(_open_comparisons, _write_comparisons),
         "tables": Kind(open_tables, _write_tables),
         "report": Kind(lambda f: f / _PAGE, lambda v, f: write_report(v, f / _PAGE)),
@@ -53,6 +53,11 @@ def kinds(patch: int) -> Mapping[str, Kind]:
 def in_chunks(cube: Artifact) -> Artifact:
     """Return the same cube in blocks of one stored chunk, for a step that reads few places of it."""
     return replace(cube, how=Kind(partial(open_cube, patch=CHUNK), store_cube))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table. Empty cells alone are no value: a class may be called NA or None."""
+    return pd.read_csv(path, dtype={"scope": str}, keep_default_na=False, na_values=[""])
 
 
 def _open_selection(folder: Path) -> Selection:
@@ -91,7 +96,7 @@ def _write_table(table: pd.DataFrame, folder: Path) -> None:
 
 
 def _open_comparisons(folder: Path) -> dict[str, pd.DataFrame]:
-    return {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    return {path.stem: _read(path) for path in sorted(folder.glob("*.csv"))}
 
 
 def _write_comparisons(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
@@ -101,9 +106,7 @@ def _write_comparisons(tables: Mapping[str, pd.DataFrame], folder: Path) -> None
 
 def open_tables(folder: Path) -> Evaluation:
     """Read the tables of an evaluation."""
-    # Empty cells alone are no value: a class may be called NA or None.
-    text: dict[str, Any] = {"dtype": {"scope": str}, "keep_default_na": False, "na_values": [""]}
-    return Evaluation(*(pd.read_csv(folder / f"{name}.csv", **text) for name in TABLES))
+    return Evaluation(*(_read(folder / f"{name}.csv") for name in TABLES))
 
 
 def _write_tables(evaluation: Evaluation, folder: Path) -> None:

@@ -123,7 +123,8 @@ def choose_acquisitions(
         raise InputError(f"the source has no acquisition in these years{why}; correct acquisitions.years or the source")
     years = sorted(years or {year_of(a.time, start) for a in found})
     by_year = {year: [a for a in found if year_of(a.time, start) == year] for year in years}
-    refused = {a.id: why for a in found if (why := _refused(a, max_tile_cloud, leave_out))} | _twins(found, leave_out)
+    refused = {a.id: why for a in found if (why := _refused(a, max_tile_cloud, leave_out))}
+    refused |= _twins([a for a in found if a.id not in refused])
     looked = survey(source, by_year, refused, catalogue.grid, scratch)
     surveyed = {y: [s for s, _ in row if not s.reason] for y, row in looked.items()}
     others = {y: tuple(s for s, _ in row if s.reason) for y, row in looked.items()}
@@ -145,13 +146,12 @@ def _refused(acquisition: Acquisition, max_tile_cloud: float, leave_out: Sequenc
     return HOPELESS if (acquisition.cloud or 0) > max_tile_cloud else ""
 
 
-def _twins(found: Sequence[Acquisition], leave_out: Sequence[str]) -> dict[str, str]:
+def _twins(found: Sequence[Acquisition]) -> dict[str, str]:
     """All but the first of several acquisitions with one time: pairing cannot order them."""
     seen: dict[datetime, str] = {}
     for a in found:
-        if set(leave_out).isdisjoint(a.names):
-            seen.setdefault(a.time, a.id)
-    return {a.id: TWIN for a in found if seen.get(a.time, a.id) != a.id and set(leave_out).isdisjoint(a.names)}
+        seen.setdefault(a.time, a.id)
+    return {a.id: TWIN for a in found if seen[a.time] != a.id}
 
 
 def _explained(error: Infeasible, unchosen: Selection, max_tile_cloud: float) -> str:

@@ -162,8 +162,9 @@ def _ground_words(row: pd.Series[Any]) -> str:
 
 
 def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
-    few = 1.0 if row.verdict in DOUBTED else _HALF
-    if row.year == anchor or row.pixels < FEWEST or not ratio < min(few, _WORSE * usual):
+    # Where most classes changed, or the year is unlike the others, the usual class is no measure.
+    least = _WORSE * usual if usual >= _HALF else _HALF
+    if row.year == anchor or row.pixels < FEWEST or not ratio < min(1.0 if row.verdict in DOUBTED else _HALF, least):
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
     return (

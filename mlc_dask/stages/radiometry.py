@@ -140,8 +140,7 @@ def _levels(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path 
         for one, other in radiometry.copies(dn, usable):
             raise InputError(
                 f"{acquisition.id}: {source.bands[one]} and {source.bands[other]} hold the same values at every pixel; "
-                "one of their files is a copy of the other: replace it, or name the acquisition in "
-                "acquisitions.leave_out"
+                "one of their files is a copy of the other: replace it, or take one of the two out of source.bands"
             )
         found: list[float] = (radiometry.levels(dn, usable) - DN_OFFSET).ravel().tolist()
         return [float(usable.mean()), *found]

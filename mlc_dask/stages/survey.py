@@ -38,7 +38,7 @@ def survey(
     Raises
     ------
     RefusedError
-        If a host refuses access to all that is on it, or to what it gave before.
+        If nothing can be read because access is refused, or if a host refuses what it gave before.
     """
     answers: dict[int, dict[str, Answer]] = lazy.compute(
         {
@@ -85,13 +85,14 @@ def _check_access(source: Source, seen: Sequence[tuple[Acquisition, Answer]], gr
     Object stores answer 403 for objects that do not exist, and for keys and tokens that have expired. Leaving out what
     an expired token hides would thin out the selection.
     """
+    read = [a for a, answer in seen if answer.shares]
     for hosts in {_hosts(a) for a, answer in seen if answer.refused}:
-        those = [(a, answer) for a, answer in seen if _hosts(a) == hosts]
-        reason = next(answer.reason for _, answer in those if answer.refused)
-        witness = next((a for a, answer in those if answer.shares), None)
-        name = ", ".join(sorted(hosts))
+        reason = next(answer.reason for a, answer in seen if answer.refused and _hosts(a) == hosts)
+        witness, name = next((a for a in read if _hosts(a) & hosts), None), ", ".join(sorted(hosts))
+        if witness is None and not read:
+            raise RefusedError(f"{name} refuses access to all acquisitions on it, e.g. {reason}")
         if witness is None:
-            raise RefusedError(f"{name} refuses access to all {len(those)} acquisitions on it, e.g. {reason}")
+            continue
         (again,) = lazy.compute([lazy.call(_look, source, witness, grid, None, name="survey-again")])
         if again.refused:
             raise RefusedError(

@@ -55,13 +55,13 @@ class Mask(BaseModel):
         Raises
         ------
         InputError
-            If a value is higher than any class of the scene classification.
+            If a value is no class of the scene classification.
         """
         unset = not self.model_fields_set & {"cloud", "nodata", "unusable"}
-        highest = values[np.isfinite(values)].max(initial=0)
-        if unset and highest > _HIGHEST_CLASS:
+        odd = values[np.isfinite(values) & ~np.isin(values, range(_HIGHEST_CLASS + 1))]
+        if unset and odd.size:
             raise InputError(
-                f"{where} has the value {highest:g}, but the scene classification ends at {_HIGHEST_CLASS}; set "
+                f"{where} has the value {odd[0]:g}, but the scene classification has 0 to {_HIGHEST_CLASS}; set "
                 "source.mask to what its values mean"
             )
 
