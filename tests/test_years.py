@@ -20,6 +20,7 @@ from mlc_dask.data.acquisitions import CATALOGUE, SELECTION, Acquisition, Catalo
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.years import CALENDAR, Years, first_day, season_day, span, year_label, year_of
+from mlc_dask.io import old_map
 from mlc_dask.io.sources import catalogues
 from mlc_dask.kernels.pairing.limits import Infeasible
 from mlc_dask.kernels.pairing.pair import pair
@@ -293,3 +294,13 @@ def test_a_plan_in_the_south_says_that_calendar_years_cut_the_summer(tmp_path: P
     assert not _southern(GRID, "07-01")
     assert not _southern(Grid("EPSG:32632", 640_000, 5_140_000, 10, 64, 64), CALENDAR)
     assert not _southern(Grid("EPSG:32723", 300_000, 8_000_000, 10, 64, 64), CALENDAR)  # 18° south: tropics
+
+
+@pytest.mark.parametrize(
+    ("start", "year"), [("01-01", 2021), ("03-01", 2022), ("06-30", 2022), ("07-01", 2021), ("10-01", 2021)]
+)
+def test_an_old_map_belongs_to_the_year_that_has_most_of_its_own(start: str, year: int) -> None:
+    assert old_map.year_of("WorldCover_10m_2021_v200.tif", start) == year
+    first, end = span(year, start)
+    shared = min(end, datetime(2022, 1, 1)) - max(first, datetime(2021, 1, 1))
+    assert shared >= timedelta(days=181)

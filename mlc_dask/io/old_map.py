@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from functools import partial
 from math import floor, log10
 from pathlib import Path
@@ -24,8 +25,10 @@ from mlc_dask import lazy
 from mlc_dask.data.errors import InputError, existing
 from mlc_dask.data.grids import Grid, on_grid_of
 from mlc_dask.data.legend import Crosswalk, Legend, legend_of_crosswalk
-from mlc_dask.data.schema import YEAR, X, Y
+from mlc_dask.data.schema import YEAR, X, Y, year_start_of
 from mlc_dask.data.steps import step
+from mlc_dask.data.years import CALENDAR
+from mlc_dask.data.years import year_of as year_named
 from mlc_dask.io.numbers import bands_of, packing_tags
 from mlc_dask.io.rasters import EXACT, open_raster
 from mlc_dask.storage.durable import local
@@ -93,16 +96,19 @@ def open_product(
             "legend": table.legend.to_dict(),
             "cell": max(cell, grid.pixel),
             "source": ", ".join(filter(None, (path.name, table.name))),
-            **({"year": known} if (known := year or year_of(path.name)) else {}),
+            **({"year": known} if (known := year or year_of(path.name, year_start_of(like))) else {}),
         },
     )
     return on_grid_of(like, product, f"{path}")
 
 
-def year_of(name: str) -> int | None:
-    """Year that a map shows, by its file's name, e.g. ``U2018_CLC2018_V2020_20u1`` or ``WorldCover_10m_2021_v200``."""
+def year_of(name: str, year_start: str = CALENDAR) -> int | None:
+    """Year that a map shows, by its file's name, e.g. ``U2018_CLC2018_V2020_20u1`` or ``WorldCover_10m_2021_v200``.
+
+    Of the years that start on `year_start` it is the one with most of that calendar year.
+    """
     found = _YEAR_IN_NAME.search(name)
-    return int(found.group(1)) if found else None
+    return year_named(date(int(found.group(1)), 6, 30), year_start) if found else None
 
 
 @step("product", kind="product", version=3)

@@ -297,7 +297,7 @@ def _anchor(given: Given, years: Sequence[int]) -> str:
         return "none: there is no old map"
     if given.config.annual_training.anchor == "none":
         return "none, as in the paper: where most of a class changes in one year, the maps do not show it"
-    return anchor_in_words(product.year or year_of(product.path.name), years)
+    return anchor_in_words(product.year or year_of(product.path.name, given.config.acquisitions.year_start), years)
 
 
 def _year_bytes(acquisitions: int, source: Source) -> int:
