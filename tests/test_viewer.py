@@ -337,7 +337,7 @@ def test_there_is_nothing_but_the_page(client: TestClient) -> None:
 
 def test_the_page_is_whole_without_a_network() -> None:
     static = Path(viewer.__file__).parent / "static"
-    pages = ("index.html", "view.css", "view.js", "interpret.html", "interpret.css", "interpret.js")
+    pages = ("page.js", "index.html", "view.css", "view.js", "interpret.html", "interpret.css", "interpret.js")
     for name in pages:
         text = (static / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?:|//[a-z]+\.|innerHTML|style=|<script>| on\w+=\"", text), name

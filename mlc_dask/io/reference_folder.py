@@ -17,6 +17,7 @@ import pandas as pd
 from mlc_dask.data.errors import InputError, did_you_mean, naming
 from mlc_dask.data.tables import Row, number, read_table
 from mlc_dask.io import geopackage
+from mlc_dask.io.labels import FOLDER as LABELS
 from mlc_dask.io.published import made_by
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.storage.durable import MANIFEST, atomic_write
@@ -24,9 +25,6 @@ from mlc_dask.storage.durable import MANIFEST, atomic_write
 POINTS: Final = "points.csv"
 STRATA: Final = "strata.csv"
 DESIGN: Final = "design.json"
-LABELS: Final = "labels"
-"""Folder of the interpreters' labels."""
-
 _GEOPACKAGE: Final = "points.gpkg"
 
 

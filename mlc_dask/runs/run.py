@@ -12,6 +12,7 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -118,8 +119,8 @@ class Run:
             self._done(Event(name, "planned", artifact, reason))
         else:
             assert self._lock is not None, "a run is a context manager: with Run(…) as run"
-            perform = self._try if own.step_shown else self._perform
-            perform(artifact, function, inputs, settings, how, reason=reason)
+            perform = partial(self._perform, artifact, function, inputs, settings, how, reason=reason)
+            self._try(artifact, inputs, perform) if own.step_shown else perform()
         if name == self.until:
             raise StopRun(artifact)
         return artifact
@@ -132,16 +133,7 @@ class Run:
         """Return the error for which an input is missing."""
         return next((self._missing[i.name] for i in given(inputs) if i.name in self._missing), None)
 
-    def _try(
-        self,
-        artifact: Artifact,
-        function: Callable[..., Any],
-        inputs: tuple[Any, ...],
-        settings: dict[str, Any],
-        how: Mapping[str, Any],
-        *,
-        reason: str,
-    ) -> None:
+    def _try(self, artifact: Artifact, inputs: tuple[Any, ...], perform: Callable[[], None]) -> None:
         """Perform a step whose result is only shown."""
         lacking = self._lacking(inputs)
         if lacking is not None:
@@ -149,7 +141,7 @@ class Run:
             self._listener(Event(artifact.name, "skipped", artifact, error=lacking))
             return
         try:
-            self._perform(artifact, function, inputs, settings, how, reason=reason)
+            perform()
         except Damaged:
             raise
         except Exception as error:

@@ -16,6 +16,7 @@ from mlc_dask.data.legend import UNCOLOURED, LandCoverClass, Legend
 from mlc_dask.data.tables import Row, number, read_table
 from mlc_dask.data.years import CALENDAR, check_year_start, span, year_label
 from mlc_dask.io.labels import CANNOT_BE_TOLD, Answers
+from mlc_dask.io.reference_folder import DESIGN, POINTS
 
 _AGAIN = "draw the sample again with mlc-dask sample"
 _OFF_CENTRE = 0.01
@@ -106,8 +107,8 @@ def open_sample(folder: Path, grid: Grid, years: list[int], legend: Legend) -> S
     sample = _designed(folder, grid, legend)
     missing = sorted(set(sample.years) - set(years))
     if missing:
-        raise InputError(f"{folder / 'design.json'}: the cube of the run has no year {missing[0]}; {_AGAIN}")
-    path = folder / "points.csv"
+        raise InputError(f"{folder / DESIGN}: the cube of the run has no year {missing[0]}; {_AGAIN}")
+    path = folder / POINTS
     rows = read_table(path, ("id", "x", "y", "lon", "lat"), key="id")
     if not rows:
         raise InputError(f"{path} has no points; {_AGAIN}")
@@ -115,7 +116,7 @@ def open_sample(folder: Path, grid: Grid, years: list[int], legend: Legend) -> S
 
 
 def _designed(folder: Path, grid: Grid, legend: Legend) -> Sample:
-    path = folder / "design.json"
+    path = folder / DESIGN
     with naming(path):
         text = existing(path, f"give the folder of a sample, or {_AGAIN}").read_bytes()
     try:

@@ -1,6 +1,7 @@
 // The page of `mlc-dask interpret`: a point at a time, an answer for each of its years, on disk before the next point.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { ask, draw, get, make } from "./page.js";
+
 const KEYS = [..."123456789abcdefghijklmnopqrstuvwxyz"];
 const SURROUNDINGS = [64, 32, 16]; // pixels along the edge of a chip
 const CHIP = { least: 50, usual: 62, most: 132, gap: 5 };
@@ -11,34 +12,10 @@ const COLOURS = {
 };
 const NAMES = { ndvi: "NDVI", evi: "EVI", ndwi: "NDWI", ndsi: "NDSI", soil: "bare soil" };
 
-const get = (id) => document.getElementById(id);
 const state = {
   sample: null, at: 0, point: null, sheets: [], selected: null, busy: true, drafts: new Map(), kept: new Map(),
   colours: "both", around: 64, hidden: new Set(), here: null,
 };
-
-/** Make an element: properties are set, what is in `style` too, children are nodes or text (never HTML). */
-function make(tag, properties = {}, ...children) {
-  const { style, ...own } = properties;
-  const made = Object.assign(document.createElement(tag), own);
-  for (const [name, value] of Object.entries(style ?? {})) made.style.setProperty(name, value);
-  made.append(...children);
-  return made;
-}
-
-function draw(tag, attributes = {}, ...children) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-async function ask(path, options) {
-  const answer = await fetch(`/api${path}`, options);
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(typeof found.detail === "string" ? found.detail : `error ${answer.status}`);
-  return found;
-}
 
 const remember = (name, value) => localStorage.setItem(`mlc-dask-interpret-${name}`, JSON.stringify(value));
 const recall = (name, otherwise) => JSON.parse(localStorage.getItem(`mlc-dask-interpret-${name}`)) ?? otherwise;

@@ -1,8 +1,7 @@
 // The page of `mlc-dask view`: two maps with a border to drag, classes to switch on and off, and a pixel's history.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { ask, draw, get, make } from "./page.js";
 
-const get = (id) => document.getElementById(id);
 const ZOOMS = { minZoom: 5, maxZoom: 18 };
 const NAME_WIDTH = 90; // pixels that a year of the series needs for the name of its class
 const state = { place: null, hidden: new Set(), border: 0.5, sides: {}, asked: 0 };
@@ -12,30 +11,7 @@ map.attributionControl.setPrefix("Leaflet 1.9.4");
 L.control.scale({ imperial: false }).addTo(map);
 const mark = L.layerGroup().addTo(map);
 
-/** Make an element: properties are set, what is in `style` too, children are nodes or text (never HTML). */
-function make(tag, properties = {}, ...children) {
-  const { style, ...own } = properties;
-  const made = Object.assign(document.createElement(tag), own);
-  Object.assign(made.style, style);
-  made.append(...children);
-  return made;
-}
-
-function draw(tag, attributes = {}, ...children) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-async function ask(path) {
-  const answer = await fetch(`/api/places${path}`);
-  const found = await answer.json();
-  if (!answer.ok) throw new Error(typeof found.detail === "string" ? found.detail : `error ${answer.status}`);
-  return found;
-}
-
-const own = (path = "") => `/${encodeURIComponent(state.place.name)}${path}`;
+const own = (path = "") => `/places/${encodeURIComponent(state.place.name)}${path}`;
 const layerOf = (side) => state.place.layers.find((layer) => layer.name === side.layer);
 const compared = () => get("compare").checked;
 const shown = () => (compared() ? [state.sides.left, state.sides.right] : [state.sides.left]);
@@ -60,7 +36,7 @@ function show(side) {
   const layer = layerOf(side), { place } = state;
   side.box.querySelector(".years").hidden = !layer.yearly;
   const hidden = layer.classed ? [...state.hidden].sort((a, b) => a - b).join(",") : "";
-  const url = `/api/places${own("/tiles")}/${layer.name}/${layer.yearly ? side.year : 0}/{z}/{x}/{y}.png`;
+  const url = `/api${own("/tiles")}/${layer.name}/${layer.yearly ? side.year : 0}/{z}/{x}/{y}.png`;
   const tiles = L.tileLayer(`${url}?stamp=${place.stamp}&hidden=${hidden}`, {
     pane: side.name, bounds: place.bounds, tileSize: place.tile, zoomOffset: -Math.log2(place.tile / 256), ...ZOOMS,
   });
@@ -164,7 +140,7 @@ function toggle(codes, visible) {
 }
 
 async function open(name) {
-  state.place = await ask(`/${encodeURIComponent(name)}`);
+  state.place = await ask(`/places/${encodeURIComponent(name)}`);
   state.hidden.clear();
   fillControls();
   map.fitBounds(state.place.bounds);
@@ -290,7 +266,7 @@ get("all").addEventListener("click", () => toggle(state.place.classes.map((c) =>
 get("none").addEventListener("click", () => toggle(state.place.classes.map((c) => c.code), false));
 get("places").addEventListener("change", (event) => open(event.target.value));
 
-const names = await ask("");
+const names = await ask("/places");
 get("places").hidden = names.length < 2;
 get("places").querySelector("select").replaceChildren(...names.map((name) => make("option", { value: name }, name)));
 await open(names[0]);
