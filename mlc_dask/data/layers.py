@@ -94,6 +94,9 @@ SERIES: Final = (
 SMOOTHED: Final = tuple(s for s in SERIES if s.smoother)
 """Series that are made from other maps."""
 
+MULTI: Final = "multi_year"
+"""Model of the series that others are compared with."""
+
 BASELINE: Final = "single_year"
 """Model of the series that a run maps only where its baseline is to be mapped whole."""
 

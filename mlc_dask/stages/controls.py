@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask import lazy
-from mlc_dask.data.layers import BASELINE, SERIES, layer_name
+from mlc_dask.data.layers import BASELINE, MULTI, SERIES, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, check_cube
 from mlc_dask.data.steps import step
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Reference
 
 Array = npt.NDArray[Any]
-
-MULTI: Final = "multi_year"
 
 SMOOTHED: Final = (MULTI, BASELINE)
 """Models whose unfiltered maps the null smoothers are applied to."""

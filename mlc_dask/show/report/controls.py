@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from mlc_dask.data.layers import in_words, layer_name
+from mlc_dask.data.layers import BASELINE, MULTI, in_words, layer_name
+from mlc_dask.kernels.squares import PLAIN
 from mlc_dask.stages.evaluation import KEY_FIGURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PLAIN = "none"
-"""What the table calls a series without smoother."""
 
 _SMOOTHERS = {"mode": "three-year mode", "last-year": "label of the last year", "constant": "first year for all"}
 
@@ -67,7 +65,7 @@ def _name(control: str, filtered: bool, smoother: str) -> str:
 def _cell(row: Mapping[Hashable, object]) -> str:
     estimate, low, high = (float(str(row[c])) for c in ("estimate", "low", "high"))
     gap, gap_low, gap_high = (float(str(row[f"difference{c}"])) for c in ("", "_low", "_high"))
-    if row["control"] == "multi_year" and row["smoother"] == PLAIN:
+    if row["control"] == MULTI and row["smoother"] == PLAIN:
         return f"{estimate:.3f}" if pd.isna(low) else f"{estimate:.3f} ({low:.3f} to {high:.3f})"
     return f"{estimate:.3f} ({gap:+.3f}" + ("" if pd.isna(gap_low) else f": {gap_low:+.3f} to {gap_high:+.3f}") + ")"
 
@@ -88,7 +86,7 @@ def at_equal_alarms(controls: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFra
     """
     both = _with_alarms(controls, planted)
     whole = both[(both["year"].astype(str) == "all") & (both["pixels"].astype(str) == "all")]
-    curves = whole[(whole["control"] == "single_year") & ~whole["filtered"]]
+    curves = whole[(whole["control"] == BASELINE) & ~whole["filtered"]]
     curves = curves[curves["smoother"].str.match(f"hmm|{PLAIN}")].sort_values("alarms")
     rows = whole[whole["smoother"] == PLAIN]
     if len(curves) <= curves["lasting"].nunique():
@@ -159,7 +157,7 @@ def _operating_points(axis: Axes, rows: pd.DataFrame) -> None:
 
 
 def _by_size(axis: Axes, rows: pd.DataFrame) -> None:
-    shown = rows[(rows["smoother"] == PLAIN) & rows["control"].isin(["multi_year", "single_year"])]
+    shown = rows[(rows["smoother"] == PLAIN) & rows["control"].isin([MULTI, BASELINE])]
     for (control, filtered), own in shown.groupby(["control", "filtered"], sort=False):
         style = "--" if filtered else "-"
         name = in_words(layer_name(str(control), bool(filtered)))

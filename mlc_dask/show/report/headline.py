@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from mlc_dask.data.layers import in_words, layer_name
+from mlc_dask.data.layers import BASELINE, MULTI, in_words, layer_name
+from mlc_dask.kernels.squares import PLAIN
 from mlc_dask.show.report.character import character
 
 if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
-
-MULTI, SINGLE = "multi_year", "single_year"
-PLAIN = "none"
-"""What a table of controls calls a series without smoother."""
 
 _GAINS: Final = {"agreement": "agreement between years", "accuracy": "accuracy"}
 _FLICKER: Final = "flicker_share"
@@ -96,8 +93,8 @@ def _name(model: str, filtered: bool) -> str:
 def _model(figures: _Figures, controls: pd.DataFrame | None) -> str:
     """Multi-year against single-year maps before filtering: on the sample, with intervals, where there is one."""
     if controls is None:
-        return _gain(figures, (MULTI, False), (SINGLE, False))
-    rows = controls[(controls.control == SINGLE) & ~controls.filtered & (controls.smoother == PLAIN)].set_index(
+        return _gain(figures, (MULTI, False), (BASELINE, False))
+    rows = controls[(controls.control == BASELINE) & ~controls.filtered & (controls.smoother == PLAIN)].set_index(
         "metric"
     )
     gaps = {metric: [-float(rows[column].to_dict()[metric]) for column in _DIFFERENCE] for metric in rows.index}
@@ -142,7 +139,7 @@ def _more(words: str, a: float, b: float) -> str:
 def _costs(figures: _Figures) -> str:
     """Change found by model and filter, of those series that were judged by a reference."""
     said = []
-    for who, one, two in (("model", (MULTI, False), (SINGLE, False)), ("filter", (MULTI, True), (MULTI, False))):
+    for who, one, two in (("model", (MULTI, False), (BASELINE, False)), ("filter", (MULTI, True), (MULTI, False))):
         a, b = figures.get(one, {}), figures.get(two, {})
         judged = [metric for metric in _COSTS if not math.isnan(a.get(metric, math.nan) + b.get(metric, math.nan))]
         parts = [f"{a[metric]:.0%} instead of {b[metric]:.0%} {_COSTS[metric]}" for metric in judged]
@@ -155,7 +152,7 @@ def _smoothers(controls: pd.DataFrame | None) -> str:
     """Compare the best null smoother of the single-year maps, by accuracy where it is known, else by agreement."""
     if controls is None:
         return ""
-    rows = controls[(controls.smoother != PLAIN) & (controls.control == SINGLE) & ~controls.filtered]
+    rows = controls[(controls.smoother != PLAIN) & (controls.control == BASELINE) & ~controls.filtered]
     measured = [metric for metric in _GAINS if metric in set(rows.metric)]
     if not measured:
         return ""
