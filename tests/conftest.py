@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import urllib.request
@@ -23,6 +24,18 @@ from mlc_dask.worlds.writing import write_products
 from tests.faulty_server import FaultyServer, serve
 from tests.runs import run_all, small_world, write_config
 from tests.stac_api import LIFE, QUICK, VRT, WORLD, Answering, answering
+
+
+@pytest.fixture
+def parsing() -> Iterator[None]:
+    """Source is parsed with the collector of garbage off: Python 3.11 counts the depth of a tree once for all threads.
+
+    A collection in the middle of `ast.parse` can run another thread that parses, too, and one of the two fails with
+    "AST constructor recursion depth mismatch" (python/cpython#106905).
+    """
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="module")

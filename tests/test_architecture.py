@@ -14,6 +14,7 @@ import pytest
 import mlc_dask
 from tests.test_benchmarks import benchmark
 
+pytestmark = pytest.mark.usefixtures("parsing")
 PACKAGE = Path(mlc_dask.__file__).parent
 NAME = "mlc_dask"
 FUNCTION_LINES, FILE_LINES = 40, 250

@@ -21,6 +21,7 @@ from mlc_dask.pipeline.inputs import source_of
 from tests.test_benchmarks import benchmark
 from tests.test_classifiers import make_set, pixels, same_bytes
 
+pytestmark = pytest.mark.usefixtures("parsing")
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING, ARCHITECTURE = ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"
 DECISIONS = ROOT / "docs" / "decisions"

@@ -9,6 +9,7 @@ import pytest
 from tests.test_architecture import PACKAGE, ROOMS
 from tests.test_benchmarks import benchmark
 
+pytestmark = pytest.mark.usefixtures("parsing")
 house = benchmark("house")
 
 MODULES = {

@@ -16,6 +16,7 @@ from mlc_dask.stages.filtering import SMOOTHERS
 from tests.step_digests import COMMAND, COMPILED, PACKAGE, TABLE, House, digest, essence, faults, main
 from tests.test_architecture import imports_of
 
+pytestmark = pytest.mark.usefixtures("parsing")
 Table = dict[str, dict[str, Any]]
 
 
