@@ -21,7 +21,15 @@ from mlc_dask.data.schema import CUBE_DIMS
 from mlc_dask.io.old_map import year_of
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import ClassClusters, fit_clusters
-from mlc_dask.kernels.continuity import DOUBTED, Verdict, common_offset, continuity, typical
+from mlc_dask.kernels.continuity import (
+    DOUBTED,
+    Verdict,
+    change_magnitude,
+    common_offset,
+    continuity,
+    farthest_unchanged,
+    typical,
+)
 from mlc_dask.show.report import figures
 from mlc_dask.show.report.evidence import _alerts, alerts
 from mlc_dask.stages.continuity import anchor_in_words, anchor_year, doubts
@@ -64,15 +72,20 @@ def test_the_largest_cluster_is_kept_where_it_continues_the_class() -> None:
 def test_a_smaller_cluster_is_kept_where_most_of_the_class_changed() -> None:
     own = clusters((CLEARING, 700), (FOREST, 100), seed=1)
     assert own.kept == (0,)
+    for judged in ({2: 0.9}, {1: 0.3, 2: 0.9}):
+        found = continuity(own, 1, BEFORE, NONE, judged)
+        assert found.verdict is Verdict.SWAPPED and found.kept == (1,) and found.doubted
     found = continuity(own, 1, BEFORE, NONE, ALL)
-    assert found.verdict is Verdict.SWAPPED and found.kept == (1,) and found.doubted
+    assert found.verdict is Verdict.SAME and found.kept == (1,), (
+        "K-means drew other clusters"
+    )
 
 
 def test_a_class_that_the_judge_no_longer_keeps_is_lost_whatever_its_clusters_say() -> None:
     """K-means does not separate every change: the judge has seen the old map's year only."""
     own = clusters((FOREST, 800), seed=1)
     assert continuity(own, 1, BEFORE, NONE, {1: 0.4, 2: 0.9}).verdict is Verdict.LOST
-    assert continuity(own, 1, BEFORE, NONE, {1: 0.55, 2: 0.9}).verdict is Verdict.SAME
+    assert continuity(own, 1, BEFORE, NONE, {1: 0.7, 2: 0.9}).verdict is Verdict.SAME
     both = fit_clusters(pixels((FOREST, 500), (CLEARING, 300), seed=1), seed=0)
     found = continuity(both, 1, BEFORE, NONE, {1: 0.2, 2: 0.9})
     assert found.doubted and found.kept == (0, 1), "what is left of it may be in any cluster"
@@ -156,6 +169,50 @@ def test_the_judge_keeps_a_class_whose_season_comes_earlier() -> None:
         found = kept_shares(own, judge_of(own))[2019]
         assert (found[1] > 0.95) is kept and (found[1] < 0.05) is not kept, found
         assert found[2] > 0.95 and found[3] > 0.95
+
+
+def test_the_change_magnitude_is_a_root_mean_square_of_medians() -> None:
+    before = np.zeros((2, 3, 2), np.float32)
+    after = before.copy()
+    after[0] = [[0.3, 0.5], [0.7, 0.5], [9.0, 0.9]]
+    offset = np.full((3, 2), 0.1)
+    found = change_magnitude(before, after, offset)
+    assert found == pytest.approx([np.sqrt((0.6**2 + 0.4**2) / 2), 0.1]), "one date of 9 is a cloud that was missed"
+    labels = np.array([1] * 8 + [2, 3], np.uint8)
+    own = np.array([0.9] * 8 + [0.1, 0.2], np.float32)
+    assert farthest_unchanged(own, labels) == pytest.approx(0.8), "four times the median class, not the median pixel"
+    assert farthest_unchanged(own / 10, labels) == 0.3 == farthest_unchanged(own[:0], labels[:0])
+
+
+def test_a_change_needs_two_witnesses_and_so_does_a_sample() -> None:
+    """Ground that looks different without a move, or moved and looks the same, is kept; samples are of neither."""
+    own = watched(0.4, 1.0)
+    judge = judge_of(own)
+    then, soil = (np.full((6, 2, 1), 1000 + dn, np.uint16) for dn in (600, 5000))
+    dark = np.full((6, 2, 1), 1400, np.uint16)
+    assert judge.keeps(2019, then, then, 1).all() and judge.is_sure_of(2019, then, then, 1).all()
+    assert not judge.keeps(2019, then, soil, 1).any() and not judge.is_sure_of(2019, then, soil, 1).any()
+    assert judge.keeps(2019, soil, soil, 1).all() and not judge.is_sure_of(2019, soil, soil, 1).any()
+    assert judge.calls(2019, dark, 1).all() and judge.moved(2019, then, dark).all()
+    assert judge.keeps(2019, then, dark, 1).all() and not judge.is_sure_of(2019, then, dark, 1).any()
+
+
+def test_what_a_class_became_is_not_the_class_where_the_old_map_was_always_wrong() -> None:
+    """A third of the witnesses have always been soil; what the others became, in 2019, teaches the judge that."""
+    own = watched(0.0, 1.0)
+    label, dn = own.witness_label.values, own.witness_dn.values.copy()
+    first = np.flatnonzero(label == 1)
+    always, felled = first[::3], np.setdiff1d(first, first[::3])
+    dn[:, always] = np.random.default_rng(1).integers(5700, 6300, (2, len(always), 6, 2))
+    dn[1, felled[: int(0.9 * felled.size)]] = np.random.default_rng(2).integers(
+        5700, 6300, (int(0.9 * felled.size), 6, 2)
+    )
+    own = own.assign(witness_dn=(own.witness_dn.dims, dn))
+    soil = np.full((6, 2, 1), 6000, np.uint16)
+    assert judge_of(own).calls(2019, soil, 1).all()
+    assert not judge_of(own, {2019: {1}}).calls(2019, soil, 1).any()
+    forest = np.full((6, 2, 1), 1600, np.uint16)
+    assert judge_of(own, {2019: {1}}).is_sure_of(2019, forest, forest, 1).all()
 
 
 def test_the_judge_depends_on_its_witnesses_only() -> None:

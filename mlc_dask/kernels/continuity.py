@@ -17,10 +17,14 @@ from threadpoolctl import threadpool_limits
 
 from mlc_dask.kernels.clusters import ClassClusters
 
-_FEW: Final = 0.5
+FEW: Final = 2 / 3
 """A class of which the judge keeps less may be lost …"""
-_WORSE: Final = 0.7
+WORSE: Final = 0.8
 """… unless it keeps little of all classes: more than this share of what it keeps of the median class."""
+_MOVED: Final = 0.3
+"""Change magnitude above which a pixel may be other ground: reflectance changed by a third …"""
+_NOISE: Final = 4.0
+"""… and by so many times what half of the ground changes."""
 _TYPICAL: Final = 0.5
 """Share of a class that is typical of it: with half, as many outliers as possible do not move mean and covariance."""
 _COMPONENTS: Final = 10
@@ -34,11 +38,11 @@ class Verdict(StrEnum):
     """What became of a class between the old map's year and another year."""
 
     SAME = "same"
-    """The largest cluster continues the class."""
+    """A cluster continues the class, and the judge keeps most of its pixels."""
     SWAPPED = "swapped"
-    """A smaller cluster continues the class; the largest one does not."""
+    """A smaller cluster continues the class, not the largest, and the judge keeps few of its pixels or cannot tell."""
     LOST = "lost"
-    """The judge, a forest that knows the old map's year only, keeps few of the class's pixels."""
+    """The judge, who knows the old map's year only, keeps few of the class's pixels."""
     UNLIKE = "unlike"
     """No cluster continues the class, but the judge keeps its pixels: the year is unlike the others."""
 
@@ -108,6 +112,42 @@ def common_offset(
     return np.array([_weighted_median(column, weights) for column in difference.T])
 
 
+def change_magnitude(
+    before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], offset: Floats
+) -> npt.NDArray[np.float32]:
+    """How far the ground of every pixel moved between two years (change vector analysis, Malila 1980).
+
+    The change of a band is the median over the dates, so a missed cloud or an earlier season counts little.
+
+    Parameters
+    ----------
+    before, after
+        Natural logarithms of the reflectance (n, T, B) of the same pixels in both years, without gaps.
+    offset
+        (T, B) what all ground shares, see :func:`common_offset`.
+
+    Returns
+    -------
+    (n,) float32, the root mean square over the bands.
+    """
+    by_band = np.median(after - before - offset.astype(np.float32), axis=1)
+    found: npt.NDArray[np.float32] = np.sqrt(np.square(by_band).mean(axis=1))
+    return found
+
+
+def farthest_unchanged(magnitudes: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> float:
+    """Change magnitude beyond which a pixel may be other ground.
+
+    Parameters
+    ----------
+    magnitudes, labels
+        (n,) of pixels of all classes; less than half of them changed, where every class counts alike.
+    """
+    if not labels.size:
+        return _MOVED
+    return max(_MOVED, _NOISE * _weighted_median(magnitudes.astype(np.float64), 1 / np.bincount(labels)[labels]))
+
+
 def _weighted_median(values: Floats, weights: Floats) -> float:
     there = np.isfinite(values)
     if not there.any():
@@ -146,7 +186,8 @@ def continuity(
     offset
         See :func:`common_offset`.
     judged
-        Share of the pixels of every class that the judge keeps in the other year.
+        Share of the pixels of every class that the judge keeps in the other year; without the classes that it cannot
+        judge.
     """
     reference, signatures = before[code], own.signatures - offset
     away = _distances(signatures, reference, reference, own.seen)
@@ -157,9 +198,10 @@ def continuity(
     }
     other = min(others, key=lambda c: others[c], default=0)
     share = judged.get(code, 1.0)
-    if near.size and kept[0] != 0:
+    few = share < min(FEW, WORSE * float(np.median(list(judged.values()) or [1.0])))
+    if near.size and kept[0] != 0 and (few or code not in judged):
         verdict = Verdict.SWAPPED
-    elif share < min(_FEW, _WORSE * float(np.median(list(judged.values()) or [1.0]))):
+    elif few:
         verdict, kept = Verdict.LOST, tuple(range(len(own.sizes)))
     else:
         verdict = Verdict.SAME if near.size else Verdict.UNLIKE

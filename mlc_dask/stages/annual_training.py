@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
 
 
-@step("annual-training", kind="samples", version=4)
+@step("annual-training", kind="samples", version=5)
 def select_reliable_samples(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -83,7 +83,7 @@ def select_reliable_samples(
     clusters, watched = _cluster(cube, candidates, reading, clustering, seed, anchor, seen)
     found, judge = _compared(clusters, watched, reading) if clustering.anchor != "none" else ({}, None)
     clusters, notes = anchored(clusters, found), [*notes, *in_words(found, legend, anchor)]
-    doubts = doubted(found)
+    doubts = set().union(*doubted(found).values())
     reliable = {y: still(cube, labels[y], y, clusters[y], doubts, reading[y], judge) for y in years}
     pools = _pools(reliable, product.quota, limit=max(size, min_per_class), seed=seed)
     notes += sampling.shortfalls(pools, legend, present, max(1, min_per_class // 10), "for the annual training set")
@@ -190,7 +190,9 @@ def _compared(
     judge: Judge = lazy.compute(lazy.call(judge_of, watched, name="judge"))
     features = {y: own.features(*series_in(watched, y, at)) for y, own in reading.items()}
     anchor = int(watched.attrs["anchor"])
-    return compare_years(clusters, features, label[at], anchor, kept_shares(watched, judge)), judge
+    found = compare_years(clusters, features, label[at], anchor, kept_shares(watched, judge))
+    doubts = doubted(found)
+    return found, lazy.compute(lazy.call(judge_of, watched, doubts, name="judge")) if doubts else judge
 
 
 def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, seed: int) -> ClassClusters:

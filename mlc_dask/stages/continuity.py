@@ -12,11 +12,11 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import YEAR
+from mlc_dask.data.schema import YEAR, days_of
 from mlc_dask.kernels.clusters import ClassClusters
 from mlc_dask.kernels.continuity import DOUBTED, Continuity, Verdict, common_offset, continuity
 from mlc_dask.kernels.gaps import fill
-from mlc_dask.stages.features import Series
+from mlc_dask.stages.features import Series, some_at_once
 from mlc_dask.stages.witnesses import Judge
 
 Array = npt.NDArray[Any]
@@ -74,9 +74,10 @@ def anchored(clusters: Mapping[int, Clusters], found: Mapping[int, Mapping[int, 
     }
 
 
-def doubted(found: Mapping[int, Mapping[int, Continuity]]) -> set[int]:
-    """Codes of the classes that are in doubt in some year."""
-    return {code for verdicts in found.values() for code, own in verdicts.items() if own.doubted}
+def doubted(found: Mapping[int, Mapping[int, Continuity]]) -> dict[int, set[int]]:
+    """Codes, by year, of the classes that are in doubt."""
+    by_year = {year: {code for code, own in verdicts.items() if own.doubted} for year, verdicts in found.items()}
+    return {year: codes for year, codes in by_year.items() if codes}
 
 
 def in_words(found: Mapping[int, Mapping[int, Continuity]], legend: Legend, anchor: int) -> list[str]:
@@ -92,8 +93,8 @@ def in_words(found: Mapping[int, Mapping[int, Continuity]], legend: Legend, anch
                 )
             elif own.verdict is Verdict.LOST:
                 notes.append(
-                    f"{year}: of the {name} of {anchor}, a forest that knows {anchor} only keeps {own.judged:.0%}: "
-                    f"only what it keeps gives samples of {year}, and {year} has no vote on {name}"
+                    f"{year}: only {own.judged:.0%} of the {name} of {anchor} still look like it or did not move: only "
+                    f"pixels that do both give samples of {year}, and {year} has no vote on {name}"
                 )
     return notes
 
@@ -120,7 +121,7 @@ def with_witnesses(
         for year, verdicts in found.items()
         for code, own in verdicts.items()
     ]
-    codes = doubted(found)
+    codes = set().union(*doubted(found).values())
     judged = [
         {"year": year, "code": code, "clusters": _to_lists(model)}
         for year, own in clusters.items()
@@ -160,31 +161,53 @@ def still(
 ) -> xr.Dataset:
     """Label and 1 + cluster number, (y, x) each, of pixels in a kept cluster of their class; 0 for all others.
 
-    Of classes in doubt, only pixels that the judge keeps are left.
+    Of classes in doubt, only pixels that the judge is sure of are left.
     """
     one = cube.sel({YEAR: year}, drop=True)
-    return lazy.map_pixels(
-        _keep_still, one.reflectance, one.usable, labels,
-        layers=("label", "cluster"), name=f"reliable-{year}", parameter=(year, reading, clusters, doubted, judge),
+    reliable = lazy.map_pixels(
+        _in_kept, one.reflectance, one.usable, labels,
+        layers=("label", "cluster"), name=f"reliable-{year}", parameter=(reading, clusters),
     )  # fmt: skip
+    if judge is None or not doubted:
+        return reliable
+    then, unsure = cube.sel({YEAR: judge.anchor}, drop=True), reliable.label.isin(list(doubted))
+    sure = lazy.map_pixels(
+        _sure, one.reflectance, one.usable, then.reflectance, then.usable, reliable.label.where(unsure, np.uint8(0)),
+        layers=("sure",), name=f"sure-{year}", parameter=(year, judge, reading, days_of(cube, judge.anchor)),
+    )  # fmt: skip
+    return reliable.where(~unsure | (sure.sure != 0), np.uint8(0))
 
 
-def _keep_still(
-    dn: Array,
-    usable: Array,
-    labels: Array,
-    parameter: tuple[int, Series, Clusters, set[int], Judge | None],
-) -> Array:
-    year, reading, clusters, doubted, judge = parameter
-    t, b = dn.shape[:2]
-    dn, usable, flat = dn.reshape(t, b, -1), usable.reshape(t, -1), labels.reshape(-1)
+def _in_kept(dn: Array, usable: Array, labels: Array, parameter: tuple[Series, Clusters]) -> Array:
+    reading, clusters = parameter
+    dn, usable, flat = _flat(dn), _flat(usable), labels.reshape(-1)
     found = np.zeros((2, flat.size), np.uint8)
     for code, at, cluster in reading.in_kept_clusters(dn, usable, flat, clusters):
-        if judge is not None and code in doubted and at.size:
-            kept = judge.keeps(year, fill(dn, usable, reading.days, reading.gaps, at), code)
-            at, cluster = at[kept], cluster[kept]
         found[0, at], found[1, at] = code, 1 + cluster
     return found.reshape(2, *labels.shape)
+
+
+def _sure(
+    dn: Array,
+    usable: Array,
+    dn_then: Array,
+    usable_then: Array,
+    labels: Array,
+    parameter: tuple[int, Judge, Series, npt.NDArray[np.float64]],
+) -> Array:
+    year, judge, reading, days_then = parameter
+    flat, found = labels.reshape(-1), np.zeros(labels.size, np.uint8)
+    for code in np.unique(flat[flat != 0]).tolist():
+        for at in some_at_once(np.flatnonzero(flat == code)):
+            now = fill(_flat(dn), _flat(usable), reading.days, reading.gaps, at)
+            then = fill(_flat(dn_then), _flat(usable_then), days_then, reading.gaps, at)
+            found[at] = judge.is_sure_of(year, then, now, code)
+    return found.reshape(1, *labels.shape)
+
+
+def _flat(block: Array) -> Array:
+    """Return a block with its pixels along one axis."""
+    return block.reshape(*block.shape[:-2], -1)
 
 
 def _to_lists(clusters: ClassClusters) -> dict[str, Any]:

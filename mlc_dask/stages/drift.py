@@ -14,7 +14,7 @@ from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import DOUBTED, FEWEST
+from mlc_dask.kernels.continuity import DOUBTED, FEW, FEWEST, WORSE
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of
 
@@ -31,13 +31,12 @@ COLUMNS: Final = (
 """Columns of the drift table."""
 
 _HALF: Final = 0.5
-_WORSE: Final = 0.7
 _MUCH_GROUND: Final = 0.1
 _SAMPLES: Final = 4_000
 _BLOCK: Final = 64
 
 
-@step("drift", kind="table", version=4, shown=True)
+@step("drift", kind="table", version=5, shown=True)
 def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataFrame:
     """Compare every class in every year with the class of the old map's year, on the witnesses of the annual samples.
 
@@ -50,17 +49,19 @@ def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataF
 
     Returns
     -------
-    One row per year and class: ``pixels`` looked at; ``kept``, the share of them that the judge, a forest that knows
-    the old map's year only, still calls so; ``verdict``, ``distance``, ``reach``, ``other`` and ``other_distance`` of
-    :class:`mlc_dask.kernels.continuity.Continuity`; ``brightness`` of the ``band`` that changed most, as a ratio to the
-    old map's year; the median position ``x``, ``y`` of the pixels that are no longer kept; and, where the class may
-    have changed, ``words`` and the ``places`` of these pixels (``x y`` of each, with semicolons between). One row per
-    year of ``(all ground)``, whose ``kept`` is the share of random pixels that are near some training sample.
+    One row per year and class: ``pixels`` looked at; ``kept``, the share of them that the judge, who knows the old
+    map's year only, keeps: they look like it, or did not move; ``verdict``, ``distance``, ``reach``, ``other`` and
+    ``other_distance`` of :class:`mlc_dask.kernels.continuity.Continuity`; ``brightness`` of the ``band`` that changed
+    most, as a ratio to the old map's year; the median position ``x``, ``y`` of the pixels that are no longer kept; and,
+    where the class may have changed, ``words`` and the ``places`` of these pixels (``x y`` of each, with semicolons
+    between). One row per year of ``(all ground)``, whose ``kept`` is the share of random pixels that are near some
+    training sample.
     """
     anchor = int(annual.attrs["anchor"])
     judge = judge_of(annual) if annual.witness_good.values.any() else None
     names = (legend or legend_of(annual)).names
-    looks = {y: _Look(annual, y, judge) for y in annual.witness_year.values.tolist()}
+    then = filled_in(annual, anchor)
+    looks = {y: _Look(annual, y, then, judge) for y in annual.witness_year.values.tolist()}
     rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, looks[anchor], names)]
     table = pd.DataFrame([*rows, *_ground_rows(annual, looks)], columns=list(COLUMNS))
     words = _words(table, anchor)
@@ -71,12 +72,12 @@ def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataF
 class _Look:
     """The witnesses in one year: their filled series, which have enough dates, and which the judge keeps."""
 
-    def __init__(self, annual: xr.Dataset, year: int, judge: Judge | None) -> None:
+    def __init__(self, annual: xr.Dataset, year: int, then: Array, judge: Judge | None) -> None:
         series = filled_in(annual, year)
         self.dn = series.transpose(2, 0, 1)
         self.able = enough_dates(annual, year)
         label = annual.witness_label.values
-        self.kept = np.zeros(label.size, np.bool_) if judge is None else judge.keeps(year, series, label)
+        self.kept = np.zeros(label.size, np.bool_) if judge is None else judge.keeps(year, then, series, label)
 
 
 def _class_rows(
@@ -163,12 +164,12 @@ def _ground_words(row: pd.Series[Any]) -> str:
 
 def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
     # Where most classes changed, or the year is unlike the others, the usual class is no measure.
-    least = _WORSE * usual if usual >= _HALF else _HALF
-    if row.year == anchor or row.pixels < FEWEST or not ratio < min(1.0 if row.verdict in DOUBTED else _HALF, least):
+    least = WORSE * usual if usual >= _HALF else _HALF
+    if row.year == anchor or row.pixels < FEWEST or not ratio < min(1.0 if row.verdict in DOUBTED else FEW, least):
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
     return (
         f"{row.year}: {row['class']} is no longer what it was in {anchor} ({row.band} is {row.brightness:.1f} times "
-        f"as bright; a forest of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
-        f"unlike the others{place}"
+        f"as bright; {row.kept:.0%} of it still looks like it or did not move): the class changed there, or the "
+        f"year is unlike the others{place}"
     )

@@ -19,6 +19,12 @@ Array = npt.NDArray[Any]
 _PIXELS_AT_ONCE = 65_536
 
 
+def some_at_once(positions: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
+    """Divide positions, so that what is computed for them at a time stays small."""
+    for start in range(0, len(positions), _PIXELS_AT_ONCE):
+        yield positions[start : start + _PIXELS_AT_ONCE]
+
+
 @dataclass(frozen=True)
 class Series:
     """How to read the series of one year: days (T,), gap rule, and the band position of every spectral role."""
@@ -40,9 +46,7 @@ class Series:
         `dn` (T, B, P), `usable` (T, P) and `labels` (P,) are those of a block.
         """
         for code, own in clusters.items():
-            members = np.flatnonzero(labels == code)
-            for start in range(0, len(members), _PIXELS_AT_ONCE):
-                at = members[start : start + _PIXELS_AT_ONCE]
+            for at in some_at_once(np.flatnonzero(labels == code)):
                 cluster = assign_clusters(self.features(dn[:, :, at], usable[:, at]), own)
                 kept = np.isin(cluster, own.kept)
                 yield code, at[kept], cluster[kept]

@@ -60,7 +60,7 @@ def unchanged_areas(
     return unchanged.rename("unchanged")
 
 
-@step("multiyear-training", kind="samples", version=4)
+@step("multiyear-training", kind="samples", version=5)
 def sample_unchanged(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -83,8 +83,8 @@ def sample_unchanged(
     unchanged
         (y, x) bool from :func:`unchanged_areas`.
     annual
-        Annual training sets. In a year in which a class may have changed as a whole, only pixels of the class that the
-        judge keeps (method section 5) are drawn.
+        Annual training sets. Of a class that may have changed as a whole in some year, only pixels that the judge is
+        sure of (method section 5) are drawn.
     split
         ``blocks``: training and validation pixels never share a square with a side of `block` pixels, so neighbouring
         pixels do not improve the validation loss. ``random`` is the rule of the paper.
@@ -159,7 +159,7 @@ def _labels(
     labels = {y: sampling.eligible(stable, cube, y, gaps) for y in years}
     known = judged(annual)
     judge = (
-        lazy.compute(lazy.call(judge_of, annual.drop_dims(SAMPLE), name="judge"))
+        lazy.compute(lazy.call(judge_of, annual.drop_dims(SAMPLE), doubts(annual), name="judge"))
         if annual is not None and known
         else None
     )

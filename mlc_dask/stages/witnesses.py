@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import xarray as xr
 from mlc_dask.classifiers.context import Context
 from mlc_dask.classifiers.forest.settings import RandomForest
 from mlc_dask.classifiers.protocol import TrainingSet
-from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, SCALE, WITNESS, WITNESS_YEAR, X, Y, days_of, legend_of
+from mlc_dask.data.legend import NEVER_WRITTEN, UNCOLOURED, LandCoverClass, Legend
+from mlc_dask.data.schema import ACQUISITION, BAND, DN_OFFSET, SCALE, WITNESS, WITNESS_YEAR, X, Y, days_of
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import FEWEST, common_offset, typical
+from mlc_dask.kernels.continuity import FEWEST, change_magnitude, common_offset, farthest_unchanged, typical
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.drawing import Pool
@@ -126,49 +127,78 @@ def enough_dates(watched: xr.Dataset, year: int) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A forest that knows the old map's year only, and what every other year changed for all ground.
+    """What tells whether pixels are still what they were in the old map's year, by two witnesses that err differently.
 
-    The forest sees the dates of a band from dark to bright, not in their order: a season that comes earlier, or a cloud
-    that a mask missed, moves few of these values; another cover moves most.
+    A forest that learned from the old map's year only says what a pixel looks like. It sees the dates of a band from
+    dark to bright, not in their order: a season that comes earlier, or a cloud that a mask missed, moves few of these
+    values; another cover moves most. The change magnitude says whether the pixel moved at all.
 
-    `shared` (T, B) by year: natural logarithm of the factor by which the reflectance of a date differs from that of the
-    old map's year.
+    Attributes
+    ----------
+    anchor
+        The old map's year.
+    shared
+        (T, B) by year: natural logarithm of the factor by which the reflectance of a date differs from that of the old
+        map's year.
+    farthest
+        By year, see :func:`mlc_dask.kernels.continuity.farthest_unchanged`.
     """
 
     model: Model
+    anchor: int
     shared: Mapping[int, npt.NDArray[np.float64]]
+    farthest: Mapping[int, float]
 
-    def keeps(
+    def calls(
         self, year: int, dn: npt.NDArray[np.uint16], labels: npt.NDArray[np.uint8] | int
     ) -> npt.NDArray[np.bool_]:
-        """Mask (P,) of gap-free series (T, B, P) that still are what `labels` (P,) say."""
-        reflectance = (dn.astype(np.float32) - DN_OFFSET) * np.exp(-self.shared[year])[:, :, None].astype(np.float32)
-        as_then = np.clip(np.rint(reflectance) + DN_OFFSET, 1, np.iinfo(np.uint16).max).astype(np.uint16)
-        kept: npt.NDArray[np.bool_] = self.model.predict(np.sort(as_then, axis=0))[0] == labels
-        return kept
+        """Mask (P,) of gap-free series (T, B, P) of `year` that look like what `labels` (P,) were."""
+        called: npt.NDArray[np.bool_] = self.model.predict(_as_learned(dn, self.shared[year]))[0] == labels
+        return called
+
+    def moved(self, year: int, then: npt.NDArray[np.uint16], now: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+        """Mask (P,) of pixels whose series (T, B, P) of the old map's year and of `year` are of other ground."""
+        return _magnitude(then, now, self.shared[year]) > self.farthest[year]
+
+    def keeps(
+        self,
+        year: int,
+        then: npt.NDArray[np.uint16],
+        now: npt.NDArray[np.uint16],
+        labels: npt.NDArray[np.uint8] | int,
+    ) -> npt.NDArray[np.bool_]:
+        """Mask (P,) of pixels that look like what `labels` were, or did not move: a change needs both witnesses."""
+        return self.calls(year, now, labels) | ~self.moved(year, then, now)
+
+    def is_sure_of(
+        self, year: int, then: npt.NDArray[np.uint16], now: npt.NDArray[np.uint16], code: int
+    ) -> npt.NDArray[np.bool_]:
+        """Mask (P,) of pixels that look like what the class `code` was, and did not move: samples need both."""
+        return self.calls(year, now, code) & ~self.moved(year, then, now)
 
 
-def judge_of(watched: xr.Dataset) -> Judge:
-    """Train the judge on the good witnesses; `watched` may be a whole sample set with its witnesses."""
+def judge_of(watched: xr.Dataset, doubted: Mapping[int, Collection[int]] = MappingProxyType({})) -> Judge:
+    """Train the judge on the good witnesses; `watched` may be a whole sample set with its witnesses.
+
+    `doubted` are the codes, by year, of classes that may have changed as a whole. What became of those of their
+    witnesses that moved is a class of its own to the forest: the change teaches what the class is not, so that the
+    forest does not take the same kind of ground for the class where the old map has always been wrong.
+    """
     anchor, years = int(watched.attrs["anchor"]), watched[WITNESS_YEAR].values.tolist()
     good = np.flatnonzero(watched.witness_good.values)
     label, series = watched.witness_label.values[good], {y: filled_in(watched, y, good) for y in years}
-    logarithms = {
-        y: np.where(enough_dates(watched, y)[good, None], _logarithms(dn), np.float32(np.nan))
-        for y, dn in series.items()
-    }
-    shape = series[anchor].shape[:2]
-    shared = {y: common_offset(logarithms[anchor], own, label).reshape(shape) for y, own in logarithms.items()}
-    context = Context(
-        legend=legend_of(watched),
-        bands=tuple(watched[BAND].values.tolist()),
-        days=tuple(_days(watched, anchor).tolist()),
-        gaps=watched.attrs["gaps"],
-        min_valid=int(watched.attrs["min_valid"]),
-    )
-    ordered = np.sort(series[anchor], axis=0).transpose(2, 0, 1)
-    data = TrainingSet(ordered, label, np.zeros(len(label), np.bool_), context)
-    return Judge(_FOREST.fit(data, seed=0), shared)
+    able, then = {y: enough_dates(watched, y)[good] for y in years}, series[anchor]
+    shared = {y: _shared(then, now, label, able[anchor], able[y]) for y, now in series.items()}
+    magnitudes = {y: _magnitude(then, now, shared[y]) for y, now in series.items()}
+    farthest = {y: farthest_unchanged(magnitudes[y][able[y]], label[able[y]]) for y in years}
+    pixels, codes = [_as_learned(then, shared[anchor])], [label]
+    unused = next(c for c in range(1, NEVER_WRITTEN) if c not in label)
+    for y, own in doubted.items():
+        became = able[y] & np.isin(label, list(own)) & (magnitudes[y] > farthest[y])
+        pixels.append(_as_learned(series[y][..., became], shared[y]))
+        codes.append(np.full(int(became.sum()), unused, np.uint8))
+    data = _training_set(watched, np.concatenate(pixels, axis=-1), np.concatenate(codes))
+    return Judge(_FOREST.fit(data, seed=0), anchor, shared, farthest)
 
 
 def kept_shares(watched: xr.Dataset, judge: Judge) -> dict[int, dict[int, float]]:
@@ -177,10 +207,49 @@ def kept_shares(watched: xr.Dataset, judge: Judge) -> dict[int, dict[int, float]
     for y in watched[WITNESS_YEAR].values.tolist():
         at = np.flatnonzero(watched.witness_good.values & enough_dates(watched, y))
         label = watched.witness_label.values[at]
-        kept = judge.keeps(y, filled_in(watched, y, at), label)
+        kept = judge.keeps(y, filled_in(watched, judge.anchor, at), filled_in(watched, y, at), label)
         codes, counts = np.unique(label, return_counts=True)
         found[y] = {c: float(kept[label == c].mean()) for c in codes[counts >= FEWEST].tolist()}
     return found
+
+
+def _training_set(watched: xr.Dataset, pixels: npt.NDArray[np.uint16], codes: npt.NDArray[np.uint8]) -> TrainingSet:
+    """Make samples of series (T, B, n) with codes (n,), which need not be those of the legend."""
+    context = Context(
+        legend=Legend(tuple(LandCoverClass(c, str(c), UNCOLOURED) for c in np.unique(codes).tolist())),
+        bands=tuple(watched[BAND].values.tolist()),
+        days=tuple(_days(watched, int(watched.attrs["anchor"])).tolist()),
+        gaps=watched.attrs["gaps"],
+        min_valid=int(watched.attrs["min_valid"]),
+    )
+    return TrainingSet(pixels.transpose(2, 0, 1), codes, np.zeros(len(codes), np.bool_), context)
+
+
+def _as_learned(dn: npt.NDArray[np.uint16], shared: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
+    """Series (T, B, P) as they would have been in the old map's year, the dates of a band from dark to bright."""
+    reflectance = (dn.astype(np.float32) - DN_OFFSET) * np.exp(-shared)[:, :, None].astype(np.float32)
+    as_then = np.clip(np.rint(reflectance) + DN_OFFSET, 1, np.iinfo(np.uint16).max).astype(np.uint16)
+    return np.sort(as_then, axis=0)
+
+
+def _shared(
+    then: npt.NDArray[np.uint16],
+    now: npt.NDArray[np.uint16],
+    labels: npt.NDArray[np.uint8],
+    *able: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64]:
+    """Offset (T, B) of the logarithms of series (T, B, n), from the pixels that have enough dates in both years."""
+    both = np.logical_and.reduce(able)
+    return common_offset(_logarithms(then[..., both]), _logarithms(now[..., both]), labels[both]).reshape(
+        then.shape[:2]
+    )
+
+
+def _magnitude(
+    then: npt.NDArray[np.uint16], now: npt.NDArray[np.uint16], shared: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    shape = (now.shape[-1], *now.shape[:2])
+    return change_magnitude(_logarithms(then).reshape(shape), _logarithms(now).reshape(shape), shared)
 
 
 def _days(watched: xr.Dataset, year: int) -> npt.NDArray[np.float64]:
