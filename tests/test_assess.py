@@ -56,8 +56,25 @@ def test_all_pixels_give_the_figures_of_the_whole_maps() -> None:
     close(figure(found.trajectories, **right), (given == truth).all(axis=0).mean(), 12)
     moved = {"kind": "change", "years": "all pairs", "class": "C → A"}
     close(figure(found.areas, **moved), ((truth[:-1] == 3) & (truth[1:] == 1)).mean(), 12)
+    close(figure(found.areas, "mapped_multi_year_filtered", **year), (given[1] == 2).mean(), 12)
+    close(
+        figure(found.areas, "mapped_single_year_filtered", **moved), ((other[:-1] == 3) & (other[1:] == 1)).mean(), 12
+    )
     (note,) = found.notes
     assert note.startswith("no strata: the points are taken as a simple random sample of the 900 pixels")
+
+
+def test_mapped_shares_are_of_pixels_with_data_and_of_the_years_of_the_points() -> None:
+    maps, truth = labelled(side=30)
+    points = interpreted(every_pixel(maps)[:200], maps, truth)
+    holed = maps.where((maps.y > maps.y[10]) | (maps.year != 2019), np.uint8(0)).assign_attrs(maps.attrs)
+    given = maps.multi_year_filtered.values[1, :10]
+    year = {"kind": "class", "years": "2019", "class": "A"}
+    column = "mapped_multi_year_filtered"
+    found = mlc.assess(holed.assign({k: v.assign_attrs(maps[k].attrs) for k, v in holed.items()}), points)
+    close(figure(found.areas, column, **year), (given == 1).mean(), 12)
+    chunked = mlc.assess(maps.chunk({"y": 7, "x": 11}), points).areas
+    pd.testing.assert_frame_equal(mlc.assess(maps, points).areas, chunked)
 
 
 def test_intervals_of_drawn_samples_cover_the_whole_maps() -> None:

@@ -76,9 +76,7 @@ def test_a_smaller_cluster_is_kept_where_most_of_the_class_changed() -> None:
         found = continuity(own, 1, BEFORE, NONE, judged)
         assert found.verdict is Verdict.SWAPPED and found.kept == (1,) and found.doubted
     found = continuity(own, 1, BEFORE, NONE, ALL)
-    assert found.verdict is Verdict.SAME and found.kept == (1,), (
-        "K-means drew other clusters"
-    )
+    assert found.verdict is Verdict.SAME and found.kept == (1,), "K-means drew other clusters"
 
 
 def test_a_class_that_the_judge_no_longer_keeps_is_lost_whatever_its_clusters_say() -> None:

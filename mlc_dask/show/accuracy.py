@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from mlc_dask.data.layers import layer_called
 from mlc_dask.stages.assessment import ANY_YEAR, SERIES_RIGHT, Assessment
+from mlc_dask.stages.estimated_areas import MAPPED
 from mlc_dask.stages.reference_sample import ReferenceSample
 
 _FIGURES = {
@@ -77,13 +78,18 @@ def _show_figures(console: Console, made: Assessment) -> list[str]:
 
 
 def _show_areas(console: Console, areas: pd.DataFrame) -> list[str]:
-    """Print the area of every class in the reference; return why there is none."""
+    """Print the area of every class in the reference and in the maps; return why there is none."""
     rows = _rows(areas, {"kind": "class"})
     unit = "pixels" if areas.hectares.isna().all() else "hectares"
-    years = rows[0]["years"]
-    table = Table("area in the reference", _right(f"{unit}, {years}"), _right("95 % interval"), box=None)
+    shown = [str(column) for column in areas if str(column).startswith(MAPPED)]
+    maps = (_right(f"counted in\n{layer_called(column.removeprefix(MAPPED)).title}") for column in shown)
+    title = f"{unit}, {rows[0]['years']}"
+    table = Table(title, _right("in the reference"), _right("95 % interval"), *maps, box=None)
+    whole = float((areas[unit] / areas["value"]).max())
     for row in rows:
-        table.add_row(row["class"], f"{row[unit]:,.0f}", f"{row[f'{unit}_low']:,.0f} … {row[f'{unit}_high']:,.0f}")
+        counted = (f"{row[column] * whole:,.0f}" for column in shown)
+        interval = f"{row[f'{unit}_low']:,.0f} … {row[f'{unit}_high']:,.0f}"
+        table.add_row(row["class"], f"{row[unit]:,.0f}", interval, *counted)
     console.print(table)
     return [row["note"] for row in rows if row["note"]]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +21,12 @@ from mlc_dask.data.legend import NO_DATA, Legend
 from mlc_dask.data.places import pixel_hectares
 from mlc_dask.data.schema import YEAR, check_map, legend_of
 from mlc_dask.kernels import assessment as kernel
-from mlc_dask.kernels.estimation import Estimates
+from mlc_dask.stages.estimate_rows import NO_PAIR, Row, row_of, scopes
+from mlc_dask.stages.estimated_areas import area_rows, count_layers
 from mlc_dask.stages.points import Survey, find
 
 Labels = npt.NDArray[np.uint8]
-Row = dict[str, Any]
-
 OVERALL: Final = "overall"
-ALL_YEARS: Final = "all years"
 REFERENCE: Final = "reference"
 
 MATCHING: Final = {
@@ -55,7 +53,6 @@ _WHY_CHANGE: Final = {
     "f1": "no point changes in the map or in the reference",
 }
 _NO_BOTH: Final = {"users": "a map shows no change at any point", "producers": _WHY_CHANGE["producers"]}
-_NO_PAIR: Final = "no point has labels of successive years"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +67,9 @@ class Assessment:
     accuracy
         By ``layer``, ``years``, ``measure`` (overall, users, producers, f1) and ``class``.
     areas
-        Of classes and changes in the reference, by ``years`` and ``class``: shares, and the same in ``pixels`` and
-        ``hectares`` with limits (NaN where the CRS is in degrees).
+        Of classes and changes in the reference, by ``years`` and ``class``: shares, the same in ``pixels`` and
+        ``hectares`` with limits (NaN where the CRS is in degrees), and the share that each layer shows,
+        ``mapped_LAYER``.
     change
         By ``layer``, ``match`` and ``measure``: the share of shown change that is true (users), of true change that is
         shown (producers), and both (f1).
@@ -133,7 +131,7 @@ def assess(
     legend, pixel = legend_of(maps), pixel_hectares(Grid.of_raster(maps))
     return Assessment(
         pd.DataFrame([row for name in own for row in _accuracy(name, given[name], found, legend)]),
-        pd.DataFrame([*_areas(found, legend, pixel), *_changed_areas(found, legend, pixel)]),
+        pd.DataFrame([*area_rows(found, count_layers(maps, own, found, legend.size), legend, pixel)]),
         pd.DataFrame([row for name in own for row in _change(name, given[name], found)]),
         pd.DataFrame([*_course(found), *(row for name in own for row in _trajectories(name, given[name], found))]),
         pd.DataFrame([*_differences(given, found)], columns=_DIFFERENCES),
@@ -168,67 +166,21 @@ def _at(maps: xr.Dataset, layers: Sequence[str], found: Survey) -> dict[str, Lab
     return taken
 
 
-def _row(e: Estimates, why: str, **keys: Any) -> Row:
-    """Row of a table."""
-    value = float(e.value)
-    figures = {"value": value, "se": float(e.se), "low": float(e.low), "high": float(e.high)}
-    note = "" if value == value else f"no estimate: {why}"
-    return {**keys, **figures, "interval": str(e.interval), "points": int(e.units), "note": note}
-
-
-def _scopes(found: Survey) -> dict[str, list[int]]:
-    """Positions of the years that a row is about, by its name; all years first."""
-    each = {str(found.years[i]): [i] for i in found.labelled}
-    return {ALL_YEARS: found.labelled, **each} if len(each) > 1 else each
-
-
 def _accuracy(layer: str, given: Labels, found: Survey, legend: Legend) -> Iterator[Row]:
-    for years, at in _scopes(found).items():
+    for years, at in scopes(found).items():
         own = kernel.accuracy(given[:, at], found.reference[:, at], found.strata, legend.size)
-        yield _row(own.overall, _WHY["overall"], layer=layer, years=years, measure="overall", **{"class": OVERALL})
+        yield row_of(own.overall, _WHY["overall"], layer=layer, years=years, measure="overall", **{"class": OVERALL})
         for measure in ("users", "producers", "f1"):
             for code, name in legend.names.items():
                 keys = {"layer": layer, "years": years, "measure": measure, "class": name}
-                yield _row(getattr(own, measure)[code], _WHY[measure], **keys)
-
-
-def _area(e: Estimates, why: str, found: Survey, pixel: float, **keys: Any) -> Row:
-    """Row of a share with its pixels and hectares."""
-    row = _row(e, why, **keys)
-    pixels = float(found.strata.sizes.sum())
-    for unit, factor in (("pixels", pixels), ("hectares", pixels * pixel)):
-        row |= {unit: factor * row["value"]} | {f"{unit}_{end}": factor * row[end] for end in ("low", "high")}
-    return row
-
-
-def _areas(found: Survey, legend: Legend, pixel: float) -> Iterator[Row]:
-    for years, at in _scopes(found).items():
-        reference = found.reference[:, at]
-        area = kernel.accuracy(reference, reference, found.strata, legend.size).area
-        for code, name in legend.names.items():
-            keys = {"kind": "class", "years": years, "class": name}
-            yield _area(area[code], "no point has a label", found, pixel, **keys)
-
-
-def _changed_areas(found: Survey, legend: Legend, pixel: float) -> Iterator[Row]:
-    """Areas of every change that a point shows, by pair of years and per pair."""
-    pairs = list(range(len(found.years) - 1))
-    scopes = {f"{found.years[i]}-{found.years[i + 1]}": [i] for i in pairs}
-    scopes |= {"all pairs": pairs} if len(pairs) > 1 else {}
-    before, after = found.reference[:, :-1], found.reference[:, 1:]
-    seen = {(int(a), int(b)) for a, b in zip(before.ravel(), after.ravel(), strict=True) if a and b and a != b}
-    for years, at in scopes.items():
-        cells = kernel.cells(before[:, at], after[:, at], found.strata, legend.size)
-        for a, b in sorted(seen):
-            keys = {"kind": "change", "years": years, "class": f"{legend.names[a]} → {legend.names[b]}"}
-            yield _area(cells[a, b], _NO_PAIR, found, pixel, **keys)
+                yield row_of(getattr(own, measure)[code], _WHY[measure], **keys)
 
 
 def _change(layer: str, given: Labels, found: Survey) -> Iterator[Row]:
     """Accuracy of change; of one year alone there is none."""
     if not _successive(found):
         for measure in _WHY_CHANGE:
-            yield {"layer": layer, "match": "exact year", "measure": measure, **_none(_NO_PAIR)}
+            yield {"layer": layer, "match": "exact year", "measure": measure, **_none(NO_PAIR)}
         return
     judged: dict[str, Callable[..., kernel.ChangeAccuracy]] = {
         match: partial(kernel.change_accuracy, tolerance=tolerance, transitions=transitions)
@@ -238,7 +190,7 @@ def _change(layer: str, given: Labels, found: Survey) -> Iterator[Row]:
     for match, judge in {**judged, ANY_YEAR: kernel.footprint}.items():
         own = judge(given, found.reference, found.strata)
         for measure, why in _WHY_CHANGE.items():
-            yield _row(getattr(own, measure), why, layer=layer, match=match, measure=measure)
+            yield row_of(getattr(own, measure), why, layer=layer, match=match, measure=measure)
 
 
 def _successive(found: Survey) -> bool:
@@ -259,17 +211,17 @@ def _course(found: Survey) -> Iterator[Row]:
 
 def _gross(layer: str, labels: Labels, found: Survey, *, known: bool) -> Iterator[Row]:
     if not _successive(found):
-        yield {"layer": layer, "measure": "gross change per pair of years", **_none(_NO_PAIR)}
+        yield {"layer": layer, "measure": "gross change per pair of years", **_none(NO_PAIR)}
         return
     gross, net = kernel.gross_and_net(labels, found.strata, known=known)
-    yield _row(gross, _NO_PAIR, layer=layer, measure="gross change per pair of years")
-    yield _row(net, "no point has labels of the first and the last year", layer=layer, measure="net change")
+    yield row_of(gross, NO_PAIR, layer=layer, measure="gross change per pair of years")
+    yield row_of(net, "no point has labels of the first and the last year", layer=layer, measure="net change")
 
 
 def _trajectories(layer: str, given: Labels, found: Survey) -> Iterator[Row]:
     at = found.labelled
     right = kernel.trajectory_accuracy(given[:, at], found.reference[:, at], found.strata)
-    yield _row(right, "no point has a label of every year", layer=layer, measure=SERIES_RIGHT)
+    yield row_of(right, "no point has a label of every year", layer=layer, measure=SERIES_RIGHT)
     # Only where the reference has labels, so that both count the same pairs of years.
     yield from _gross(layer, given * (found.reference != NO_DATA), found, known=False)
     if _successive(found):
@@ -278,7 +230,7 @@ def _trajectories(layer: str, given: Labels, found: Survey) -> Iterator[Row]:
             f"change shown {lag:+d} years late" if lag else "change shown in its year" for lag in range(-last, last + 1)
         ]
         for i, name in enumerate([*names, "change never shown"]):
-            yield _row(errors[i], _WHY_CHANGE["producers"], layer=layer, measure=name)
+            yield row_of(errors[i], _WHY_CHANGE["producers"], layer=layer, measure=name)
 
 
 _DIFFERENCES: Final = [
@@ -290,13 +242,13 @@ _DIFFERENCES: Final = [
 def _differences(given: Mapping[str, Labels], found: Survey) -> Iterator[Row]:
     """Paired differences between all layers, the first layer first."""
     for (a, first), (b, second) in combinations(given.items(), 2):
-        for years, at in _scopes(found).items():
+        for years, at in scopes(found).items():
             parts = first[:, at], second[:, at], found.reference[:, at]
             only = dict(zip(("first_only", "second_only"), kernel.discordant(*parts), strict=True))
             own = kernel.accuracy_difference(*parts, found.strata)
-            yield {**_row(own, _WHY["overall"], first=a, second=b, measure="accuracy", years=years), **only}
+            yield {**row_of(own, _WHY["overall"], first=a, second=b, measure="accuracy", years=years), **only}
         if _successive(found):
             pair = kernel.change_difference(first, second, found.reference, found.strata)
             for measure, e in zip(("users", "producers"), pair, strict=True):
-                keys = {"first": a, "second": b, "measure": f"change {measure}", "years": next(iter(_scopes(found)))}
-                yield _row(e, _NO_BOTH[measure], **keys)
+                keys = {"first": a, "second": b, "measure": f"change {measure}", "years": next(iter(scopes(found)))}
+                yield row_of(e, _NO_BOTH[measure], **keys)
