@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from mlc_dask.data.layers import layer_called
+from mlc_dask.stages.areas import MAPPED
 from mlc_dask.stages.assessment import ANY_YEAR, SERIES_RIGHT, Assessment
-from mlc_dask.stages.estimated_areas import MAPPED
 from mlc_dask.stages.reference_sample import ReferenceSample
 
 _FIGURES = {

@@ -21,9 +21,9 @@ from mlc_dask.data.legend import NO_DATA, Legend
 from mlc_dask.data.places import pixel_hectares
 from mlc_dask.data.schema import YEAR, check_map, legend_of
 from mlc_dask.kernels import assessment as kernel
-from mlc_dask.stages.estimate_rows import NO_PAIR, Row, row_of, scopes
-from mlc_dask.stages.estimated_areas import area_rows, count_layers
+from mlc_dask.stages.areas import area_rows, count_layers
 from mlc_dask.stages.points import Survey, find
+from mlc_dask.stages.rows import NO_PAIR, Row, row_of, scopes
 
 Labels = npt.NDArray[np.uint8]
 OVERALL: Final = "overall"

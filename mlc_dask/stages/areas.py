@@ -16,8 +16,8 @@ from mlc_dask.data.schema import YEAR, check_map
 from mlc_dask.kernels import assessment as kernel
 from mlc_dask.kernels.agreement import class_counts, transitions
 from mlc_dask.kernels.estimation import Estimates
-from mlc_dask.stages.estimate_rows import NO_PAIR, Row, row_of, scopes
 from mlc_dask.stages.points import Survey
+from mlc_dask.stages.rows import NO_PAIR, Row, row_of, scopes
 
 MAPPED: Final = "mapped_"
 """How the columns of shares that layers show begin."""
