@@ -65,7 +65,10 @@ def main(folder: Path, size: int = 512) -> None:
         settings.write_text(template.replace("BASELINE", baseline).replace("CONTROLS", controls), encoding="utf-8")
         mlc.run(settings)
         maps, compared, share = row(seconds(folder), size)
-        print(f"| {baseline} | {controls} | {maps:.1f} | {compared:.1f} | {compared / maps:.2f} | {share:.3f} |", flush=True)
+        print(
+            f"| {baseline} | {controls} | {maps:.1f} | {compared:.1f} | {compared / maps:.2f} | {share:.3f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

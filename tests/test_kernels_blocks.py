@@ -110,3 +110,11 @@ def test_samples_of_blocks_cover_the_whole() -> None:
         both = sampled_difference(*((p[drawn], w[drawn]) for p, w in zip(parts, wholes, strict=True)), n)
         covered += [one.low <= share[0] <= one.high, both.low <= share[0] - share[1] <= both.high]
     assert (covered >= 0.92 * 300).all() and (covered <= 0.98 * 300).all(), covered / 300
+
+
+@pytest.mark.parametrize("n", [12, 30])
+def test_intervals_of_few_blocks_are_those_of_student(n: int) -> None:
+    parts, wholes = counted(1, 16)
+    at = np.random.default_rng(0).choice(parts.shape[1], n, replace=False)
+    found = sampled_difference(*((p[at], w[at]) for p, w in zip(parts, wholes, strict=True)), parts.shape[1])
+    assert (found.high - found.low) / 2 == pytest.approx(found.se * stats.t.ppf(0.975, n - 1))

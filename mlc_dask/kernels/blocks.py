@@ -140,13 +140,23 @@ def sampled_share(part: Counts, whole: Counts, blocks: int) -> Estimates:
     """Estimate a share over all `blocks` from the counts (n,) of blocks drawn at random: a ratio of sums (B2 by block).
 
     The shape of the result is (). The pixels of a block are a cluster, and the finite population correction is applied.
+    The interval is as wide as Student's t with n - 1 degrees of freedom makes it.
     """
-    return ratio(part, whole, one_stratum(blocks, len(part)), known=True)
+    return ratio(part, whole, one_stratum(blocks, len(part)), known=True, confidence=_as_normal(len(part)))
 
 
 def sampled_difference(first: tuple[Counts, Counts], second: tuple[Counts, Counts], blocks: int) -> Estimates:
-    """Estimate the difference of two shares over all `blocks`; (part, whole) of each in the same n blocks."""
-    return difference(first, second, one_stratum(blocks, len(first[0])))
+    """Estimate the difference of two shares over all `blocks`; (part, whole) of each in the same n blocks.
+
+    The interval is as wide as Student's t with n - 1 degrees of freedom makes it.
+    """
+    n = len(first[0])
+    return difference(first, second, one_stratum(blocks, n), confidence=_as_normal(n))
+
+
+def _as_normal(n: int, confidence: float = 0.95) -> float:
+    """Confidence at which a normal interval is as wide as Student's t from n units is at `confidence`."""
+    return float(2 * special.ndtr(special.stdtrit(n - 1, (1 + confidence) / 2)) - 1)
 
 
 def _contrast(parts: npt.NDArray[np.generic], wholes: npt.NDArray[np.generic], factors: Floats) -> Floats:
