@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import mlc_dask as mlc
 from mlc_dask.kernels.blocks import enough_blocks
