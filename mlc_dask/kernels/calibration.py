@@ -134,9 +134,14 @@ class CalibrationTally:
         return _reliability(self.top, equal_bins(bins))
 
     def equal_mass(self, bins: int = BINS) -> Reliability:
-        """Bin the confidence so that bins have about the same number of samples; a fine bin is never divided."""
+        """Bin the confidence by :meth:`mass_bins`."""
+        return _reliability(self.top, self.mass_bins(bins))
+
+    def mass_bins(self, bins: int = BINS) -> Counts:
+        """Assign the fine bins (960,) to bins of about the same number of samples; a fine bin is never divided."""
         before = np.cumsum(self.top[0]) - self.top[0]
-        return _reliability(self.top, np.minimum(before * bins // max(self.n, 1), bins - 1))
+        bin_of: Counts = np.minimum(before * bins // max(self.n, 1), bins - 1)
+        return bin_of
 
 
 def equal_bins(bins: int) -> Counts:
@@ -144,6 +149,11 @@ def equal_bins(bins: int) -> Counts:
     if bins < 1 or FINE % bins:
         raise InputError(f"{bins} bins of confidence; choose a divisor of {FINE}, e.g. {BINS}")
     return np.arange(FINE) // (FINE // bins)
+
+
+def fine_bins(confidence: npt.NDArray[np.floating]) -> Counts:
+    """Return the fine bins 0 … 959 (n,) int64 of probabilities (n,)."""
+    return np.minimum((np.asarray(confidence, np.float64) * FINE).astype(np.int64), FINE - 1)
 
 
 def temper(probabilities: npt.NDArray[np.floating], temperature: float) -> Floats:
@@ -194,7 +204,7 @@ def _checked(probabilities: npt.NDArray[np.floating], truth: npt.NDArray[np.inte
 
 def _histogram(p: Floats, right: npt.NDArray[np.bool_]) -> Counts:
     """Count samples, right ones and sums of the probability by fine bin: (3, FINE)."""
-    fine = np.minimum((p * FINE).astype(np.int64), FINE - 1)
+    fine = fine_bins(p)
     sums = np.zeros(FINE, np.int64)
     np.add.at(sums, fine, _whole(p))
     return np.stack([np.bincount(fine, minlength=FINE), np.bincount(fine[right], minlength=FINE), sums])

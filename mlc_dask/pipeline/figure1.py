@@ -26,6 +26,7 @@ from mlc_dask.stages.classification import (
     fit_multi_year,
     fit_per_year,
 )
+from mlc_dask.stages.confidence import judge_confidence
 from mlc_dask.stages.control_training import fit_controls
 from mlc_dask.stages.controls import judge_controls
 from mlc_dask.stages.drawing import pooled
@@ -211,7 +212,11 @@ def on_the_sample(
         given.truth,
         legend=given.legend.uncoloured, filtering=given.config.filter, seed=given.config.seed,
     )  # fmt: skip
-    return {"evidence-blocks": blocks, "controls": table}
+    confidence = run.do(
+        judge_confidence, in_chunks(cube), blocks, multi_year.samples, models[MULTI_YEAR], annual.product, given.truth,
+        legend=given.legend.uncoloured, sensor=given.sensor, seed=given.config.seed,
+    )  # fmt: skip
+    return {"evidence-blocks": blocks, "controls": table, "confidence": confidence}
 
 
 class Controls(NamedTuple):
