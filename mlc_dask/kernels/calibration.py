@@ -7,6 +7,7 @@ Guo et al. (2017) for ECE and temperature, Nixon et al. (2019) for equal mass, K
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,18 @@ from mlc_dask.data.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+
+RAW: Final = "raw"
+"""Scores of a model as they are."""
+
+TEMPERED: Final = "tempered"
+"""Scores after a temperature."""
+
+EQUAL: Final = "equal"
+"""Bins of equal width."""
+
+MASS: Final = "mass"
+"""Bins of about as many samples."""
 
 BINS = 15
 

@@ -18,6 +18,7 @@ from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import Applicability, applicability
 from mlc_dask.kernels.clusters import evenly
+from mlc_dask.kernels.comparison import OLD_MAP, REFERENCE
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.kernels.sampling.priority import priority
 from mlc_dask.stages import drawing as sampling
@@ -43,9 +44,6 @@ _Reading = Callable[[Array], Series]
 
 STEP: Final = 8
 """Rows and columns from one judged pixel of a block to the next: 256 of the 16,384 pixels of a block."""
-
-REFERENCE: Final = "reference"
-OLD_MAP: Final = "old map"
 
 _KNOWN: Final = 4_000
 """Training samples at most that a pixel is compared with."""

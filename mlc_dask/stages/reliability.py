@@ -11,21 +11,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from mlc_dask.kernels import conformal
-from mlc_dask.kernels.calibration import BINS, CalibrationTally, equal_bins, fine_bins, fit_temperature, temper
-from mlc_dask.kernels.comparison import compare
+from mlc_dask.kernels.calibration import (
+    BINS,
+    EQUAL,
+    MASS,
+    RAW,
+    TEMPERED,
+    CalibrationTally,
+    equal_bins,
+    fine_bins,
+    fit_temperature,
+    temper,
+)
+from mlc_dask.kernels.comparison import ALL, compare
 from mlc_dask.kernels.sampling.priority import priority
-from mlc_dask.stages.planting import ALL
 
 Array = npt.NDArray[Any]
 Row = dict[str, Any]
-
-RAW: Final = "raw"
-TEMPERED: Final = "tempered"
-EQUAL: Final = "equal"
-MASS: Final = "mass"
-
-ALPHA: Final = 0.1
-"""Share of the pixels whose set of classes may miss the true one."""
 
 RELIABILITY: Final = (
     "scores", "bins", "bin", "pixels", "score", "right", "low", "high", "interval", "blocks", "of", "against",
@@ -102,22 +104,20 @@ class Seen:
         return replace(self, probabilities=temper(self.probabilities, temperature))
 
     def share(self, part: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None = None) -> Row:
-        """Estimate the share of `part` among the pixels, or some of them: value, interval, pixels and blocks."""
+        """Estimate the share of `part` among the pixels, or some of them; those of one block give no interval."""
         kept = np.ones(len(self.block), np.bool_) if among is None else among
         at = np.searchsorted(self.blocks, self.block)
         counts = np.stack([np.bincount(at[own], minlength=len(self.blocks)) for own in (part & kept, kept)], axis=1)
         found = compare(counts, counts, self.of, seed=self.seed)
-        interval = {"low": found.low, "high": found.high, "interval": found.interval}
-        return {"value": found.estimate, **interval, "pixels": int(kept.sum()), **self.sampled}
+        plain = self.plain(found.estimate, int(kept.sum()))
+        if np.count_nonzero(counts[:, 1]) < 2:
+            return plain
+        return plain | {"low": found.low, "high": found.high, "interval": found.interval}
 
-    def plain(self, value: float) -> Row:
-        """Return a value without an interval."""
-        return {"value": value, "interval": "none", "pixels": len(self.block), **self.sampled}
-
-    @property
-    def sampled(self) -> Row:
-        """Number of the judged blocks, and of those of the area."""
-        return {"blocks": len(self.blocks), "of": self.of}
+    def plain(self, value: float, pixels: int | None = None) -> Row:
+        """Return a value of the pixels, or of some of them, without an interval."""
+        count = len(self.block) if pixels is None else pixels
+        return {"value": value, "interval": "none", "pixels": count, "blocks": len(self.blocks), "of": self.of}
 
 
 def table_of(rows: Iterable[Row], columns: Sequence[str], against: str) -> pd.DataFrame:
@@ -203,27 +203,21 @@ def _set_rows(fitting: Seen, judged: Seen, legend: Mapping[int, str]) -> Iterato
     """How often sets of classes contain the true one: one threshold for all classes, and one by class."""
     held_out = conformal.scores(fitting.probabilities, fitting.truth)
     limits: dict[str, npt.ArrayLike] = {
-        "": conformal.threshold(held_out, ALPHA),
-        "_by_class": conformal.thresholds_by_class(held_out, fitting.truth, len(judged.codes), ALPHA),
+        "": conformal.threshold(held_out, conformal.ALPHA),
+        "_by_class": conformal.thresholds_by_class(held_out, fitting.truth, len(judged.codes), conformal.ALPHA),
     }
+    codes = judged.codes[judged.truth]
+    groups = {ALL: np.full(len(codes), ALL), "year": judged.year, "class": codes, "block": judged.block}
     for suffix, limit in limits.items():
         sets = conformal.prediction_sets(judged.probabilities, limit)
         covered = np.take_along_axis(sets, judged.truth[None], axis=0)[0]
-        for over, group in _groups(judged, legend).items():
+        for over, group in groups.items():
             scopes, at = np.unique(group, return_inverse=True)
             size = conformal.Coverage.of(sets, judged.truth, at, len(scopes)).size
             for i, scope in enumerate(scopes.tolist()):
-                found = judged.share(covered, at == i)
-                # One block is no sample of blocks.
-                rate = judged.plain(found["value"]) if over == "block" else found
-                for metric, row in {"coverage": rate, "set_size": judged.plain(float(size[i]))}.items():
-                    yield {**_over(f"{metric}{suffix}", over, scope), **row, "pixels": found["pixels"]}
-
-
-def _groups(seen: Seen, legend: Mapping[int, str]) -> dict[str, Array]:
-    """What pixels are told apart by, with the scope (n,) that each of them belongs to."""
-    classes = np.array([legend[code] for code in seen.codes.tolist()], object)
-    return {ALL: np.full(len(seen.block), ALL), "year": seen.year, "class": classes[seen.truth], "block": seen.block}
+                found, name = judged.share(covered, at == i), legend[scope] if over == "class" else scope
+                yield {**_over(f"coverage{suffix}", over, name), **found}
+                yield {**_over(f"set_size{suffix}", over, name), **judged.plain(float(size[i]), found["pixels"])}
 
 
 def outside_rows(looked: Seen) -> list[Row]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=6, shown=True)
+@step("report", kind="report", version=7, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -62,8 +62,9 @@ def gather_evidence(
             "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
         },
         rule=rule,
-        headline=headline(tables, compared.get("controls", {}).get("controls")),
+        headline=headline(tables, compared.get("controls", {}).get("controls"), compared.get("confidence")),
         alerts=_alerts(drift, int(annual.attrs["anchor"])),
+        confidence=compared.get("confidence"),
         **compared.get("controls", {}),
     )
 
