@@ -252,7 +252,11 @@ def test_the_sample_tells_what_whole_maps_would(world: Path, tmp_path: Path) -> 
     both = planted[0].merge(planted[1], on=["control", "filtered", "smoother", "lasting", "year", "pixels"])
     assert len(both) == len(planted[0]) > 100
     np.testing.assert_allclose(both["recall_x"], both["recall_y"], rtol=1e-12)
+    for name in ("reliability", "calibration"):
+        scores = [(output / "evaluation" / f"{name}.csv").read_bytes() for output in (whole, full)]
+        assert scores[0] == scores[1] and scores[0].count(b"\n") > 20, "neither patches nor controls change the scores"
     page = (full / "report.html").read_text(encoding="utf-8")
+    assert "What the scores mean" in page and "A score of " in page and "unlike every training sample" in page
     assert "Planted change" in page and "HMM 0.05" in page and "smoother, 1 year" in page
     assert at_equal_alarms(one, planted[0]).empty, "there is no curve without the hidden Markov model"
     zero = one[(one.control == "multi_year") & (one.smoother == PLAIN)]
@@ -270,6 +274,7 @@ def test_no_setting_of_the_evidence_changes_a_map_byte(world: Path, tmp_path: Pa
     models = [set(mlc.open_models(artifacts(o, "models")[0])) for o in outputs]
     assert models == [{"multi-year", "2018", "2019", "2020"}, {"multi-year"}]
     assert table(outputs[0]).shape[0] and not (outputs[1] / "evaluation" / "controls.csv").exists()
+    assert [(o / "evaluation" / "reliability.csv").exists() for o in outputs] == [True, False]
     page = [(o / "report.html").read_text(encoding="utf-8") for o in outputs]
     assert ["only smoother?" in text for text in page] == [True, False]
     config = load_config(tmp_path / "mlc.toml")

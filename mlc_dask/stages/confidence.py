@@ -121,7 +121,7 @@ def judge_confidence(
     looked, labels = lazy.compute([looks, truth], resource=model.settings.resource)
     seen = _joined(looked, labels, pixels, blocks, model, seed)
     scores, rows = calibrated(seen, legend.names)
-    rows += outside_rows(seen) if area is not None else []
+    rows += outside_rows(seen, area.indices, area.threshold) if area is not None else []
     return {
         "reliability": table_of(reliability_rows(scores), RELIABILITY, against),
         "calibration": table_of(rows, CALIBRATION, against),

@@ -220,9 +220,16 @@ def _set_rows(fitting: Seen, judged: Seen, legend: Mapping[int, str]) -> Iterato
                 yield {**_over(f"set_size{suffix}", over, name), **judged.plain(float(size[i]), found["pixels"])}
 
 
-def outside_rows(looked: Seen) -> list[Row]:
-    """Rows of the share of all pixels outside the area of applicability, and of whether the model errs more there."""
-    rows = [{**_over("outside"), **looked.share(looked.outside)}]
+def outside_rows(looked: Seen, indices: npt.NDArray[np.float64], threshold: float) -> list[Row]:
+    """Rows of the share of all pixels outside the area of applicability, and of whether the model errs more there.
+
+    Parameters
+    ----------
+    indices, threshold
+        Dissimilarity (n,) of the training samples, and the limit of the area: some samples are outside by it, too.
+    """
+    samples = looked.plain(float((indices > threshold).mean()), len(indices))
+    rows = [{**_over("outside"), **looked.share(looked.outside)}, {**_over("outside", "samples"), **samples}]
     rows += [
         {**_over("outside", "year", year), **looked.share(looked.outside, looked.year == year)}
         for year in np.unique(looked.year).tolist()

@@ -65,9 +65,14 @@ def where_it_applies(tables: Tables | None) -> str:
     share = _percent(whole["value"], whole["low"], whole["high"], " of the pixels")
     said = f"{share} are unlike every training sample"
     said += f", {years.min():.0%} to {years.max():.0%} by year" if len(years) > 1 else ""
+    said += f" (of the samples themselves {_values(tables, 'outside', 'samples').iloc[0]:.0%})"
     right = _values(tables, "accuracy", "area").to_dict()
     what = "as in the old map" if _against_old_map(tables) else "right"
-    both = f"; {right['outside']:.0%} of them are {what}, and {right['inside']:.0%} elsewhere" if len(right) > 1 else ""
+    both = (
+        f". {right['outside']:.0%} of these pixels are {what}, and {right['inside']:.0%} elsewhere"
+        if len(right) > 1
+        else ""
+    )
     return f"{said}{both}."
 
 
@@ -161,11 +166,14 @@ def _coverage(axis: Axes, tables: Tables) -> None:
 def _outside(axis: Axes, tables: Tables) -> None:
     years = _rows(tables, "outside", "year")
     if len(years):
-        _points(axis, np.arange(len(years)), years["value"], years, "C3", "")
+        own = _values(tables, "outside", "samples").iloc[0]
+        axis.axhline(own, ls="--", color="#8796a8", lw=1, label="of the training samples themselves")
+        _points(axis, np.arange(len(years)), years["value"], years, "C3", "of the pixels")
+        axis.legend(fontsize=8, frameon=False)
         axis.set_xticks(range(len(years)), years["scope"].astype(str))
         axis.margins(x=0.3)
-    axis.set_ylim(0, None)
-    axis.set_ylabel("share of the pixels")
+    axis.set_ylim(0, 1.25 * axis.get_ylim()[1])
+    axis.set_ylabel("share")
     axis.set_title("unlike every training sample", fontsize=10)
 
 
