@@ -122,7 +122,7 @@ class Mapped(NamedTuple):
 def both_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, models: Artifact) -> Mapped:
     """Map and filter with the multi-year model and with its baseline (section 4)."""
     single = run.do(classify, cube, models, name="single-year")
-    multi = run.do(classify, cube, models[MULTI_YEAR], name="multi-year")
+    multi = run.do(classify, cube, models[MULTI_YEAR], **given.config.maps.wanted, name="multi-year")
     maps = {"preliminary": preliminary, "single-year": single, "multi-year": multi}
     smoothed = {
         s.step: run.do(SMOOTHERS[s.smoother], maps[s.made_from], **given.smoother(s), name=s.step) for s in SMOOTHED
@@ -133,7 +133,7 @@ def both_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, m
 
 def one_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, models: Artifact) -> Mapped:
     """Map and filter with the multi-year model alone (section 4)."""
-    multi = run.do(classify, cube, models[MULTI_YEAR], name="multi-year")
+    multi = run.do(classify, cube, models[MULTI_YEAR], **given.config.maps.wanted, name="multi-year")
     maps = {"preliminary": preliminary, "multi-year": multi}
     smoothed = {
         s.step: run.do(SMOOTHERS[s.smoother], maps[s.made_from], **given.smoother(s), name=s.step)

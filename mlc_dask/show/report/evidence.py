@@ -58,8 +58,7 @@ def gather_evidence(
         facts={
             **_place(cube, selection),
             "Old map": f"{product.attrs['source']}, {crosswalk}",
-            "Annual samples": f"{annual.sizes['sample']:,}",
-            "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
+            **_sizes(annual, samples),
         },
         rule=rule,
         headline=headline(tables, compared.get("controls", {}).get("controls"), compared.get("confidence")),
@@ -76,6 +75,14 @@ def _place(cube: xr.Dataset, selection: Selection) -> dict[str, str]:
     return years | {
         "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
         "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
+    }
+
+
+def _sizes(annual: xr.Dataset, samples: xr.Dataset) -> dict[str, str]:
+    """Sizes of both training sets."""
+    return {
+        "Annual samples": f"{annual.sizes['sample']:,}",
+        "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
     }
 
 
