@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from rich.console import Console
 
 import mlc_dask as mlc
 from mlc_dask.classifiers import RandomForest
 from mlc_dask.data.legend import DEFAULT_LEGEND, Legend
 from mlc_dask.kernels.calibration import EQUAL, MASS, RAW, TEMPERED, CalibrationTally
 from mlc_dask.kernels.comparison import ALL, OLD_MAP, REFERENCE
+from mlc_dask.pipeline.formats import open_tables
 from mlc_dask.show.report.confidence import (
     Tables,
     confidence_figure,
@@ -26,6 +28,7 @@ from mlc_dask.show.report.confidence import (
     what_scores_mean,
     where_it_applies,
 )
+from mlc_dask.show.terminal import show_results
 from mlc_dask.stages import drawing
 from mlc_dask.stages.block_sample import draw_blocks
 from mlc_dask.stages.confidence import STEP, judge_confidence
@@ -284,6 +287,16 @@ def test_no_pixel_that_was_trained_on_is_judged(place: Place) -> None:
         for tables in (judge_place(place), judge_place((cube, truth, more, model)))
     ]
     assert counts[1] == pytest.approx(counts[0] * (300 - 64) / 300, rel=0.05)
+
+
+def test_the_terminal_says_it_in_two_lines(valley: Path) -> None:
+    tables, scores = open_tables(valley / "evaluation"), judged(seen(2.0, outside=0.1))
+    console = Console(record=True, width=400)
+    show_results(console, "", valley, tables, None, None, scores)
+    said = console.export_text()
+    assert "\nWhat a score means: A score of 87% to 93% is right in " in said and "Scores are too high" in said
+    assert "\nWhere the model does not apply: 10% of the pixels" in said
+    assert "right as often as it says" not in said and "unlike all training samples" not in said
 
 
 def test_nothing_is_said_of_scores_where_there_is_no_sample(valley: Path) -> None:
