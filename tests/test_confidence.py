@@ -188,6 +188,13 @@ def test_pixels_without_a_true_class_count_for_the_ground_alone() -> None:
     assert where_it_applies(None) == what_scores_mean(None) == ""
 
 
+def test_where_no_pixel_has_a_class_nothing_is_said() -> None:
+    looked = seen(blocks=4)
+    tables = judged(looked.where(np.zeros(len(looked.truth), bool)))
+    assert tables["reliability"].empty and tables["calibration"].empty
+    assert what_scores_mean(tables) == where_it_applies(tables) == "" and confidence_figure(tables) is None
+
+
 def test_the_old_map_is_no_ground_truth() -> None:
     tables = judged(seen(2.0), OLD_MAP)
     said = what_scores_mean(tables)

@@ -228,6 +228,8 @@ def outside_rows(looked: Seen, indices: npt.NDArray[np.float64], threshold: floa
     indices, threshold
         Dissimilarity (n,) of the training samples, and the limit of the area: some samples are outside by it, too.
     """
+    if not looked.block.size:
+        return []
     samples = looked.plain(float((indices > threshold).mean()), len(indices))
     rows = [{**_over("outside"), **looked.share(looked.outside)}, {**_over("outside", "samples"), **samples}]
     rows += [
