@@ -121,10 +121,10 @@ def run(config: ConfigPath, until: Until = None, workers: Workers = None, accept
     elif until is None:
         for name, given in pipeline.inputs.given_places(settings).items():
             tile = f"{name}/" if name else ""
-            shown = ("evaluation", "drift", "controls")
-            tables, drift, controls = (made.get(f"{tile}{step}", _nothing)() for step in shown)
+            shown = ("evaluation", "drift", "controls", "confidence")
+            tables, drift, controls, scores = (made.get(f"{tile}{step}", _nothing)() for step in shown)
             show.terminal.show_results(
-                console, name, given.config.output, tables, drift, controls and controls["controls"]
+                console, name, given.config.output, tables, drift, controls and controls["controls"], scores
             )
     _raise(fault)
 

@@ -207,10 +207,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_world(tmp_path_factory.mktemp("world"), size=SIZE)
 
 
-def done(world: Path, folder: Path, baseline: str, controls: str, patch: int = 2560) -> Path:
+def done(world: Path, folder: Path, baseline: str, controls: str, patch: int = 2560, more: str = "") -> Path:
     output = folder / f"{baseline}-{controls}-{patch}"
     quoted = {"baseline": f'"{baseline}"', "controls": f'"{controls}"'}
-    config = write_config(folder / "mlc.toml", world, output, f"patch = {patch}", **quoted)
+    config = write_config(folder / "mlc.toml", world, output, f"patch = {patch}{more}", **quoted)
     with dask.config.set(scheduler="threads", num_workers=2):
         run_all(config)
     return output
@@ -252,7 +252,11 @@ def test_the_sample_tells_what_whole_maps_would(world: Path, tmp_path: Path) -> 
     both = planted[0].merge(planted[1], on=["control", "filtered", "smoother", "lasting", "year", "pixels"])
     assert len(both) == len(planted[0]) > 100
     np.testing.assert_allclose(both["recall_x"], both["recall_y"], rtol=1e-12)
+    for name in ("reliability", "calibration"):
+        scores = [(output / "evaluation" / f"{name}.csv").read_bytes() for output in (whole, full)]
+        assert scores[0] == scores[1] and scores[0].count(b"\n") > 20, "neither patches nor controls change the scores"
     page = (full / "report.html").read_text(encoding="utf-8")
+    assert "What the scores mean" in page and "A score of " in page and "unlike every training sample" in page
     assert "Planted change" in page and "HMM 0.05" in page and "smoother, 1 year" in page
     assert at_equal_alarms(one, planted[0]).empty, "there is no curve without the hidden Markov model"
     zero = one[(one.control == "multi_year") & (one.smoother == PLAIN)]
@@ -261,16 +265,21 @@ def test_the_sample_tells_what_whole_maps_would(world: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_no_setting_of_the_evidence_changes_a_map_byte(world: Path, tmp_path: Path) -> None:
-    outputs = [done(world, tmp_path, *kind) for kind in (("sample", "paper"), ("none", "none"))]
+    optional = "\n[maps]\nprobabilities = true\nentropy = true\nmargin = true"
+    outputs = [done(world, tmp_path, "sample", "paper"), done(world, tmp_path, "none", "none", more=optional)]
     maps = [mlc.open_maps(output) for output in outputs]
     lacking = {"single_year", "single_year_filtered", "change_count_single_year"}
-    assert not lacking & set(maps[0]) and set(maps[0]) == set(maps[1])
-    xr.testing.assert_identical(maps[0].load(), maps[1].load())
+    assert not lacking & set(maps[0]) and set(maps[1]) - set(maps[0]) == {"probability", "entropy", "margin"}
+    xr.testing.assert_identical(maps[0].load(), maps[1].drop_vars(["probability", "entropy", "margin", "class"]).load())
+    assert maps[1].probability.dims == ("year", "class", "y", "x")
     assert [len(artifacts(o, "single-year")) for o in outputs] == [0, 0]
     models = [set(mlc.open_models(artifacts(o, "models")[0])) for o in outputs]
     assert models == [{"multi-year", "2018", "2019", "2020"}, {"multi-year"}]
     assert table(outputs[0]).shape[0] and not (outputs[1] / "evaluation" / "controls.csv").exists()
+    assert [(o / "evaluation" / "reliability.csv").exists() for o in outputs] == [True, False]
     page = [(o / "report.html").read_text(encoding="utf-8") for o in outputs]
     assert ["only smoother?" in text for text in page] == [True, False]
     config = load_config(tmp_path / "mlc.toml")
     assert mlc.export_maps(config.output, tmp_path / "exported").exists()
+    written = {path.name for path in (tmp_path / "exported").rglob("*_2018.tif")}
+    assert {"entropy_2018.tif", "margin_2018.tif"} <= written and "probability_2018.tif" not in written

@@ -8,6 +8,7 @@ import pytest
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels import conformal
 from mlc_dask.kernels.calibration import CalibrationTally, fit_temperature, temper
+from mlc_dask.kernels.uncertainty import entropy, margin
 from tests.cubes import SHARED
 
 TILE = SHARED / "multi_year" / "dynamic_world_tile" / "dynamic_world_tile.npz"
@@ -71,6 +72,13 @@ def test_calibrated_probabilities_keep_their_temperature() -> None:
     assert fit_temperature(temper(p, 2.5), truth) == pytest.approx(1 / 2.5, rel=0.03)
     assert CalibrationTally.of(temper(p, 2.5), truth).reliability().ece > 0.1
     assert np.allclose(temper(p, 1), np.maximum(p, 1e-9), atol=1e-8)
+
+
+def test_entropy_and_margin_by_hand() -> None:
+    p = np.array([[0.25, 1, 0.5], [0.25, 0, 0.25], [0.25, 0, 0.125], [0.25, 0, 0.125]])
+    assert entropy(p) == pytest.approx([1, 0, 1.75 / 2]) and margin(p) == pytest.approx([0, 1, 0.25])
+    alone = np.ones((1, 3))
+    assert entropy(alone).tolist() == [0, 0, 0] and margin(alone).tolist() == [1, 1, 1]
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:

@@ -35,6 +35,8 @@ def test_ranks_are_the_order_of_showing() -> None:
 def test_planes_that_a_run_stores() -> None:
     """Three classifications of three layers and two filtered ones per year, and two counts of changes."""
     assert planes(3) == 3 * (3 * 3 + 2) + 2
+    assert planes(3, optional=13) == planes(3) + 3 * 13
+    assert {n for n, row in LAYERS.items() if row.optional} == {"entropy", "margin", "probability"}
 
 
 def test_a_layer_outside_of_the_table_comes_last() -> None:

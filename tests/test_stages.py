@@ -92,6 +92,16 @@ def test_probabilities_are_a_layer_that_can_be_stored(tmp_path: Path) -> None:
     plain, maps = classify(cube, years), classify(cube, years, probabilities=True)
     assert list(plain.data_vars) == ["label", "confidence", "valid_count"]
     assert maps.drop_vars(["probability", "class"]).compute().identical(plain.compute())
+    more = classify(cube, years, probabilities=True, entropy=True, margin=True)
+    assert list(more.data_vars) == ["label", "confidence", "valid_count", "entropy", "margin", "probability"]
+    assert more.drop_vars(["entropy", "margin"]).compute().identical(maps.compute())
+    two = np.sort(more.probability.values.astype(int), axis=1)[:, -2:]
+    labelled = more.label.values > 0
+    assert (np.abs(more.margin.values - (two[:, 1] - two[:, 0]))[labelled] <= 1).all()
+    assert (more.margin.values[labelled] >= 1).all() and not more.margin.values[~labelled].any()
+    assert not more.entropy.values[~labelled].any() and more.entropy.values[labelled].min() >= 1
+    sure = labelled & (two[:, 1] == 100)
+    assert sure.any() and (more.entropy.values[sure] == 1).all() and more.entropy.values[labelled & ~sure].min() > 1
     assert maps.probability.dims == ("year", "class", "y", "x") and maps.probability.dtype == np.uint8
     for size in (16, 50):
         blocks = rechunked(cube, {"y": size, "x": size})

@@ -59,16 +59,21 @@ def edited(monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str) -> 
 
 
 SAMPLED = {"annual-training", "pooled-samples", "unchanged", "multiyear-training"}
-TRAINED = {"forests", "models", "multi-year-model", "controls-training", "classified", "controls"}
+TRAINED = {"forests", "models", "multi-year-model", "controls-training", "classified", "controls", "confidence"}
 JUDGED = {"annual-training", "unchanged", "multiyear-training", "drift"}
 CHANGES = {
-    "kernel": ("kernels/change.py", "0", "1", {"changes", "evaluation", "controls", "report"}),
+    "kernel": ("kernels/change.py", "0", "1", {"changes", "evaluation", "controls", "confidence", "report"}),
     "C++": ("native/gaps.cpp", "0", "1", SAMPLED | TRAINED | {"drift"}),
     "network": ("classifiers/lstm/network.py", "0", "1", TRAINED | {"report"}),
     "prediction": ("classifiers/forest/votes.py", "argmax", "argmin", TRAINED | JUDGED | {"report"}),
     "kind": ("stages/drift.py", 'kind="table"', 'kind="tables"', {"drift"}),
     "source": ("io/sources/theia.py", "0", "1", {"catalogue", "acquisitions", "radiometry", "cube"}),
-    "reference": ("io/old_map.py", "Resampling.nearest", "Resampling.mode", {"product", "evaluation", "controls"}),
+    "reference": (
+        "io/old_map.py",
+        "Resampling.nearest",
+        "Resampling.mode",
+        {"product", "evaluation", "controls", "confidence"},
+    ),
     "template": ("show/report/page.html.jinja", "<body>", "<body class='x'>", {"report"}),
 }
 

@@ -153,8 +153,8 @@ class Model(Protocol):
         Returns
         -------
         Codes (P,) uint8, the lowest in a tie; confidences (P,) uint8, the probability of the code in percent, 1 to
-        100; and, on request, probabilities (K, P) float32 in the order of :attr:`classes`, which sum to 1. Up to
-        float32 rounding, no class is more probable than that of the code.
+        100, a score that is not calibrated; and, on request, probabilities (K, P) float32 in the order of
+        :attr:`classes`, which sum to 1. Up to float32 rounding, no class is more probable than that of the code.
         """
 
     def save(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ from mlc_dask.data.errors import InputError, warn_outdated
 from mlc_dask.data.settings import STRICT, base_of, of_kind, settings
 from mlc_dask.data.years import CALENDAR, NO_DAY, check_year_start
 from mlc_dask.kernels.pairing.rules import PairingRules
-from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, MultiYearTraining
+from mlc_dask.stages.settings import AnnualTraining, Filter, Gaps, Maps, MultiYearTraining
 from mlc_dask.storage.durable import local, on_a_disk
 
 _RESERVED = ("artifacts", "evaluation")
@@ -226,6 +226,7 @@ class Config(Section):
     classifier: Annotated[
         Any, BeforeValidator(chosen_classifier), Field(description="classifier of the maps; `kind` chooses it")
     ] = LSTM()
+    maps: Maps = Maps()
     filter: Filter = Filter()
     evaluation: Evaluation = Evaluation()
     evidence: Evidence = Evidence()

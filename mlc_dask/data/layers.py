@@ -58,7 +58,7 @@ class Layer:
 
     `values` are codes of the legend, percentages (0 is no data) or counts (0 is a value). Percentages and counts have a
     `unit` and a `ramp` of equally spaced colours (#rrggbb). Layers of lower `rank` are shown first; one that is not
-    `yearly` has one map for all years.
+    `yearly` has one map for all years, and one that is `optional` exists where it was asked for.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Layer:
     ramp: tuple[str, ...] = ()
     rank: int = UNRANKED
     yearly: bool = True
+    optional: bool = False
 
 
 def layer_name(model: str, filtered: bool) -> str:
@@ -112,12 +113,20 @@ LAYERS: Final = {
     layer.name: layer
     for layer in (
         *(Layer(s.name, s.step, "label", s.title, rank=s.rank) for s in sorted(SERIES, key=lambda s: s.filtered)),
-        Layer("confidence", "multi-year", "confidence", "confidence", "percent", "%", PER_CENT, 11),
+        Layer("confidence", "multi-year", "confidence", "score (confidence)", "percent", "%", PER_CENT, 11),
         Layer("valid_count", "multi-year", "valid_count", "usable dates", "count", "usable dates", COUNTS, 14),
         Layer("change_count", CHANGES, "change_count", "changes, multi-year", "count", "changes", COUNTS, 12, False),
         Layer(
             "change_count_single_year", CHANGES, "change_count_single_year", "changes, single-year",
             "count", "changes", COUNTS, 13, False,
+        ),
+        *(
+            Layer(name, "multi-year", name, title, "percent", "%", PER_CENT, rank, optional=True)
+            for name, title, rank in (
+                ("entropy", "entropy of the probabilities", 15),
+                ("margin", "lead over the second class", 16),
+                ("probability", "probability of every class", 17),
+            )
         ),
     )
 }  # fmt: skip
@@ -127,13 +136,21 @@ STEPS: Final = tuple(dict.fromkeys(layer.step for layer in LAYERS.values()))
 """Steps whose results contain the layers."""
 
 
-def planes(years: int, *, baseline: bool = True) -> int:
-    """Count the uint8 planes that a run of so many years stores as maps, with or without those of the baseline."""
+def planes(years: int, *, baseline: bool = True, optional: int = 0) -> int:
+    """Count the uint8 planes that a run of so many years stores as maps.
+
+    Parameters
+    ----------
+    baseline
+        Whether the single-year models are mapped, too.
+    optional
+        Planes of optional layers in a year.
+    """
     series = {s.step: s.stored for s in SERIES if baseline or s.model != BASELINE}
     steps = {s.step for s in SERIES}
     others = [layer for layer in LAYERS.values() if layer.step not in steps]
     others = [layer for layer in others if baseline or not layer.name.endswith(BASELINE)]
-    return years * sum(map(len, series.values())) + sum(years if layer.yearly else 1 for layer in others)
+    return years * (optional + sum(map(len, series.values()))) + sum(years if layer.yearly else 1 for layer in others)
 
 
 def layer_called(name: str) -> Layer:

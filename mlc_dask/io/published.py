@@ -66,8 +66,9 @@ def open_maps(path: str | Path) -> xr.Dataset:
     Returns
     -------
     For a run, a Dataset of uint8 layers: (year, y, x) ``preliminary``, ``single_year``, ``multi_year``,
-    ``single_year_filtered``, ``multi_year_filtered`` (legend codes, 0 no data), ``confidence`` (per cent) and
-    ``valid_count`` (usable dates) of the multi-year map; (y, x) ``change_count`` of its filtered maps, and
+    ``single_year_filtered``, ``multi_year_filtered`` (legend codes, 0 no data), ``confidence`` (a score, per cent) and
+    ``valid_count`` (usable dates) of the multi-year map, where they were asked for (``[maps]``) also ``entropy``,
+    ``margin`` and ``probability`` (year, class, y, x), in per cent; (y, x) ``change_count`` of its filtered maps, and
     ``change_count_single_year`` of the baseline's. The layers of the baseline, with ``single_year`` in their names,
     exist where the run mapped it whole (``evidence.baseline``). CRS as ``spatial_ref``, the legend in the attributes.
 

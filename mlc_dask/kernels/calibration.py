@@ -7,6 +7,7 @@ Guo et al. (2017) for ECE and temperature, Nixon et al. (2019) for equal mass, K
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,18 @@ from mlc_dask.data.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
+
+RAW: Final = "raw"
+"""Scores of a model as they are."""
+
+TEMPERED: Final = "tempered"
+"""Scores after a temperature."""
+
+EQUAL: Final = "equal"
+"""Bins of equal width."""
+
+MASS: Final = "mass"
+"""Bins of about as many samples."""
 
 BINS = 15
 
@@ -134,9 +147,14 @@ class CalibrationTally:
         return _reliability(self.top, equal_bins(bins))
 
     def equal_mass(self, bins: int = BINS) -> Reliability:
-        """Bin the confidence so that bins have about the same number of samples; a fine bin is never divided."""
+        """Bin the confidence by :meth:`mass_bins`."""
+        return _reliability(self.top, self.mass_bins(bins))
+
+    def mass_bins(self, bins: int = BINS) -> Counts:
+        """Assign the fine bins (960,) to bins of about the same number of samples; a fine bin is never divided."""
         before = np.cumsum(self.top[0]) - self.top[0]
-        return _reliability(self.top, np.minimum(before * bins // max(self.n, 1), bins - 1))
+        bin_of: Counts = np.minimum(before * bins // max(self.n, 1), bins - 1)
+        return bin_of
 
 
 def equal_bins(bins: int) -> Counts:
@@ -144,6 +162,11 @@ def equal_bins(bins: int) -> Counts:
     if bins < 1 or FINE % bins:
         raise InputError(f"{bins} bins of confidence; choose a divisor of {FINE}, e.g. {BINS}")
     return np.arange(FINE) // (FINE // bins)
+
+
+def fine_bins(confidence: npt.NDArray[np.floating]) -> Counts:
+    """Return the fine bins 0 … 959 (n,) int64 of probabilities (n,)."""
+    return np.minimum((np.asarray(confidence, np.float64) * FINE).astype(np.int64), FINE - 1)
 
 
 def temper(probabilities: npt.NDArray[np.floating], temperature: float) -> Floats:
@@ -194,7 +217,7 @@ def _checked(probabilities: npt.NDArray[np.floating], truth: npt.NDArray[np.inte
 
 def _histogram(p: Floats, right: npt.NDArray[np.bool_]) -> Counts:
     """Count samples, right ones and sums of the probability by fine bin: (3, FINE)."""
-    fine = np.minimum((p * FINE).astype(np.int64), FINE - 1)
+    fine = fine_bins(p)
     sums = np.zeros(FINE, np.int64)
     np.add.at(sums, fine, _whole(p))
     return np.stack([np.bincount(fine, minlength=FINE), np.bincount(fine[right], minlength=FINE), sums])

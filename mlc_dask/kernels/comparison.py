@@ -69,6 +69,16 @@ def truth_counts(maps: Maps, truth: Maps, *, successive: bool) -> Counts:
     return np.array([(right.sum(), judged.sum()), (hits, true.sum()), (hits, shown.sum())], np.int64)
 
 
+ALL: Final = "all"
+"""What tables call the group of a row that joins all groups, such as years or sizes."""
+
+REFERENCE: Final = "reference"
+"""What tables call an independent reference that maps were compared with."""
+
+OLD_MAP: Final = "old map"
+"""What tables call the old map where it stands for a reference."""
+
+
 @dataclass(frozen=True)
 class Compared:
     """A share of one series, and its difference from that of another; limits are NaN where one block cannot tell.

@@ -7,6 +7,7 @@ for exchangeable samples, which the pixels of another block or year are not: rep
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 SCORE_BINS = 10_000
+
+ALPHA: Final = 0.1
+"""Share of the samples whose set may miss the true class, in a run."""
 
 
 def scores(probabilities: npt.NDArray[np.floating], truth: npt.NDArray[np.integer]) -> Floats:

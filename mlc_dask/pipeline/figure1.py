@@ -26,6 +26,7 @@ from mlc_dask.stages.classification import (
     fit_multi_year,
     fit_per_year,
 )
+from mlc_dask.stages.confidence import judge_confidence
 from mlc_dask.stages.control_training import fit_controls
 from mlc_dask.stages.controls import judge_controls
 from mlc_dask.stages.drawing import pooled
@@ -121,7 +122,7 @@ class Mapped(NamedTuple):
 def both_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, models: Artifact) -> Mapped:
     """Map and filter with the multi-year model and with its baseline (section 4)."""
     single = run.do(classify, cube, models, name="single-year")
-    multi = run.do(classify, cube, models[MULTI_YEAR], name="multi-year")
+    multi = run.do(classify, cube, models[MULTI_YEAR], **given.config.maps.wanted, name="multi-year")
     maps = {"preliminary": preliminary, "single-year": single, "multi-year": multi}
     smoothed = {
         s.step: run.do(SMOOTHERS[s.smoother], maps[s.made_from], **given.smoother(s), name=s.step) for s in SMOOTHED
@@ -132,7 +133,7 @@ def both_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, m
 
 def one_series(run: Run, given: Given, cube: Artifact, preliminary: Artifact, models: Artifact) -> Mapped:
     """Map and filter with the multi-year model alone (section 4)."""
-    multi = run.do(classify, cube, models[MULTI_YEAR], name="multi-year")
+    multi = run.do(classify, cube, models[MULTI_YEAR], **given.config.maps.wanted, name="multi-year")
     maps = {"preliminary": preliminary, "multi-year": multi}
     smoothed = {
         s.step: run.do(SMOOTHERS[s.smoother], maps[s.made_from], **given.smoother(s), name=s.step)
@@ -211,7 +212,11 @@ def on_the_sample(
         given.truth,
         legend=given.legend.uncoloured, filtering=given.config.filter, seed=given.config.seed,
     )  # fmt: skip
-    return {"evidence-blocks": blocks, "controls": table}
+    confidence = run.do(
+        judge_confidence, in_chunks(cube), blocks, multi_year.samples, models[MULTI_YEAR], annual.product, given.truth,
+        legend=given.legend.uncoloured, sensor=given.sensor, seed=given.config.seed,
+    )  # fmt: skip
+    return {"evidence-blocks": blocks, "controls": table, "confidence": confidence}
 
 
 class Controls(NamedTuple):

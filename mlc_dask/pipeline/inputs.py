@@ -102,6 +102,11 @@ class Given:
         return read_crosswalk(product_of(self.config).crosswalk, self.legend)
 
     @property
+    def sensor(self) -> Sensor:
+        """Sensor that the bands belong to."""
+        return sensor_for(self.config)
+
+    @property
     def product_year(self) -> int | None:
         """Year that the old map shows, where the configuration says so."""
         return product_of(self.config).year
@@ -133,12 +138,12 @@ class Given:
         """Settings of the annual training sets."""
         own = self.config.annual_training
         drawn = {"size": own.size, "min_per_class": own.min_per_class, "clustering": own.clustering}
-        return {**drawn, **self._sampling, "sensor": sensor_for(self.config)}
+        return {**drawn, **self._sampling, "sensor": self.sensor}
 
     @property
     def multiyear_training(self) -> dict[str, Any]:
         """Settings of the multi-year training set."""
-        sampling = {**self._sampling, "sensor": sensor_for(self.config)}
+        sampling = {**self._sampling, "sensor": self.sensor}
         return {**asdict(self.config.multiyear_training), **sampling}
 
     def smoother(self, series: Series) -> dict[str, Any]:

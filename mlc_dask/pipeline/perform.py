@@ -31,6 +31,8 @@ _LAID_OUT = {
     **{f"evaluation/{name}.csv": ("evaluation", f"{name}.csv") for name in TABLES},
     "evaluation/controls.csv": ("controls", "controls.csv"),
     "evaluation/planted.csv": ("controls", "planted.csv"),
+    "evaluation/reliability.csv": ("confidence", "reliability.csv"),
+    "evaluation/calibration.csv": ("confidence", "calibration.csv"),
     "evaluation/sample.csv": ("evidence-blocks", "table.csv"),
     "report.html": ("report", "report.html"),
 }

@@ -240,7 +240,7 @@ def _plan_of_place(
     selection, notes, infeasible = _chosen(given, selection, judged=judged)
     notes = [*notes, *(alerts(drift) if drift is not None else ())]
     pixel, years = _year_bytes(own.size, source), len(selection.years)
-    mapped = planes(years, baseline=config.evidence.baseline == "whole")
+    mapped = planes(years, baseline=config.evidence.baseline == "whole", optional=_optional_planes(given))
     cube, maps = (grid.height * grid.width * each for each in (years * pixel, mapped))
     patch = _patch_pixels(grid, config.execution.patch) * pixel
     edge = min(config.execution.patch, max(grid.shape))
@@ -298,6 +298,12 @@ def _anchor(given: Given, years: Sequence[int]) -> str:
     if given.config.annual_training.anchor == "none":
         return "none, as in the paper: where most of a class changes in one year, the maps do not show it"
     return anchor_in_words(product.year or year_of(product.path.name, given.config.acquisitions.year_start), years)
+
+
+def _optional_planes(given: Given) -> int:
+    """Planes of optional layers in a year, at most: a model may know fewer classes than the legend has."""
+    wanted = given.config.maps.wanted
+    return len(wanted) + (len(given.legend.codes) - 1 if "probabilities" in wanted else 0)
 
 
 def _year_bytes(acquisitions: int, source: Source) -> int:

@@ -132,6 +132,7 @@ def show_results(
     tables: Evaluation | None,
     drift: pd.DataFrame | None,
     controls: pd.DataFrame | None = None,
+    confidence: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
     """Print what to look at first, the figures that decide between the map series, and where maps and report are.
 
@@ -141,7 +142,7 @@ def show_results(
     for alert in [] if drift is None else alerts(drift):
         console.print(f"look: {alert}", style="bold red", soft_wrap=True, highlight=False)
     if tables is not None:
-        for line in headline(tables, controls).short:
+        for line in headline(tables, controls, confidence).short:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         _show_figures(console, key_figures(tables.summary))
     if controls is not None:

@@ -29,6 +29,7 @@ from mlc_dask.data.schema import (
 )
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.gaps import count_valid, fill
+from mlc_dask.kernels.uncertainty import UNCERTAINTY
 from mlc_dask.stages import drawing as sampling
 
 Array = npt.NDArray[Any]
@@ -152,7 +153,14 @@ def _training_set(samples: xr.Dataset, years: Sequence[int]) -> TrainingSet:
 
 
 @step("classified", kind="maps")
-def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilities: bool = False) -> xr.Dataset:
+def classify(
+    cube: xr.Dataset,
+    model: Model | Mapping[str, Model],
+    *,
+    probabilities: bool = False,
+    entropy: bool = False,
+    margin: bool = False,
+) -> xr.Dataset:
     """Map every year of a cube (paper sections 2.3 and 2.4).
 
     Parameters
@@ -161,13 +169,15 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilit
         See :func:`mlc_dask.data.schema.check_cube`; its blocks are the patches.
     model
         One model for all years, or a mapping from year to model.
-    probabilities
-        Whether to add the layer ``probability``.
+    probabilities, entropy, margin
+        Whether to add the layers ``probability``, ``entropy`` and ``margin``, which change no other layer.
 
     Returns
     -------
     Lazy Dataset (year, y, x) uint8: ``label`` (0 for pixels with fewer usable dates than the model's `min_valid`),
-    ``confidence`` (top probability or vote share in percent; 0 without a label) and ``valid_count`` (usable dates).
+    ``confidence`` (a score: top probability or vote share in percent, not calibrated; 0 without a label) and
+    ``valid_count`` (usable dates). ``entropy`` is that of the probabilities, in percent of the largest possible one,
+    ``margin`` the lead of the top probability over the second, in percent: both 1 to 100, 0 without a label.
     With `probabilities` also ``probability`` (year, class, y, x) uint8 in percent. ``class`` lists the codes that at
     least one model can answer. The probability is 0 for classes that the model of the year does not have, and for
     pixels without a label. Percentages are rounded one by one, so their sum may differ from 100.
@@ -176,7 +186,8 @@ def classify(cube: xr.Dataset, model: Model | Mapping[str, Model], *, probabilit
     years = [int(y) for y in cube[YEAR].values]
     models = {y: _model_of(model, y) for y in years}
     codes = _codes_of(models.values()) if probabilities else ()
-    maps = [_classify_year(cube, y, models[y], codes) for y in years]
+    more = tuple(name for name, wanted in {"entropy": entropy, "margin": margin}.items() if wanted)
+    maps = [_classify_year(cube, y, models[y], codes, more) for y in years]
     found = xr.concat(maps, dim=xr.DataArray(year_coordinate(years, year_start_of(cube)), name=YEAR), data_vars="all")
     found = found.assign_coords({"spatial_ref": cube.spatial_ref} if "spatial_ref" in cube.coords else {})
     return found.assign_attrs(legend=models[years[0]].context.legend.to_dict())
@@ -194,7 +205,9 @@ def _codes_of(models: Iterable[Model]) -> tuple[int, ...]:
     return tuple(sorted({code for model in models for code in model.classes.tolist()}))
 
 
-def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, ...]) -> xr.Dataset:
+def _classify_year(
+    cube: xr.Dataset, year: int, model: Model, codes: tuple[int, ...], more: tuple[str, ...]
+) -> xr.Dataset:
     one, context = cube.sel({YEAR: year}, drop=True), model.context
     bands = tuple(cube[BAND].values.tolist())
     if bands != tuple(context.bands):
@@ -207,10 +220,10 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
         )
     planes = [f"{_PROBABILITY}-{code}" for code in codes]
     found = lazy.map_pixels(
-        partial(_classify_block, days=days, codes=codes),
+        partial(_classify_block, days=days, codes=codes, more=more),
         one.reflectance,
         one.usable,
-        layers=[*CLASSIFIED, *planes],
+        layers=[*CLASSIFIED, *more, *planes],
         name=f"classify-{model.settings.name}-{year}",
         parameter=model,
         resource=model.settings.resource,
@@ -219,20 +232,24 @@ def _classify_year(cube: xr.Dataset, year: int, model: Model, codes: tuple[int, 
         return found
     classes = xr.DataArray(np.array(codes, np.uint8), dims=CLASS, name=CLASS)
     every = found[planes].to_dataarray(CLASS).assign_coords({CLASS: classes})
-    return found[list(CLASSIFIED)].assign({_PROBABILITY: every})
+    return found[[*CLASSIFIED, *more]].assign({_PROBABILITY: every})
 
 
-def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, codes: tuple[int, ...]) -> lazy.Made:
+def _classify_block(
+    dn: Array, usable: Array, model: Model, *, days: Array, codes: tuple[int, ...], more: tuple[str, ...]
+) -> lazy.Made:
     """Classify a block (T, B, h, w); only one batch at a time is gap-filled, to limit memory.
 
     Returns
     -------
-    Label, confidence, usable dates, and probabilities of `codes` in percent: (3 + K, h, w) uint8, made by the model's
-    engine; by none where no pixel has enough usable dates.
+    Label, confidence, usable dates, the layers `more` of :data:`~mlc_dask.kernels.uncertainty.UNCERTAINTY`, and
+    probabilities of `codes`, in percent: (3 + M + K, h, w) uint8, made by the model's engine; by none where no pixel
+    has enough usable dates.
     """
     t, b, height, width = dn.shape
     dn, usable = dn.reshape(t, b, -1), usable.reshape(t, -1)
-    planes = np.zeros((len(CLASSIFIED) + len(codes), height * width), np.uint8)
+    first = len(CLASSIFIED) + len(more)
+    planes = np.zeros((first + len(codes), height * width), np.uint8)
     planes[2] = count_valid(usable)
     able = np.flatnonzero(planes[2] >= model.context.min_valid)
     engine = ""
@@ -242,9 +259,12 @@ def _classify_block(dn: Array, usable: Array, model: Model, *, days: Array, code
         for start in range(0, len(able), _PIXELS_AT_ONCE):
             at = able[start : start + _PIXELS_AT_ONCE]
             whole = fill(dn, usable, days, model.context.gaps, at)
-            if codes:
-                planes[0, at], planes[1, at], every = model.predict(whole, probabilities=True)
-                planes[np.ix_(len(CLASSIFIED) + np.searchsorted(codes, model.classes), at)] = to_percent(every)
-            else:
+            if not codes and not more:
                 planes[0, at], planes[1, at] = model.predict(whole)
+                continue
+            planes[0, at], planes[1, at], every = model.predict(whole, probabilities=True)
+            for i, name in enumerate(more, len(CLASSIFIED)):
+                planes[i, at] = to_percent(UNCERTAINTY[name](every), least=1)
+            if codes:
+                planes[np.ix_(first + np.searchsorted(codes, model.classes), at)] = to_percent(every)
     return lazy.Made(planes.reshape(-1, height, width), engine)

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from mlc_dask.data.schema import ACQUISITION, BAND, CUBE_DIMS, YEAR, X, Y
-from mlc_dask.kernels.comparison import compare
+from mlc_dask.kernels.comparison import ALL, compare
 from mlc_dask.kernels.planting import LASTING, SIDES, scenarios
 from mlc_dask.stages.drawing import Split
 
@@ -19,9 +19,6 @@ Array = npt.NDArray[Any]
 
 DONORS: Final = 100
 """Series of each class and year that are planted from at most."""
-
-ALL: Final = "all"
-"""Year or size of a row that joins all of them."""
 
 PLANTED: Final = (
     "control", "filtered", "smoother", "lasting", "year", "pixels", "recall", "low", "high", "difference",

@@ -5,7 +5,7 @@ This module imports neither arrays nor Dask, since configurations are read, writ
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -73,6 +73,20 @@ class MultiYearTraining:
     min_per_class: Annotated[int, Field(ge=0, description="least samples per class; the paper has 0")] = 500
     split: Annotated[SplitRule, Field(description="separate by squares, or at random (the paper)")] = "blocks"
     block: Annotated[int, Field(ge=1, description="edge of a square in pixels")] = 64
+
+
+@settings
+class Maps:
+    """Optional layers of the multi-year maps (method section 7). No setting of this table changes another layer."""
+
+    probabilities: Annotated[bool, Field(description="probability of every class, a plane each, in per cent")] = False
+    entropy: Annotated[bool, Field(description="entropy of the probabilities, in per cent of the largest")] = False
+    margin: Annotated[bool, Field(description="lead of the first class over the second, in per cent")] = False
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The layers that are wanted, as arguments of the classification; none leaves its fingerprint as it was."""
+        return {name: True for name in ("probabilities", "entropy", "margin") if getattr(self, name)}
 
 
 @settings

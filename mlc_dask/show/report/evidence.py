@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
 
 
-@step("report", kind="report", version=6, shown=True)
+@step("report", kind="report", version=7, shown=True)
 def gather_evidence(
     cube: xr.Dataset,
     product: xr.DataArray,
@@ -58,12 +58,12 @@ def gather_evidence(
         facts={
             **_place(cube, selection),
             "Old map": f"{product.attrs['source']}, {crosswalk}",
-            "Annual samples": f"{annual.sizes['sample']:,}",
-            "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
+            **_sizes(annual, samples),
         },
         rule=rule,
-        headline=headline(tables, compared.get("controls", {}).get("controls")),
+        headline=headline(tables, compared.get("controls", {}).get("controls"), compared.get("confidence")),
         alerts=_alerts(drift, int(annual.attrs["anchor"])),
+        confidence=compared.get("confidence"),
         **compared.get("controls", {}),
     )
 
@@ -75,6 +75,14 @@ def _place(cube: xr.Dataset, selection: Selection) -> dict[str, str]:
     return years | {
         "Area": f"{cube.sizes['x']} × {cube.sizes['y']} pixels, {crs}",
         "Acquisitions": f"{selection.size} per year, bands {', '.join(cube.band.values.tolist())}",
+    }
+
+
+def _sizes(annual: xr.Dataset, samples: xr.Dataset) -> dict[str, str]:
+    """Sizes of both training sets."""
+    return {
+        "Annual samples": f"{annual.sizes['sample']:,}",
+        "Multi-year samples": f"{samples.sizes['sample']:,} of the unchanged area, validation included",
     }
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from mlc_dask.data.layers import BASELINE, MULTI, in_words, layer_name
 from mlc_dask.kernels.squares import PLAIN
 from mlc_dask.show.report.character import character
+from mlc_dask.show.report.confidence import Tables, what_scores_mean, where_it_applies
 
 if TYPE_CHECKING:
     from mlc_dask.stages.evaluation import Evaluation
@@ -48,7 +49,7 @@ class Headline:
         return [*said, f"Not tested: {'; '.join(self.untested)}."]
 
 
-def headline(tables: Evaluation, controls: pd.DataFrame | None = None) -> Headline:
+def headline(tables: Evaluation, controls: pd.DataFrame | None = None, confidence: Tables | None = None) -> Headline:
     """Say what the tables show.
 
     Parameters
@@ -59,6 +60,8 @@ def headline(tables: Evaluation, controls: pd.DataFrame | None = None) -> Headli
     controls
         Comparisons on a sample, with columns ``control, filtered, smoother, metric, estimate, difference,
         difference_low, difference_high``; the differences are from the multi-year maps that are filtered alike.
+    confidence
+        Tables of :func:`mlc_dask.stages.confidence.judge_confidence`.
     """
     figures = _figures(tables.summary)
     answers = {
@@ -66,11 +69,13 @@ def headline(tables: Evaluation, controls: pd.DataFrame | None = None) -> Headli
         "What the filter gains": _gain(figures, (MULTI, True), (MULTI, False)),
         "What either costs in change found": _costs(figures),
         "Whether a smoother does as well": _smoothers(controls),
+        "What a score means": what_scores_mean(confidence),
+        "Where the model does not apply": where_it_applies(confidence),
     }
     return Headline(
         {asked: said for asked, said in answers.items() if said},
         [character(tables, *who) for who in figures],
-        list(_untested(tables, controls)),
+        list(_untested(tables, controls, confidence)),
     )
 
 
@@ -167,7 +172,7 @@ def _smoothers(controls: pd.DataFrame | None) -> str:
     )
 
 
-def _untested(tables: Evaluation, controls: pd.DataFrame | None) -> Iterator[str]:
+def _untested(tables: Evaluation, controls: pd.DataFrame | None, confidence: Tables | None) -> Iterator[str]:
     years = tables.summary[tables.summary.metric == "entropy"].scope.nunique()
     if "accuracy" not in set(tables.summary.metric):
         yield "accuracy and whether any change is true, since there is no reference"
@@ -181,7 +186,11 @@ def _untested(tables: Evaluation, controls: pd.DataFrame | None) -> Iterator[str
     yield from (what for start, what in _CONTROLS.items() if not any(name.startswith(start) for name in names))
     if controls is None:
         yield "intervals: these are figures of one area and one run"
-    yield "other places and years; whether the confidence layer means what it says"
+    if not what_scores_mean(confidence):
+        yield "whether the layer `confidence`, a score, is right as often as it says"
+    if not where_it_applies(confidence):
+        yield "how much of the area is unlike all training samples"
+    yield "other places and years"
 
 
 def _listed(parts: Sequence[str]) -> str:

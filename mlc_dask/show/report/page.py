@@ -22,6 +22,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.layers import CHANGES, LAYERS, RANKED_SERIES, in_words, layer_name
 from mlc_dask.data.legend import Legend
 from mlc_dask.show.report.calendar import calendar_figure
+from mlc_dask.show.report.confidence import Tables, confidence_figure, in_detail, measure_table, score_table
 from mlc_dask.show.report.controls import at_equal_alarms, control_table, planted_figure, sampled
 from mlc_dask.show.report.headline import Headline
 from mlc_dask.stages.evaluation import KEY_FIGURES
@@ -50,7 +51,7 @@ class Evidence:
     `maps` is the Dataset of :func:`mlc_dask.open_maps`; `histories` the training curves by model; `notes` one line
     each; `clusters` the clusters per class and year of the annual training set; `facts` the provenance, by name;
     `headline` what the figures say in words.
-    `controls` and `planted` the comparisons on a sample of blocks, if any.
+    `controls` and `planted` the comparisons on a sample of blocks, `confidence` the tables of the scores there, if any.
     """
 
     title: str
@@ -70,6 +71,7 @@ class Evidence:
     alerts: Sequence[Alert] = ()
     controls: pd.DataFrame | None = None
     planted: pd.DataFrame | None = None
+    confidence: Tables | None = None
 
 
 def write_report(evidence: Evidence, path: Path) -> None:
@@ -90,6 +92,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
         "changes": figures.change_counts(changes, maps.sizes["year"]),
         "recall": figures.recall_by_size(evidence.summary),
         "planted": planted_figure(evidence.controls, evidence.planted),
+        "confidence": confidence_figure(evidence.confidence),
         "curves": figures.training_curves(evidence.histories),
         "calendar": calendar_figure(evidence.selection),
     }
@@ -102,6 +105,7 @@ def write_report(evidence: Evidence, path: Path) -> None:
         table_one=_html(table_one(evidence.agreement)),
         categories=_html(categories(evidence.summary)),
         **_compared(evidence.controls, evidence.planted),
+        **_scores(evidence.confidence),
         clusters=_html(_ambiguous(evidence.clusters)),
     )
     path.write_text(page, encoding="utf-8")
@@ -113,6 +117,14 @@ def _compared(controls: pd.DataFrame | None, planted: pd.DataFrame | None) -> di
         return {}
     tables = {"controls": control_table(controls), "matched": at_equal_alarms(controls, planted)}
     return {"sampled": sampled(controls), **{name: _html(table) for name, table in tables.items()}}
+
+
+def _scores(confidence: Tables | None) -> dict[str, str]:
+    """Return what the page says of the scores; nothing where the run has not judged them."""
+    if confidence is None or confidence["reliability"].empty:
+        return {}
+    shown = {"measures": measure_table(confidence), "scores": score_table(confidence)}
+    return {"detail": in_detail(confidence), **{name: _html(table) for name, table in shown.items()}}
 
 
 def key_figures(summary: pd.DataFrame) -> pd.DataFrame:

@@ -185,8 +185,10 @@ function history(pixel) {
   const number = (text) => make("td", { className: "number" }, text);
   const years = place.years.length || 1;
   const rows = Object.entries(pixel.labels).map(([name, codes]) => row(titles[name], codes.map(classCell)));
-  const { confidence, valid_count: valid } = pixel.values;
-  if (confidence) rows.push(row("confidence", confidence.map((v) => number(`${v} %`))));
+  const { valid_count: valid } = pixel.values;
+  for (const { name, title } of place.layers.filter(({ unit, name }) => unit === "%" && pixel.values[name])) {
+    rows.push(row(title, pixel.values[name].map((v) => number(`${v} %`))));
+  }
   if (valid) rows.push(row("usable dates", valid.map((v) => number(String(v)))));
   for (const [name, value] of Object.entries(pixel.values).filter(([, v]) => typeof v === "number")) {
     rows.push(row(titles[name] ?? name, [Object.assign(number(String(value)), { colSpan: years })]));
