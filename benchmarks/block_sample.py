@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/block_sample.py OUTPUT [SIDE [BLOCKS [DRAWS]]]. OUTPUT is a finished run with
 ``evidence.baseline = "whole"``; from its maps, BLOCKS blocks of SIDE pixels are drawn at random, DRAWS times (by
-default 60 blocks of 32 pixels, 1,000 times: a demo has too few blocks of 128). Prints, for every measure of the
+default 60 blocks of 32 pixels, 1,000 times: a demo has too few blocks of 118). Prints, for every measure of the
 single-year maps and for its difference from the multi-year maps, the figure of the whole map, the standard deviation
 between blocks, the share of the draws whose 95 % interval contains the figure, and the mean half width of the interval.
 """

@@ -13,8 +13,8 @@ from mlc_dask.data.steps import step
 from mlc_dask.kernels.blocks import enough_blocks
 from mlc_dask.kernels.sampling.priority import priority
 
-BLOCK: Final = 128
-"""Side in pixels of a block, the unit of the sample."""
+BLOCK: Final = 118
+"""Side in pixels of a block, the unit of the sample: 128 with the margin of a filter of 11 × 11 pixels."""
 
 HALF_WIDTH: Final = 0.005
 """Half of the interval of a difference in agreement that the sample is designed for."""
@@ -23,7 +23,7 @@ SPREAD: Final = 0.025
 """Standard deviation between blocks of the difference in agreement of two series, which the design assumes."""
 
 
-@step("evidence-blocks", kind="table", shown=True)
+@step("evidence-blocks", kind="table", version=2, shown=True)
 def draw_blocks(
     cube: xr.Dataset, *, seed: int, side: int = BLOCK, half_width: float = HALF_WIDTH, spread: float = SPREAD
 ) -> pd.DataFrame:
