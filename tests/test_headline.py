@@ -124,6 +124,8 @@ def test_controls_answer_with_intervals(world: dict[str, np.ndarray]) -> None:
     rows = [
         ("single_year", False, "none", "agreement", 0.85, -0.051, -0.060, -0.042),
         ("single_year", False, "none", "accuracy", 0.91, -0.002, -0.006, 0.003),
+        ("single_year", False, "none", "change_recall", 0.6, 0.05, 0.02, 0.08),
+        ("single_year", False, "none", "change_precision", 0.2, -0.01, -0.03, 0.01),
         ("single_year", False, "mode", "accuracy", 0.95, 0.011, 0.004, 0.018),
         ("single_year", False, "hmm-0.05", "accuracy", 0.94, 0.001, -0.006, 0.008),
         ("single_year", False, "mode", "change_recall", 0.21, -0.4, -0.5, -0.3),
@@ -134,6 +136,9 @@ def test_controls_answer_with_intervals(world: dict[str, np.ndarray]) -> None:
     gains = found.answers["What the model gains"]
     assert "more agreement between years (+0.051, 95 % interval +0.042 to +0.060)" in gains
     assert "no clear difference in accuracy (+0.002, 95 % interval -0.003 to +0.006)" in gains
+    cost = found.answers["What either costs in change found"]
+    assert "less true change found (-0.050, 95 % interval -0.080 to -0.020)" in cost
+    assert "no clear difference in shown change that is true (+0.010, 95 % interval -0.010 to +0.030)" in cost
     smoother = found.answers["Whether a smoother does as well"]
     assert smoother.startswith("The best smoother of the single-year maps (mode) does as well")
     assert "It finds 21% of the true change." in smoother

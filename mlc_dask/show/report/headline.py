@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _GAINS: Final = {"agreement": "agreement between years", "accuracy": "accuracy"}
 _FLICKER: Final = "flicker_share"
 _COSTS: Final = {"change_recall": "of the true change found", "change_precision": "of the change shown true"}
+_CHANGE: Final = {"change_recall": "true change found", "change_precision": "shown change that is true"}
 _DIFFERENCE: Final = ("difference", "difference_low", "difference_high")
 _CONTROLS: Final = {
     "equal_samples": "the model at an equal number of samples",
@@ -67,7 +68,7 @@ def headline(tables: Evaluation, controls: pd.DataFrame | None = None, confidenc
     answers = {
         "What the model gains": _model(figures, controls),
         "What the filter gains": _gain(figures, (MULTI, True), (MULTI, False)),
-        "What either costs in change found": _costs(figures),
+        "What either costs in change found": _costs(figures, controls),
         "Whether a smoother does as well": _smoothers(controls),
         "What a score means": what_scores_mean(confidence),
         "Where the model does not apply": where_it_applies(confidence),
@@ -99,12 +100,16 @@ def _model(figures: _Figures, controls: pd.DataFrame | None) -> str:
     """Multi-year against single-year maps before filtering: on the sample, with intervals, where there is one."""
     if controls is None:
         return _gain(figures, (MULTI, False), (BASELINE, False))
-    rows = controls[(controls.control == BASELINE) & ~controls.filtered & (controls.smoother == PLAIN)].set_index(
-        "metric"
-    )
-    gaps = {metric: [-float(rows[column].to_dict()[metric]) for column in _DIFFERENCE] for metric in rows.index}
+    gaps = _beside_the_baseline(controls)
     parts = [_with_interval(words, *gaps[metric]) for metric, words in _GAINS.items() if metric in gaps]
     return f"Before filtering, beside the single-year maps, the multi-year maps have {_listed(parts)}." if parts else ""
+
+
+def _beside_the_baseline(controls: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
+    """Multi-year minus single-year maps before filtering, by metric: difference and limits, the upper one first."""
+    rows = controls[(controls.control == BASELINE) & ~controls.filtered & (controls.smoother == PLAIN)]
+    gaps = -rows.set_index("metric")[list(_DIFFERENCE)].astype(float)
+    return {str(metric): (float(gap), float(high), float(low)) for metric, gap, high, low in gaps.itertuples()}
 
 
 def _with_interval(words: str, gap: float, high: float, low: float) -> str:
@@ -141,14 +146,17 @@ def _more(words: str, a: float, b: float) -> str:
     return f"{'more' if a > b else 'less'} {words} ({a:.3f} against {b:.3f})"
 
 
-def _costs(figures: _Figures) -> str:
+def _costs(figures: _Figures, controls: pd.DataFrame | None) -> str:
     """Change found by model and filter, of those series that were judged by a reference."""
-    said = []
-    for who, one, two in (("model", (MULTI, False), (BASELINE, False)), ("filter", (MULTI, True), (MULTI, False))):
+    gaps = {} if controls is None else _beside_the_baseline(controls)
+    of_model = [_with_interval(words, *gaps[metric]) for metric, words in _CHANGE.items() if metric in gaps]
+    said = [f"With the model, beside the single-year maps, {_listed(of_model)}."] if of_model else []
+    pairs = {"model": ((MULTI, False), (BASELINE, False)), "filter": ((MULTI, True), (MULTI, False))}
+    for who, (one, two) in pairs.items():
         a, b = figures.get(one, {}), figures.get(two, {})
         judged = [metric for metric in _COSTS if not math.isnan(a.get(metric, math.nan) + b.get(metric, math.nan))]
         parts = [f"{a[metric]:.0%} instead of {b[metric]:.0%} {_COSTS[metric]}" for metric in judged]
-        if parts:
+        if parts and not (who == "model" and of_model):
             said.append(f"With the {who}, {_listed(parts)}.")
     return " ".join(said)
 
