@@ -75,7 +75,7 @@ def test_real_images(tmp_path: Path) -> None:
     (acquisition,) = catalogue.acquisitions
     source.check(acquisition, catalogue.grid)
     for band in source.bands:
-        plane = source.raw(acquisition.granules[0], band, catalogue.grid, "nearest")
+        plane = source.raw(acquisition.granules[0], band, catalogue.grid, "nearest").values
         pixel = 10 if band in ("B02", "B03", "B04", "B08") else 20
         with rasterio.open(granule / "IMG_DATA" / f"R{pixel}m" / f"T26EMU_20220414T110751_{band}_{pixel}m.jp2") as file:
             np.testing.assert_array_equal(plane, file.read(1).repeat(pixel // 10, 0).repeat(pixel // 10, 1))

@@ -15,6 +15,7 @@ from typing import Any
 import dask
 import numpy as np
 import pytest
+import rasterio
 
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection
 from mlc_dask.data.errors import FetchError, InputError, RefusedError
@@ -242,6 +243,52 @@ def test_files_are_what_their_items_state(features: list[dict[str, Any]], server
     path.write_bytes(content[:-9])
     with pytest.raises(InputError, match=rf"B04.tif has {len(content) - 9} bytes, but its metadata states"):
         careless.check(one, found.grid)
+
+
+@pytest.mark.parametrize(
+    ("stated", "settings", "empty"),
+    [
+        ({}, {}, -9999),
+        ({"nodata": -9999}, {}, -9999),
+        ({"nodata": "nan"}, {}, -9999),
+        ({"nodata": 0}, {"nodata": -9999}, -9999),
+        ({"nodata": 0}, {}, None),
+        ({}, {"nodata": 0}, None),
+    ],
+    ids=str,
+)
+def test_no_data_of_an_item_of_its_file_and_of_the_settings(
+    features: list[dict[str, Any]],
+    server: FaultyServer,
+    tmp_path: Path,
+    stated: dict[str, Any],
+    settings: dict[str, Any],
+    empty: int | None,
+) -> None:
+    """The file decides where the item is silent; a contradiction is refused, and what the message says to set helps."""
+    path = file_of(server, features[0], tmp_path)
+    asset = features[0]["assets"]["B04"]
+    with rasterio.open(path) as file:
+        values, profile = file.read().astype(np.int16), file.profile
+    values[:, :8], values[:, 8] = -9999, 0
+    with rasterio.open(path, "w", **profile | {"dtype": "int16", "nodata": -9999}) as file:
+        file.write(values)
+    asset |= {"raster:bands": [{"scale": 1e-4, "data_type": "int16", **stated}]}
+    del asset["file:size"], asset["file:checksum"]
+    place = str(collected(tmp_path / "one.json", [features[0]]))
+    source = Stac(catalogue=place, bands=("B04",), **settings)
+    found = source.catalogue()
+    (one,) = found.acquisitions
+    if empty is None:
+        with pytest.raises(InputError, match=r"B04.tif declares -9999 as no data, but 0 is assumed; (.*)") as refused:
+            source.check(one, found.grid)
+        assert "set source.nodata = -9999, or name the acquisition in acquisitions.leave_out" in str(refused.value)
+        source = Stac(catalogue=place, bands=("B04",), nodata=-9999)
+        found = source.catalogue()
+        (one,) = found.acquisitions
+    source.check(one, found.grid)
+    dn, _ = whole(source, one, found)
+    assert not dn[0, :8].any() and dn[0, 8].all(), "0 is a value where another is declared"
 
 
 def test_remote_images_have_the_length_that_their_items_state(

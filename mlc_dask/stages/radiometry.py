@@ -29,7 +29,7 @@ _LOOKED_AT = 1_000
 Pictured = Callable[[Acquisition], Path]
 
 
-@step("radiometry", kind="table", version=5)
+@step("radiometry", kind="table", version=6)
 def check_radiometry(
     source: Source,
     selection: Selection,

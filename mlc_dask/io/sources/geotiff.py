@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -18,9 +18,9 @@ from mlc_dask.data.errors import InputError, existing
 from mlc_dask.data.grids import Grid, most_common
 from mlc_dask.data.tables import read_table
 from mlc_dask.data.years import CALENDAR, Years
-from mlc_dask.io.numbers import declared_nodata, packing_tags
+from mlc_dask.io.numbers import honoured_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, open_raster
-from mlc_dask.io.sources.granules import MASK, GranuleSource
+from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, GranuleSource, Nodata
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 
@@ -57,13 +57,9 @@ class GeoTiff(GranuleSource):
     index_column: str = "datetime_utc"
     scale: float = Field(1e-4, gt=0)
     offset: float = 0.0
-    nodata: int | float | None = 0
+    nodata: Nodata = 0
 
-    @field_validator("nodata", mode="before")
-    @classmethod
-    def _nan_is_none(cls, nodata: Any) -> Any:
-        # NaN is always no data, so it adds no value.
-        return None if isinstance(nodata, float) and np.isnan(nodata) else nodata
+    _correct_nodata: ClassVar[str] = CORRECT_NODATA
 
     @field_validator("date")
     @classmethod
@@ -233,10 +229,7 @@ def _stated(
     """
     with open_raster(path) as file:
         index = band_index(file, layer)
-        declared, own = file.nodatavals[index - 1], declared_nodata(file, index)
-        # A value that the type cannot hold marks no pixel.
-        honoured = own is not None or (declared is not None and np.dtype(file.dtypes[index - 1]).kind == "f")
-        return packing_tags(file, index), ((own,) if honoured else ()), Grid.of(file)
+        return packing_tags(file, index), honoured_nodata(file, index), Grid.of(file)
 
 
 def _state(path: str) -> tuple[int, int]:

@@ -113,7 +113,7 @@ class Theia(ProductSource):
         assert self.mask is not None
         of = self.mask if f"_{self.mask.file}_" in granule.assets[MASK].href else self.geophysical
         bits = sum(1 << bit for bit in getattr(of, kind))
-        found: Usable = (self.raw(granule, MASK, grid, "nearest") & bits) != 0
+        found: Usable = (self.raw(granule, MASK, grid, "nearest").values & bits) != 0
         return found
 
     def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable, Usable]:
@@ -137,7 +137,7 @@ class Theia(ProductSource):
         return dn
 
     def _edge(self, granule: Granule, grid: Grid) -> Usable:
-        found: Usable = self.raw(granule, _EDGE, grid, "nearest") != 0
+        found: Usable = self.raw(granule, _EDGE, grid, "nearest").values != 0
         return found
 
 
