@@ -240,9 +240,11 @@ def test_files_are_what_their_items_state(features: list[dict[str, Any]], server
     careless = Stac(catalogue=place, checksums=False)
     assert whole(careless, one, found)[0].shape == right.shape
     assert careless.provenance() == source.provenance(), "the setting changes no pixel"
-    path.write_bytes(content[:-9])
-    with pytest.raises(InputError, match=rf"B04.tif has {len(content) - 9} bytes, but its metadata states"):
-        careless.check(one, found.grid)
+    path.write_bytes(content + bytes(9))
+    with pytest.raises(InputError, match=rf"B04.tif has {len(content) + 9} bytes, .* set source.checksums = false"):
+        source.check(one, found.grid)
+    careless.check(one, found.grid)
+    np.testing.assert_array_equal(whole(careless, one, found)[0], right)
 
 
 @pytest.mark.parametrize(
@@ -298,9 +300,9 @@ def test_remote_images_have_the_length_that_their_items_state(
     with urllib.request.urlopen(asset["href"]) as answer:
         length = len(answer.read())
 
-    def read(stated: int) -> Array:
+    def read(stated: int, **settings: Any) -> Array:
         asset["file:size"] = stated
-        source = Stac(catalogue=str(collected(tmp_path / "one.json", [features[0]])))
+        source = Stac(catalogue=str(collected(tmp_path / "one.json", [features[0]])), **settings)
         found = source.catalogue()
         return whole(source, found.acquisitions[0], found)[0]
 
@@ -309,8 +311,12 @@ def test_remote_images_have_the_length_that_their_items_state(
     server.fail(Fault("status", 503, times=1, method="GET"), "*B04*")
     remote.length_of.cache_clear()
     assert read(length).any(), "a busy host is asked again"
-    with pytest.raises(InputError, match=rf"B04\S*.tif has {length} bytes, but its metadata states {length + 7}; ask"):
+    with pytest.raises(
+        InputError, match=rf"B04\S*.tif has {length} bytes, but its metadata states {length + 7}; ask"
+    ) as error:
         read(length + 7)
+    assert "set source.checksums = false to read it all the same" in str(error.value)
+    assert read(length + 7, checksums=False).any()
 
 
 @pytest.mark.parametrize(
