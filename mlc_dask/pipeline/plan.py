@@ -41,7 +41,7 @@ from mlc_dask.runs.run import Run
 from mlc_dask.show.report.evidence import alerts
 from mlc_dask.stages.choice import Unpaired, choose_acquisitions, doubts
 from mlc_dask.stages.continuity import anchor_in_words
-from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_empty_years, refuse_suspects
+from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse
 
 _PROGRAM_BYTES = 1_500_000_000
 """Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
@@ -223,9 +223,13 @@ def _chosen(
     table = judge_radiometry(source, selection, given.catalogue)
     notes += doubtful(table)
     try:
-        refuse_empty_years(table, given.config.gaps.min_valid)
-        if not given.config.acquisitions.accept_radiometry:
-            refuse_suspects(table, selection, given.pictured)
+        refuse(
+            table,
+            selection,
+            accept=given.config.acquisitions.accept_radiometry,
+            min_valid=given.config.gaps.min_valid,
+            pictured=given.pictured,
+        )
     except InputError as error:
         return selection, notes, error
     return selection, notes, None

@@ -86,7 +86,10 @@ def _notes(selection: Selection, radiometry: pd.DataFrame, annual: xr.Dataset, s
 def _accepted(radiometry: pd.DataFrame) -> list[str]:
     """Suspects of the radiometric check that were accepted by hand."""
     wrong = radiometry[radiometry["verdict"].isin(WRONG)]
-    accepted = [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
+    accepted = [
+        f"{name}: {why or f'{verdict} (darkest pixels at {dark:.0f})'}, accepted"
+        for name, verdict, dark, why in zip(wrong["id"], wrong["verdict"], wrong["dark"], wrong["why"], strict=True)
+    ]
     return accepted + [f"{name}: {WHITE}" for name in radiometry[radiometry["verdict"] == WHITE]["id"]]
 
 
