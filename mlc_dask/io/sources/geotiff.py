@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +19,7 @@ from mlc_dask.data.grids import Grid, most_common
 from mlc_dask.data.tables import read_table
 from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.numbers import honoured_nodata, packing_tags
-from mlc_dask.io.rasters import band_index, open_raster
+from mlc_dask.io.rasters import band_index, check_whole, open_raster
 from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, GranuleSource, Nodata
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
@@ -170,15 +170,20 @@ class GeoTiff(GranuleSource):
 
     def _grids(self, acquisition: Acquisition) -> dict[str, Grid]:
         (granule,) = acquisition.granules
-        return {name: self._header(granule, name) for name in granule.assets}
+        names_in: dict[str, list[str]] = {}
+        for name, asset in granule.assets.items():
+            names_in.setdefault(self.locate(asset.href), []).append(name)
+        return {name: grid for path, names in names_in.items() for name, grid in self._header(granule, path, names)}
 
-    def _header(self, granule: Granule, name: str) -> Grid:
-        path = Path(self.locate(granule.assets[name].href))
-        if not path.is_file():
-            raise InputError(f"{path} is missing; add {name} to this acquisition, or leave it out of the settings")
+    def _header(self, granule: Granule, path: str, names: Sequence[str]) -> Iterator[tuple[str, Grid]]:
+        """Grids of the bands in one file, after it was looked at."""
+        if not Path(path).is_file():
+            raise InputError(f"{path} is missing; add {names[0]} to this acquisition, or leave it out of the settings")
         with open_raster(path) as file:
-            self._look(file, granule, name)
-            return Grid.of(file)
+            check_whole(file)
+            for name in names:
+                self._look(file, granule, name)
+                yield name, Grid.of(file)
 
     def _described(self, name: str) -> str | None:
         """Band description to look for, where all bands share one file."""

@@ -26,7 +26,7 @@ from mlc_dask.io.numbers import (
     is_empty,
     look,
 )
-from mlc_dask.io.rasters import Method, band_index, check_whole, open_raster, put_on, to_convention
+from mlc_dask.io.rasters import Method, band_index, open_raster, put_on, to_convention
 
 MASK = "mask"
 """Name of the mask among a granule's assets."""
@@ -160,8 +160,7 @@ class GranuleSource(BaseModel):
         return asset
 
     def _look(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> None:
-        """Refuse a local file as :meth:`_agreed` does, a cut one, or values that a coarse look finds impossible."""
-        check_whole(file)
+        """Refuse a local file as :meth:`_agreed` does, or values that a coarse look finds impossible."""
         asset = self._agreed(file, granule, name)
         if name in self.bands:
             look(file, band_index(file, asset.layer), asset, f"{granule.id}, {name}: {file.name}")

@@ -24,7 +24,7 @@ from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, LeftOut,
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.years import CALENDAR, Years
-from mlc_dask.io.rasters import open_raster
+from mlc_dask.io.rasters import check_whole, open_raster
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import required, understood
 
@@ -125,6 +125,7 @@ class ProductSource(AreaSource):
                     raise InputError(f"{path} is missing or empty; {FIX}, or leave {name} out of the settings")
                 with open_raster(path) as file:
                     own = Grid.of(file)
+                    check_whole(file)
                     self._look(file, granule, name)
                 if granule.grid is not None and not granule.grid.at_pixel(own.pixel).matches(own):
                     raise InputError(f"{path} is {own.label}, but its product is {granule.grid.label}; {FIX}")

@@ -24,7 +24,7 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.checksums import check_digest, check_size
 from mlc_dask.io.numbers import fill_of, masked
-from mlc_dask.io.rasters import Method, open_raster, read_on, readable
+from mlc_dask.io.rasters import Method, check_whole, open_raster, read_on, readable
 from mlc_dask.io.remote import check_href, environment, length_of, retried
 from mlc_dask.io.sources.area import AreaSource, halves
 from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, Nodata, Raw
@@ -174,6 +174,7 @@ class Stac(AreaSource):
                     check_size(asset.href, Path(asset.href).stat().st_size, asset.size)
                 with open_raster(asset.href) as file:
                     _refuse_elsewhere(granule, name, Grid.of(file))
+                    check_whole(file)
                     self._look(file, granule, name)
 
     def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Raw:
