@@ -325,6 +325,42 @@ def test_kind_1_masks_of_other_numbers(pristine: dict[str, Path], tmp_path: Path
     assert re.search(words[fault], str(place.infeasible))
 
 
+def test_kind_1_masks_whose_values_are_too_few_for_a_scene_classification(
+    pristine: dict[str, Path], tmp_path: Path
+) -> None:
+    """Fmask has only values that the scene classification has, too; both ways out of the message are ones."""
+    world = own(pristine, "geotiff", tmp_path)
+    fmask = np.full(12, 0, np.uint8)
+    fmask[[6, 3, 11, 8, 9, 10]] = 1, 2, 3, 4, 4, 4
+    for path in (world / "acquisitions").glob("*/SCL.tif"):
+        with rasterio.open(path, "r+") as file:
+            file.write(fmask[file.read()])
+    with pytest.raises(
+        mlc.InputError, match=r"masks of all acquisitions have the values 0 \(\d\d%\), .*4 \("
+    ) as refused:
+        planned(world, tmp_path)
+    line = str(refused.value)
+    shares = []
+    for way_out in re.findall(r"mask = (\{.*?\})", line):
+        place = planned(world, tmp_path, kind=f'geotiff"\nmask = {way_out}\n#"')
+        every = [s for rows in (place.selection.chosen, place.selection.rejected) for row in rows.values() for s in row]
+        shares.append(np.mean([s.weather.valid for s in every]))
+        assert all(not s.weather.codes for s in every)
+    assert len(shares) == 2 and shares[0] == 1 and shares[1] < 0.5
+
+
+@pytest.mark.parametrize("codes", [(4,), (0, 4, 5), (2, 4, 9)])
+def test_a_scene_classification_of_few_values(
+    pristine: dict[str, Path], tmp_path: Path, codes: tuple[int, ...]
+) -> None:
+    world = own(pristine, "geotiff", tmp_path)
+    for number, path in enumerate(sorted((world / "acquisitions").glob("*/SCL.tif"))):
+        with rasterio.open(path, "r+") as file:
+            file.write(np.full(file.read().shape, 4, np.uint8))
+            file.write(np.full((1, 2, 2), codes[number % len(codes)], np.uint8), window=((0, 2), (0, 2)))
+    assert planned(world, tmp_path).infeasible is None
+
+
 def test_kind_1_two_bands_of_one_file(pristine: dict[str, Path], tmp_path: Path) -> None:
     world = own(pristine, "geotiff", tmp_path)
     for path in (world / "acquisitions").glob("*/B03.tif"):

@@ -153,11 +153,15 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Weather:
-    """Cloudy and snowy shares of an acquisition's valid pixels, and valid share of all its pixels, all 0..1."""
+    """Cloudy and snowy shares of an acquisition's valid pixels, and valid share of all its pixels, all 0..1.
+
+    `codes` are the shares of the values 0, 1, 2, … of its mask, where it is taken for a scene classification.
+    """
 
     cloud: float
     valid: float
     snow: float = 0.0
+    codes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

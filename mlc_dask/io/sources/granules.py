@@ -66,6 +66,17 @@ class Mask(BaseModel):
     snow: tuple[int, ...] = (11,)
     nodata: tuple[int, ...] = (0,)
 
+    @property
+    def assumed(self) -> bool:
+        """Whether the values are taken for those of the scene classification, since nobody said what they mean."""
+        return not self.model_fields_set & {"cloud", "nodata", "unusable"}
+
+    def counts(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Pixels of every class of the scene classification (12,); empty where the values mean something else."""
+        if not self.assumed:
+            return np.zeros(0, np.int64)
+        return np.bincount(values[np.isfinite(values)].astype(np.int64), minlength=_HIGHEST_CLASS + 1)
+
     def empty(self, values: npt.NDArray[Any]) -> Usable:
         """Pixels without data: those of `nodata`, and NaN."""
         found: Usable = np.isin(values, self.nodata) | ~np.isfinite(values)
@@ -79,9 +90,8 @@ class Mask(BaseModel):
         InputError
             If a value is no class of the scene classification.
         """
-        unset = not self.model_fields_set & {"cloud", "nodata", "unusable"}
         odd = values[np.isfinite(values) & ~np.isin(values, range(_HIGHEST_CLASS + 1))]
-        if unset and odd.size:
+        if self.assumed and odd.size:
             raise InputError(
                 f"{where} has the value {odd[0]:g}, but the scene classification has 0 to {_HIGHEST_CLASS}; set "
                 "source.mask to what its values mean"
@@ -93,6 +103,15 @@ class Raw(NamedTuple):
 
     values: npt.NDArray[Any]
     nodata: Number
+
+
+class Sky(NamedTuple):
+    """Cloud, snow and valid pixels (h, w) of one granule, and the number of pixels of every class of its mask."""
+
+    cloud: Usable
+    snow: Usable
+    valid: Usable
+    counts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 class GranuleSource(BaseModel):
@@ -172,22 +191,23 @@ class GranuleSource(BaseModel):
         """Shares of clouds and snow among valid pixels, and of valid pixels, sampled at up to SURVEYED² pixels."""
         coarse = grid.coarsened(SURVEYED)
         clouds, snow, seen = (np.zeros(coarse.shape, bool) for _ in range(3))
-        for granule in _over(acquisition, coarse):
-            cloud, white, valid = self._sky(granule, coarse)
-            clouds |= cloud & ~seen
-            snow |= white & ~seen
-            seen |= valid
+        skies = [self._sky(granule, coarse) for granule in _over(acquisition, coarse)]
+        for sky in skies:
+            clouds |= sky.cloud & ~seen
+            snow |= sky.snow & ~seen
+            seen |= sky.valid
         cloudy, snowy = (float((part & seen).sum() / max(1, seen.sum())) for part in (clouds, snow))
-        return Weather(cloudy, float(seen.mean()), snowy)
+        counts = np.sum([sky.counts for sky in skies], axis=0) if skies else np.zeros(0)
+        return Weather(cloudy, float(seen.mean()), snowy, tuple((counts / max(1, counts.sum())).tolist()))
 
-    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable, Usable]:
-        """Cloud pixels, snow pixels and valid pixels of one granule."""
+    def _sky(self, granule: Granule, grid: Grid) -> Sky:
         if self.mask is None:
-            return np.zeros(grid.shape, bool), np.zeros(grid.shape, bool), self._has_data(granule, grid)
+            return Sky(np.zeros(grid.shape, bool), np.zeros(grid.shape, bool), self._has_data(granule, grid))
         values = self.raw(granule, MASK, grid, "nearest").values
         self.mask.check(values, f"{granule.id}, {MASK}")
         valid = ~self.mask.empty(values) if self.mask.nodata else self._has_data(granule, grid)
-        return np.isin(values, self.mask.cloud) & valid, np.isin(values, self.mask.snow) & valid, valid
+        cloud, snow = (np.isin(values, codes) & valid for codes in (self.mask.cloud, self.mask.snow))
+        return Sky(cloud, snow, valid, self.mask.counts(values))
 
     def _has_data(self, granule: Granule, grid: Grid) -> Usable:
         found: Usable = ~is_empty(*self.raw(granule, self.bands[0], grid, "nearest"))

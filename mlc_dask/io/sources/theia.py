@@ -13,7 +13,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.sensors import SENTINEL2
 from mlc_dask.io.rasters import open_raster
-from mlc_dask.io.sources.granules import DN, MASK, Mask, Usable
+from mlc_dask.io.sources.granules import DN, MASK, Mask, Sky, Usable
 from mlc_dask.io.sources.packages import Product, ProductSource, grid_of, share, told
 
 _EDGE = "edge"
@@ -116,11 +116,11 @@ class Theia(ProductSource):
         found: Usable = (self.raw(granule, MASK, grid, "nearest").values & bits) != 0
         return found
 
-    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable, Usable]:
+    def _sky(self, granule: Granule, grid: Grid) -> Sky:
         valid = self._has_data(granule, grid)
         if self.mask is None:
-            return ~valid & valid, ~valid & valid, valid
-        return valid & self._bits(granule, grid, "cloud"), valid & self._bits(granule, grid, "snow"), valid
+            return Sky(~valid & valid, ~valid & valid, valid)
+        return Sky(valid & self._bits(granule, grid, "cloud"), valid & self._bits(granule, grid, "snow"), valid)
 
     def _usable(self, granule: Granule, dn: DN, window: Grid) -> Usable:
         usable: Usable = (dn != 0).all(axis=0)
