@@ -21,10 +21,10 @@ from mlc_dask.data.settings import validated
 from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
+from mlc_dask.io.sources.granules import Raw
 from mlc_dask.io.sources.overpasses import overpasses
 from mlc_dask.kernels.pairing.rules import PairingRules
 from mlc_dask.stages.choice import choose_acquisitions
-from tests.cubes import Array
 
 START = datetime(2020, 5, 1, 10, 10, 31)
 
@@ -46,7 +46,7 @@ class Memory(AreaSource):
     bands: tuple[str, ...] = ("B02",)
     mask: None = None
 
-    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Array:
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Raw:
         assert granule.grid is not None
         steps = granule.grid.steps_to(grid)
         found = np.zeros(grid.shape, np.uint16)
@@ -56,7 +56,7 @@ class Memory(AreaSource):
                 slice(max(0, s), max(0, s + n)) for s, n in zip((row, column), granule.grid.shape, strict=True)
             )
             found[rows, columns] = int(granule.assets[name].href)
-        return found
+        return Raw(found, 0)
 
 
 def catalogue(granules: list[Granule], years: list[int] | None = None, **settings: Any) -> Any:

@@ -335,6 +335,7 @@ def test_kind_1_masks_whose_values_are_too_few_for_a_scene_classification(
     for path in (world / "acquisitions").glob("*/SCL.tif"):
         with rasterio.open(path, "r+") as file:
             file.write(fmask[file.read()])
+            file.nodata = None
     with pytest.raises(
         mlc.InputError, match=r"masks of all acquisitions have the values 0 \(\d\d%\), .*4 \("
     ) as refused:

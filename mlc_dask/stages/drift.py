@@ -14,7 +14,7 @@ from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import DOUBTED, FEWEST
+from mlc_dask.kernels.continuity import DOUBTED, FEWEST, Verdict
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of
 
@@ -37,7 +37,7 @@ _SAMPLES: Final = 4_000
 _BLOCK: Final = 64
 
 
-@step("drift", kind="table", version=4, shown=True)
+@step("drift", kind="table", version=5, shown=True)
 def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataFrame:
     """Compare every class in every year with the class of the old map's year, on the witnesses of the annual samples.
 
@@ -52,10 +52,11 @@ def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataF
     -------
     One row per year and class: ``pixels`` looked at; ``kept``, the share of them that the judge, a forest that knows
     the old map's year only, still calls so; ``verdict``, ``distance``, ``reach``, ``other`` and ``other_distance`` of
-    :class:`mlc_dask.kernels.continuity.Continuity`; ``brightness`` of the ``band`` that changed most, as a ratio to the
-    old map's year; the median position ``x``, ``y`` of the pixels that are no longer kept; and, where the class may
-    have changed, ``words`` and the ``places`` of these pixels (``x y`` of each, with semicolons between). One row per
-    year of ``(all ground)``, whose ``kept`` is the share of random pixels that are near some training sample.
+    :class:`mlc_dask.kernels.continuity.Continuity`, ``not judged`` where the pixels are fewer than 30; ``brightness``
+    of the ``band`` that changed most, as a ratio to the old map's year; the median position ``x``, ``y`` of the pixels
+    that are no longer kept; and, where the class may have changed, ``words`` and the ``places`` of these pixels
+    (``x y`` of each, with semicolons between). One row per year of ``(all ground)``, whose ``kept`` is the share of
+    random pixels that are near some training sample.
     """
     anchor = int(annual.attrs["anchor"])
     judge = judge_of(annual) if annual.witness_good.values.any() else None
@@ -84,19 +85,18 @@ def _class_rows(
 ) -> Iterator[dict[str, Any]]:
     label = annual.witness_label.values
     known = {(r["year"], r["code"]): r for r in annual.attrs["continuity"]}
-    for code in np.unique(label[label != 0]).tolist():
+    for code in np.union1d(label[label != 0], annual.label.values).tolist():
         at = np.flatnonzero((label == code) & annual.witness_good.values & look.able & first.able)
-        if not at.size:
-            continue
         row, gone = known.get((year, code), {}), at[~look.kept[at]]
-        band, brightness = _brightness(annual, look.dn[at], first.dn[at])
+        verdict = row.get("verdict", "")
+        band, brightness = _brightness(annual, look.dn[at], first.dn[at]) if at.size else ("", None)
         x, y = annual.witness_x.values[gone], annual.witness_y.values[gone]
         yield {
             "year": year,
             "class": names[code],
             "pixels": at.size,
-            "kept": float(look.kept[at].mean()),
-            "verdict": str(row.get("verdict", "")),
+            "kept": float(look.kept[at].mean()) if at.size else None,
+            "verdict": str(verdict if at.size >= FEWEST or verdict in DOUBTED else Verdict.UNJUDGED),
             "distance": row.get("distance"),
             "reach": row.get("reach"),
             "other": names.get(row.get("other", 0), ""),
@@ -167,8 +167,14 @@ def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -
     if row.year == anchor or row.pixels < FEWEST or not ratio < min(1.0 if row.verdict in DOUBTED else _HALF, least):
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
+    # What all ground shares is a median over the classes, so it is that of the change where most of them changed.
+    why = (
+        "the class changed there, or the year is unlike the others"
+        if usual >= _HALF
+        else f"most classes are not, so change cannot be told from weather or processing; look at the acquisitions of "
+        f"{row.year} first"
+    )
     return (
         f"{row.year}: {row['class']} is no longer what it was in {anchor} ({row.band} is {row.brightness:.1f} times "
-        f"as bright; a forest of {anchor} keeps {row.kept:.0%} of it): the class changed there, or the year is "
-        f"unlike the others{place}"
+        f"as bright; a forest of {anchor} keeps {row.kept:.0%} of it): {why}{place}"
     )

@@ -14,6 +14,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.steps import step
 from mlc_dask.data.years import CALENDAR, years_in_words
 from mlc_dask.io.published import assemble
+from mlc_dask.kernels.continuity import FEWEST, Verdict
 from mlc_dask.kernels.radiometry import WHITE, WRONG
 from mlc_dask.show.report.headline import headline
 from mlc_dask.show.report.page import Alert, Evidence
@@ -96,6 +97,17 @@ def _accepted(radiometry: pd.DataFrame) -> list[str]:
 def alerts(drift: pd.DataFrame) -> Sequence[str]:
     """Return the sentences of a drift table that a reader must see first."""
     return [str(words) for words in drift["words"] if isinstance(words, str) and words]
+
+
+def unjudged(drift: pd.DataFrame) -> list[str]:
+    """Return one note that names the classes of a drift table of which too few pixels are known to judge them."""
+    few = drift[drift["verdict"] == Verdict.UNJUDGED]
+    names = [
+        f"{name} ({', '.join(map(str, own))})"
+        for name, own in few.groupby("class", sort=False)["year"].agg(list).items()
+    ]
+    about = f"fewer than {FEWEST} reliable pixels could be followed, so whether they changed as a whole is not judged"
+    return [f"{', '.join(names)}: {about}"] if names else []
 
 
 def _alerts(drift: pd.DataFrame, before: int) -> list[Alert]:
