@@ -377,6 +377,23 @@ class TestAccess:
         asked()
         assert not server.requests("*SCL*") and whole_survey > 1, "what was surveyed is asked for again"
 
+    def test_a_host_that_refuses_everything_beside_one_that_gives(
+        self, asked: Callable[[], Selection], server: FaultyServer, features: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        """All that it has is left out by name; the rest is used."""
+        refused = features[1::3]
+        for feature in refused:
+            for asset in feature["assets"].values():
+                asset["href"] = asset["href"].replace("127.0.0.1", "localhost")
+            path = feature["assets"]["SCL"]["href"].partition("/acquisitions/")[2]
+            server.fail(Fault("status", 403), f"acquisitions/{path}")
+        collected(tmp_path / "all.json", features)
+        selection = asked()
+        assert len(selection.left_out) == len(refused) == 4
+        for feature, one in zip(refused, sorted(selection.left_out, key=lambda o: o.reason), strict=True):
+            assert feature["id"] in one.reason and "localhost" in one.reason and "403" in one.reason
+        assert all(len(row) == 2 for row in selection.chosen.values())
+
     def test_a_host_that_gives_nothing(self, asked: Callable[[], Selection], server: FaultyServer) -> None:
         server.fail(Fault("status", 401), "*SCL*")
         with pytest.raises(RefusedError, match=r"refuses access to all acquisitions on it.*get access"):
