@@ -20,7 +20,7 @@ from mlc_dask.data.tables import read_table
 from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.numbers import honoured_nodata, packing_tags
 from mlc_dask.io.rasters import band_index, check_whole, open_raster
-from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, GranuleSource, Nodata
+from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, GranuleSource, nan_is_none
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 
@@ -57,9 +57,10 @@ class GeoTiff(GranuleSource):
     index_column: str = "datetime_utc"
     scale: float = Field(1e-4, gt=0)
     offset: float = 0.0
-    nodata: Nodata = 0
+    nodata: int | float | None = 0
 
     _correct_nodata: ClassVar[str] = CORRECT_NODATA
+    _nan_is_none = field_validator("nodata", mode="before")(nan_is_none)
 
     @field_validator("date")
     @classmethod

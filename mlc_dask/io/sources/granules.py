@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, Weather
 from mlc_dask.data.errors import InputError
@@ -43,13 +43,9 @@ DN = npt.NDArray[np.uint16]
 Usable = npt.NDArray[np.bool_]
 
 
-def _nan_is_none(nodata: Any) -> Any:
-    # NaN is always no data, so it adds no value.
+def nan_is_none(nodata: Any) -> Any:
+    """Return a no-data value, None for NaN: it is always no data, so it adds no value."""
     return None if isinstance(nodata, float) and np.isnan(nodata) else nodata
-
-
-Nodata = Annotated[int | float | None, BeforeValidator(_nan_is_none)]
-"""Setting of a no-data value: None for NaN."""
 
 
 class Mask(BaseModel):

@@ -27,7 +27,7 @@ from mlc_dask.io.numbers import fill_of, masked
 from mlc_dask.io.rasters import Method, check_whole, open_raster, read_on, readable
 from mlc_dask.io.remote import check_href, environment, length_of, retried
 from mlc_dask.io.sources.area import AreaSource, halves
-from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, Nodata, Raw
+from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, Raw, nan_is_none
 from mlc_dask.io.sources.items import granule_of, tile_of
 from mlc_dask.io.sources.signing import signed
 from mlc_dask.storage.durable import local
@@ -76,9 +76,10 @@ class Stac(AreaSource):
     hosts: tuple[str, ...] | None = None
     at_once: Annotated[int, Field(ge=1, le=32)] = 4
     checksums: bool = True
-    nodata: Nodata = 0
+    nodata: int | float | None = 0
 
     _correct_nodata: ClassVar[str] = CORRECT_NODATA
+    _nan_is_none = field_validator("nodata", mode="before")(nan_is_none)
 
     @model_validator(mode="before")
     @classmethod
