@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psutil
 import xarray as xr
+from browser import shown
 from distributed import Client
-from playwright.sync_api import sync_playwright
 
 import mlc_dask as mlc
 from mlc_dask.compute.backends import connect
@@ -33,8 +33,6 @@ from mlc_dask.runs.artifacts import read_current
 
 PICTURE = Path(__file__).with_name("dashboard.png")
 PATCH = 128
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
 def damaged(cube: Path, folder: Path) -> Path:
@@ -80,10 +78,7 @@ def photograph(client: Client, page: str) -> None:
         time.sleep(0.02)
     assert not missing, f"no patch was ever {', '.join(missing)} while others had the other states"
     workers = [psutil.Process(pid) for pid in client.run(lambda: __import__("os").getpid()).values()]
-    with sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        view = browser.new_page(viewport={"width": 1400, "height": 820})
-        view.goto(page)
+    with shown(page, 1400, 820) as view:
         view.wait_for_timeout(1_000)
         while set(STATES) - states(page):
             time.sleep(0.02)
@@ -93,7 +88,6 @@ def photograph(client: Client, page: str) -> None:
         view.screenshot(path=PICTURE)
         for process in workers:
             process.resume()
-        browser.close()
 
 
 def main(demo: Path) -> None:

@@ -7,15 +7,12 @@ Usage: python docs/interpret_screenshot.py [OUTPUT [SAMPLE [PICTURE]]], by defau
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
-
-_OPTIONS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+from browser import served, shown
+from playwright.sync_api import Page
 
 
 def main(output: Path, sample: Path, picture: Path, width: int = 1280, height: int = 800) -> None:
@@ -23,28 +20,19 @@ def main(output: Path, sample: Path, picture: Path, width: int = 1280, height: i
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / sample.resolve().name
         shutil.copytree(sample, copy, ignore=shutil.ignore_patterns("labels"))
-        command = [sys.executable, "-m", "mlc_dask", "interpret", str(output), str(copy), "--as", "anna", "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 (our own)
-            assert server.stdout is not None
-            try:
-                _photograph(server.stdout.readline().split()[0], picture, width, height)
-            finally:
-                server.send_signal(signal.SIGINT)
+        command = ("interpret", str(output), str(copy), "--as", "anna")
+        with served(*command) as address, shown(address, width, height) as page:
+            _answer(page)
+            page.screenshot(path=picture)
 
 
-def _photograph(address: str, picture: Path, width: int, height: int) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=_OPTIONS.split())
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.goto(address)
-        page.wait_for_selector("body[data-ready]")
-        for answered in range(3):
-            _press(page, "1", "Enter")
-            page.wait_for_selector(f"body[data-point='{answered + 1}']")
-        _press(page, "3", "ArrowDown", "ArrowDown", "Shift+Digit9")
-        page.locator(".year.selected .chip:not(.invalid)").nth(3).hover()
-        page.screenshot(path=picture)
-        browser.close()
+def _answer(page: Page) -> None:
+    page.wait_for_selector("body[data-ready]")
+    for answered in range(3):
+        _press(page, "1", "Enter")
+        page.wait_for_selector(f"body[data-point='{answered + 1}']")
+    _press(page, "3", "ArrowDown", "ArrowDown", "Shift+Digit9")
+    page.locator(".year.selected .chip:not(.invalid)").nth(3).hover()
 
 
 def _press(page: Page, *keys: str) -> None:

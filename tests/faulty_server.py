@@ -33,10 +33,11 @@ class Fault:
 
     The kinds: `status` answers an error; `reset` breaks the connection without an answer; `stall` answers after
     `seconds`, `stall_in_body` after the headers and half of the body; `whole` ignores the range and answers 200;
-    `garbage` sends noise of the right length; `cut` sends half of the body and closes the connection.
+    `garbage` sends noise of the right length; `cut` sends half of the body and closes the connection; `redirect` sends
+    to itself for ever; `page` sends a web page with the status 200, as hosts do that want a login.
     """
 
-    kind: Literal["status", "reset", "stall", "stall_in_body", "whole", "garbage", "cut"]
+    kind: Literal["status", "reset", "stall", "stall_in_body", "whole", "garbage", "cut", "redirect", "page"]
     status: int = 503
     times: int | None = None  # that many requests fail; None: all
     after: int = 0  # that many requests are served first
@@ -158,6 +159,10 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(fault.seconds if fault and kind == "stall" else 0)
         if not file.is_file() or (fault and kind == "status"):
             return self._answer(fault.status if fault and kind == "status" else 404, b"<Error/>", {})
+        if kind == "redirect":
+            return self._answer(302, b"", {"Location": self.path})
+        if kind == "page":
+            return self._answer(200, b"<!DOCTYPE html><p>Log in</p>", {"Content-Type": "text/html"})
         content = file.read_bytes()
         headers = {"ETag": f'"{hashlib.md5(content).hexdigest()}"', "Accept-Ranges": "bytes"}
         if end is None or kind == "whole":

@@ -14,17 +14,17 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
-from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, Weather
+from mlc_dask.data.acquisitions import Acquisition, Asset, Catalogue, Granule, Weather
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.settings import validated
 from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.rasters import Method
 from mlc_dask.io.sources.area import AreaSource
+from mlc_dask.io.sources.granules import Raw
 from mlc_dask.io.sources.overpasses import overpasses
-from mlc_dask.kernels.pairing.rules import PairingRules
+from mlc_dask.kernels.pairing.rules import HOPELESS, TWIN, PairingRules
 from mlc_dask.stages.choice import choose_acquisitions
-from tests.cubes import Array
 
 START = datetime(2020, 5, 1, 10, 10, 31)
 
@@ -46,7 +46,7 @@ class Memory(AreaSource):
     bands: tuple[str, ...] = ("B02",)
     mask: None = None
 
-    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Array:
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Raw:
         assert granule.grid is not None
         steps = granule.grid.steps_to(grid)
         found = np.zeros(grid.shape, np.uint16)
@@ -56,7 +56,7 @@ class Memory(AreaSource):
                 slice(max(0, s), max(0, s + n)) for s, n in zip((row, column), granule.grid.shape, strict=True)
             )
             found[rows, columns] = int(granule.assets[name].href)
-        return found
+        return Raw(found, 0)
 
 
 def catalogue(granules: list[Granule], years: list[int] | None = None, **settings: Any) -> Any:
@@ -218,6 +218,32 @@ def test_metadata_decides_before_any_mask_is_read() -> None:
         assert [(s.acquisition.time.month, s.reason, s.weather.cloud) for s in row] == [
             (7, "cloud over limit in the metadata", 0.95)
         ]
+
+
+def test_of_acquisitions_of_one_time_the_clear_one_is_used_where_the_other_is_over_the_limit() -> None:
+    """Only what may be used hides another: a twin that is cloudy by its metadata, or left out by hand, does not."""
+    rows = [
+        Acquisition(f"{year}{month}{name}", START.replace(year=year, month=month), 22, (one,))
+        for year in (2018, 2019)
+        for month in (3, 5)
+        for name, cloud in (("a", 0.95 if month == 5 else 0.1), ("b", 0.2))
+        for one in (granule(name, cloud=cloud),)
+    ]
+    found = Catalogue(grid(size=60), tuple(rows))
+    choose = partial(choose_acquisitions, Sunny(), found, rules=PairingRules(size=2), max_tile_cloud=0.9)
+    with dask.config.set(scheduler="synchronous"):
+        plain, by_hand = choose(), choose(leave_out=["20183a", "20193a"])
+    assert [[s.acquisition.id[-2:] for s in row] for row in plain.chosen.values()] == [["3a", "5b"]] * 2
+    assert [[s.acquisition.id[-2:] for s in row] for row in by_hand.chosen.values()] == [["3b", "5b"]] * 2
+    reasons = {s.acquisition.id: s.reason for row in plain.rejected.values() for s in row}
+    assert reasons["20185a"] == HOPELESS and reasons["20183b"] == TWIN
+
+
+class Sunny(Memory):
+    """Acquisitions without clouds."""
+
+    def weather(self, acquisition: Acquisition, grid: Grid) -> Weather:
+        return Weather(0.1, 1.0)
 
 
 def test_a_box_that_no_product_covers_is_told_of() -> None:

@@ -31,14 +31,17 @@ from mlc_dask.kernels.continuity import (
     typical,
 )
 from mlc_dask.show.report import figures
-from mlc_dask.show.report.evidence import _alerts, alerts
-from mlc_dask.stages.continuity import anchor_in_words, anchor_year, doubts
+from mlc_dask.show.report.evidence import _alerts, alerts, unjudged
+from mlc_dask.stages import annual_training
+from mlc_dask.stages.annual_training import select_reliable_samples
+from mlc_dask.stages.continuity import anchor_in_words, anchor_year, doubts, in_words
 from mlc_dask.stages.drift import GROUND, watch_drift
-from mlc_dask.stages.settings import Clustering
-from mlc_dask.stages.witnesses import judge_of, kept_shares
+from mlc_dask.stages.settings import Clustering, Gaps
+from mlc_dask.stages.witnesses import judge_of, kept_shares, with_good
 from mlc_dask.worlds import World, write_world
 from mlc_dask.worlds.changes import UPHEAVALS
 from mlc_dask.worlds.landscape import make_landscape
+from tests.cubes import landscape, product_of
 from tests.test_benchmarks import benchmark
 
 Floats = npt.NDArray[np.float32]
@@ -98,6 +101,33 @@ def test_a_year_unlike_the_others_is_not_another_class() -> None:
     """Away from itself, but the judge keeps it."""
     found = continuity(clusters(((0.0, 1.4, 0.0), 800), seed=1), 1, BEFORE, NONE, ALL)
     assert found.verdict is Verdict.UNLIKE and found.kept == (0,) and not found.doubted
+    (note,) = in_words({2019: {1: found}}, {2019: BEFORE, 2018: BEFORE}, DEFAULT_LEGEND.coded, 2018)[1:]
+    assert note.startswith("2019: no cluster of {1} lies where the {1} of 2018 lies, but") and "keeps 95%" in note
+    assert "name odd ones in acquisitions.leave_out" in note and "\n" not in note
+
+
+def test_the_judge_that_keeps_as_little_of_most_classes_is_no_witness_of_a_change() -> None:
+    """The year is unlike the others also where the judge keeps little of the class, and of all."""
+    found = continuity(clusters(((0.0, 1.4, 0.0), 800), seed=1), 1, BEFORE, NONE, {1: 0.3, 2: 0.35})
+    assert found.verdict is Verdict.UNLIKE and not found.doubted
+
+
+def test_a_class_of_few_witnesses_is_not_judged() -> None:
+    """Nobody said that the class is as it was: it has neither the verdict `unlike` nor the verdict `same`."""
+    for own in (clusters(((0.0, 1.4, 0.0), 800), seed=1), clusters((FOREST, 800), seed=1)):
+        found = continuity(own, 1, BEFORE, NONE, {2: 0.9})
+        assert found.verdict is Verdict.UNJUDGED and found.judged is None and not found.doubted
+    assert continuity(clusters((FOREST, 800), seed=1), 1, BEFORE, NONE, {}).verdict is Verdict.UNJUDGED
+    both = clusters((CLEARING, 700), (FOREST, 100), seed=1)
+    assert continuity(both, 1, BEFORE, NONE, {2: 0.9}).verdict is Verdict.SWAPPED, "clusters show it without a judge"
+    grass = continuity(clusters((GRASS, 800), seed=1), 2, BEFORE, NONE, ALL)
+    years = {2019: {1: found, 2: grass}, 2020: {1: found, 2: grass}}
+    models = dict.fromkeys((2018, 2019), BEFORE) | {2020: {**BEFORE, 3: BEFORE[1]}}
+    notes = in_words(years, models, DEFAULT_LEGEND.coded, 2018)
+    assert [n.partition(":")[0] for n in notes] == [
+        "{1} has fewer than 30 reliable pixels that are seen in 2018 and in 2019, 2020",
+        "{3} has fewer than 30 reliable pixels that are seen in 2018 and in 2020",
+    ]
 
 
 def test_what_all_ground_shares_is_no_change() -> None:
@@ -217,6 +247,75 @@ def test_the_judge_depends_on_its_witnesses_only() -> None:
     one, two = judge_of(watched(0.4, 1.2)), judge_of(watched(0.4, 1.2))
     assert one.model.digest == two.model.digest
     assert np.array_equal(one.shared[2019], two.shared[2019])
+
+
+def followed(now: dict[int, float], good: dict[int, int] | None = None) -> xr.Dataset:
+    """Annual samples of five classes, of which those in `now` have another DN in 2019; `good` witnesses of a class."""
+    then = np.array([600.0, 1500.0, 2500.0, 400.0, 3000.0])
+    later = np.array([now.get(code, value) for code, value in enumerate(then, 1)])
+    label = np.repeat(np.arange(1, 6, dtype=np.uint8), 100)
+    spread = np.random.default_rng(0).uniform(0.95, 1.05, (2, 500, 6, 2))
+    dn = np.rint(np.stack([then[label - 1], later[label - 1]])[:, :, None, None] * spread + 1000).astype(np.uint16)
+    own, dims = watched(0.0, 1.0).drop_dims("witness"), ("witness_year", "witness", "acquisition")
+    number = np.arange(500) % 100
+    return own.assign(
+        witness_dn=((*dims, "band"), dn),
+        witness_usable=(dims, np.ones(dn.shape[:3], np.bool_)),
+        witness_label=("witness", label),
+        witness_good=("witness", number < np.array([(good or {}).get(code, 100) for code in label.tolist()])),
+        witness_x=("witness", number + 0.0),
+        witness_y=("witness", label + 0.0),
+        year=("sample", np.zeros(0, np.int64)),
+        label=("sample", np.zeros(0, np.uint8)),
+    ).assign_attrs(continuity=[])
+
+
+def test_the_drift_table_names_the_classes_that_it_cannot_judge() -> None:
+    drift = watch_drift(followed({1: 5000.0}, {2: 20, 3: 0}), legend=DEFAULT_LEGEND)
+    rows = drift[drift.year == 2019].set_index("class")
+    names = [DEFAULT_LEGEND.names[code] for code in range(1, 6)]
+    assert rows.pixels[names].tolist() == [100, 20, 0, 100, 100]
+    assert rows.verdict[names].tolist() == ["", Verdict.UNJUDGED, Verdict.UNJUDGED, "", ""]
+    assert np.isnan(rows.kept[names[2]]) and rows.kept[names[0]] < 0.1
+    (line,) = alerts(drift)
+    assert line.startswith(f"2019: {names[0]} is no longer"), "what is not judged is no alarm"
+    (note,) = unjudged(drift)
+    assert note.startswith(f"{names[1]} (2018, 2019), {names[2]} (2018, 2019): fewer than 30 reliable pixels")
+
+
+def test_without_any_witness_the_drift_table_says_so() -> None:
+    drift = watch_drift(followed({1: 5000.0}, dict.fromkeys(range(1, 6), 0)), legend=DEFAULT_LEGEND)
+    assert len(drift) == 10 and set(drift.verdict) == {Verdict.UNJUDGED} and not alerts(drift)
+    (note,) = unjudged(drift)
+    assert all(DEFAULT_LEGEND.names[code] in note for code in range(1, 6))
+
+
+def test_a_place_without_a_witness_has_no_anchor_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    cube, truth = landscape()
+    settings = {"size": 240, "gaps": Gaps(min_valid=3), "clustering": Clustering(pixels=150, max_clusters=2)}
+    said = select_reliable_samples(cube, product_of(truth, cell=20), **settings).attrs["notes"]
+    assert not any("there is no anchor" in note for note in said)
+    monkeypatch.setattr(
+        annual_training, "with_good", lambda own, _: with_good(own, np.zeros(own.sizes["witness"], bool))
+    )
+    samples = select_reliable_samples(cube, product_of(truth, cell=20), **settings)
+    assert samples.attrs["continuity"] == []
+    (note,) = (note for note in samples.attrs["notes"] if "there is no anchor" in note)
+    assert note.startswith("no class has a reliable pixel in ") and "not judged" in note
+
+
+def test_in_a_year_in_which_most_classes_change_no_class_is_called_the_changed_one() -> None:
+    """What all ground shares is that of the change then: a class that did not change may seem to have."""
+    one = watch_drift(followed({1: 5000.0}), legend=DEFAULT_LEGEND)
+    (line,) = alerts(one)
+    assert "the class changed there, or the year is unlike the others" in line
+    most = followed(dict.fromkeys((1, 2, 3, 4), 5000.0))
+    (line,) = alerts(watch_drift(most, legend=DEFAULT_LEGEND))
+    assert line.startswith("2019: most of the ground is unlike 2018 (")
+    assert "cannot be told from weather or processing; look at its acquisitions first" in line
+    assert min(kept_shares(most, judge_of(most))[2019].values()) > 0.9, "no class alone changed"
+    own = clusters((FOREST, 800), seed=1)
+    assert continuity(own, 1, BEFORE, NONE, {1: 0.0, 2: 0.0}).verdict is Verdict.SAME, "no class alone loses its vote"
 
 
 @pytest.mark.parametrize(

@@ -220,9 +220,9 @@ def test_the_neighbouring_zone_is_warped_as_a_file_would_be(tmp_path: Path, meth
     for window in (there, there.at_pixel(60), *parts):
         expected = read_on(tmp_path / "b02.tif", window, method=method)
         assert (expected != 0).any()
-        assert np.array_equal(source.raw(granule, "B02", window, method), expected)
+        assert np.array_equal(source.raw(granule, "B02", window, method).values, expected)
     outside = there.window(slice(0, 5), slice(5000, 5010))
-    assert not source.raw(granule, "B02", outside, method).any()
+    assert not source.raw(granule, "B02", outside, method).values.any()
 
 
 # Metadata

@@ -19,7 +19,7 @@ from mlc_dask.data.errors import InputError, UnreadableError
 from mlc_dask.data.settings import validated
 from mlc_dask.data.years import Years
 from mlc_dask.io.rasters import check_whole, open_raster
-from mlc_dask.io.sources import GeoTiff, Mask
+from mlc_dask.io.sources import GeoTiff, Mask, geotiff
 from tests.cubes import SHARED, Array
 
 SITES = SHARED / "sites"
@@ -75,6 +75,17 @@ def test_kind_4_a_file_that_lost_its_end_is_told_by_its_header(layout: dict[str,
     path.write_bytes(content[: -1 if layout.get("compress") else -64 * 64 * 2])
     with open_raster(path) as file, pytest.raises(UnreadableError, match=r"a\.tif is cut off: \d+ of its blocks"):
         check_whole(file)
+
+
+def test_a_file_of_all_bands_is_opened_and_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("B02", "B03", "B11")
+    write(tmp_path / "20180401" / "all.tif", np.stack([raster(n, 64, high=200) for n in range(3)]), names=names)
+    source = source_of(tmp_path, bands=names, file="all.tif", mask=None)
+    grid, (one,) = source.grid(), source.acquisitions()
+    checked_files: list[str] = []
+    monkeypatch.setattr(geotiff, "check_whole", lambda file: checked_files.append(Path(file.name).name))
+    source.check(one, grid)
+    assert checked_files == ["all.tif"]
 
 
 def test_blocks_without_data_have_no_place_in_the_file(tmp_path: Path) -> None:

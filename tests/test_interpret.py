@@ -307,7 +307,7 @@ def test_agreement_is_told_after_the_last_point_only(client: TestClient, sample:
         {"year": "2019", "n": 3, "share": 0.6667, "kappa": 0.5},
         {"year": "all years", "n": 5, "share": 0.8, "kappa": 0.6667},
     ]
-    assert carl["name"] == "carl" and "its first line is not" in carl["fault"]
+    assert carl["name"] == "carl" and "no column class, id, year" in carl["fault"]
 
 
 # What cannot be interpreted

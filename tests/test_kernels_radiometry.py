@@ -22,7 +22,7 @@ def scene(*darkest: float, size: int = 60, seed: int = 0) -> Array:
 
 def dark_level(dn: np.ndarray, usable: np.ndarray) -> float:
     """Low quantile of the darkest band."""
-    return float(levels(dn, usable)[0].min())
+    return float(levels(dn[:, usable])[0].min())
 
 
 def test_the_darkest_band_decides() -> None:

@@ -78,8 +78,6 @@ def test_a_torn_header_is_written_again(tmp_path: Path, cut: int) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("my notes", "its first line is not id,year,class,confidence,time"),
-        ("id;year;class;confidence;time\n", "its first line is not"),
         (f"{HEADER}p1,2018,3,1\n{ROWS}", r"line 2: 'p1,2018,3,1' is no answer"),
         (f"{HEADER}{ROWS}p1,2018,crops,1,{TIME}\n", "line 4: .* correct or remove the line"),
         (f"{HEADER}p1,2018,3,1,yesterday\n", "line 2"),
@@ -92,6 +90,23 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path, text: str, fault
     with pytest.raises(InputError, match=fault):
         read_labels(path)
     assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("text", ["my notes", "id;year;class;confidence;time\n", "id,year,class\n1,2018,3\n"])
+def test_only_files_of_ours_take_answers(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    with (
+        pytest.raises(InputError, match="its first line is not id,year,class,confidence,time"),
+        Labels(tmp_path, "anna"),
+    ):
+        pass
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("text", ["id,year,class\n7,2018,3\n8,2018,", "year;class;id;note\n2018;3;7;oak\n2018.0;;8;\n"])
+def test_tables_of_other_programs_are_read(tmp_path: Path, text: str) -> None:
+    """Their last line may lack its end, and their classes may be empty."""
+    assert read_labels(write(tmp_path, text)) == {("7", 2018): Answer(3), ("8", 2018): Answer(0)}
 
 
 BAD = ["", ".", "..", "../anna", "a/b", "/etc/passwd", "a b", "änna", "a.b", "a\n", "x" * 65]

@@ -22,6 +22,7 @@ from mlc_dask.io.sources import Safe, Stac
 from mlc_dask.pipeline.plan import PlacePlan
 from mlc_dask.stages.choice import doubts
 from mlc_dask.worlds import World, write_products, write_world
+from tests.faulty_server import serve
 from tests.runs import small_world, write_config
 from tests.test_real_radiometry import OVERCAST, real_site
 
@@ -50,8 +51,13 @@ def own(pristine: dict[str, Path], kind: str, tmp_path: Path) -> Path:
 
 def planned(world: Path, tmp_path: Path, kind: str = "geotiff", leave_out: str = "[]") -> PlacePlan:
     settings = {"kind": f'"{kind}"', "per_year": FEW.format(leave_out), "min_valid": "2"}
-    (place,) = mlc.plan(write_config(tmp_path / "mlc.toml", world, tmp_path / "out", **settings)).places.values()
-    return place
+    config = write_config(tmp_path / "mlc.toml", world, tmp_path / "out", **settings)
+    if kind == "stac":
+        place = f"{world}/acquisitions"
+        text = config.read_text().replace(f'folder = "{place}"', f'catalogue = "{place}/items.json"')
+        config.write_text(text.replace("[acquisitions]", "[acquisitions]\nyears = [2018, 2019]"))
+    (plan,) = mlc.plan(config).places.values()
+    return plan
 
 
 def used(selection: Selection) -> set[str]:
@@ -319,9 +325,89 @@ def test_kind_1_masks_of_other_numbers(pristine: dict[str, Path], tmp_path: Path
     assert re.search(words[fault], str(place.infeasible))
 
 
+def test_kind_1_masks_whose_values_are_too_few_for_a_scene_classification(
+    pristine: dict[str, Path], tmp_path: Path
+) -> None:
+    """Fmask has only values that the scene classification has, too; both ways out of the message are ones."""
+    world = own(pristine, "geotiff", tmp_path)
+    fmask = np.full(12, 0, np.uint8)
+    fmask[[6, 3, 11, 8, 9, 10]] = 1, 2, 3, 4, 4, 4
+    for path in (world / "acquisitions").glob("*/SCL.tif"):
+        with rasterio.open(path, "r+") as file:
+            file.write(fmask[file.read()])
+            file.nodata = None
+    with pytest.raises(
+        mlc.InputError, match=r"masks of all acquisitions have the values 0 \(\d\d%\), .*4 \("
+    ) as refused:
+        planned(world, tmp_path)
+    line = str(refused.value)
+    shares = []
+    for way_out in re.findall(r"mask = (\{.*?\})", line):
+        place = planned(world, tmp_path, kind=f'geotiff"\nmask = {way_out}\n#"')
+        every = [s for rows in (place.selection.chosen, place.selection.rejected) for row in rows.values() for s in row]
+        shares.append(np.mean([s.weather.valid for s in every]))
+        assert all(not s.weather.codes for s in every)
+    assert len(shares) == 2 and shares[0] == 1 and shares[1] < 0.5
+
+
+@pytest.mark.parametrize("codes", [(4,), (0, 4, 5), (2, 4, 9)])
+def test_a_scene_classification_of_few_values(
+    pristine: dict[str, Path], tmp_path: Path, codes: tuple[int, ...]
+) -> None:
+    world = own(pristine, "geotiff", tmp_path)
+    for number, path in enumerate(sorted((world / "acquisitions").glob("*/SCL.tif"))):
+        with rasterio.open(path, "r+") as file:
+            file.write(np.full(file.read().shape, 4, np.uint8))
+            file.write(np.full((1, 2, 2), codes[number % len(codes)], np.uint8), window=((0, 2), (0, 2)))
+    assert planned(world, tmp_path).infeasible is None
+
+
 def test_kind_1_two_bands_of_one_file(pristine: dict[str, Path], tmp_path: Path) -> None:
     world = own(pristine, "geotiff", tmp_path)
     for path in (world / "acquisitions").glob("*/B03.tif"):
         shutil.copy(path.with_name("B04.tif"), path)
-    with pytest.raises(mlc.InputError, match=r"B03 and B04 hold the same values at every pixel; .*source.bands"):
-        planned(world, tmp_path)
+    fault = str(planned(world, tmp_path).infeasible)
+    assert "6 of 6 acquisitions have two bands that are one" in fault and fault.count("B03 and B04 hold the same") == 6
+    assert "take one of the two out of source.bands" in fault and "\n" not in fault
+
+
+@pytest.mark.parametrize("fault", ["copy", "value"])
+def test_kind_1_what_only_the_pixels_show_of_one_acquisition(
+    pristine: dict[str, Path], tmp_path: Path, fault: str
+) -> None:
+    """Its name and the way out are told in `plan` like all other findings, and the way out is one."""
+    world = own(pristine, "geotiff", tmp_path)
+    bad = max(used(planned(world, tmp_path).selection))
+    path = world / "acquisitions" / bad / "B03.tif"
+    if fault == "copy":
+        shutil.copy(path.with_name("B04.tif"), path)
+    else:
+        with rasterio.open(path, "r+") as file:
+            file.write(np.where(file.read() > 0, 60_000, 0).astype(np.uint16))
+    place = planned(world, tmp_path)
+    line = str(place.infeasible)
+    words = {"copy": "1 of 6 acquisitions have two bands", "value": "1 of 6 chosen acquisitions cannot be read, e.g."}
+    assert line.startswith(words[fault]) and bad in line and "\n" not in line
+    assert place.selection.size == 3 and place.facts, "the plan is shown all the same"
+    way_out = re.search(r"acquisitions.leave_out = (\[.*?\])", line)
+    assert way_out is not None
+    assert planned(world, tmp_path, leave_out=way_out[1]).infeasible is None
+
+
+def test_kind_8_a_wrong_length_of_a_remote_band_is_found_in_plan(pristine: dict[str, Path], tmp_path: Path) -> None:
+    world = own(pristine, "stac", tmp_path)
+    with serve(world / "acquisitions") as server:
+        path = world / "acquisitions/items.json"
+        document = json.loads(path.read_text())
+        for item in document["features"]:
+            for asset in item["assets"].values():
+                asset["href"] = server.url(asset["href"].removeprefix("./"))
+        path.write_text(json.dumps(document))
+        (*_, bad) = (s.acquisition for row in planned(world, tmp_path, "stac").selection.chosen.values() for s in row)
+        for item in document["features"]:
+            if item["id"] in bad.names:
+                item["assets"]["red"]["file:size"] = 7
+        path.write_text(json.dumps(document))
+        line = str(planned(world, tmp_path, "stac").infeasible)
+        assert re.match(r"1 of 6 chosen acquisitions cannot be read, e.g. .* its metadata states 7; ", line)
+        assert f'acquisitions.leave_out = ["{bad.id}"]' in line and "source.checksums = false" in line

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import mlc_dask as mlc
 from mlc_dask.cli import app
+from mlc_dask.data.errors import FetchError
 from mlc_dask.data.layers import LAYERS
 from mlc_dask.data.legend import DEFAULT_LEGEND, Crosswalk, Legend
 from mlc_dask.data.steps import step
@@ -174,9 +175,24 @@ def broken(name: str, error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("step", SHOWN)
-@pytest.mark.parametrize(("error", "code"), [(ZeroDivisionError("of nothing"), 1), (mlc.InputError("a; b"), 2)])
+@pytest.mark.parametrize(
+    ("error", "code", "words", "fix"),
+    [
+        (ZeroDivisionError("of nothing"), 1, "ZeroDivisionError: of nothing", "correct this and run again: only what"),
+        (mlc.InputError("a; b"), 2, "a; b", "correct this and run again: only what is missing is made"),
+        (FetchError("B04", "503 (3 attempts)"), 1, "B04: 503 (3 attempts)", "run again; finished work is kept"),
+    ],
+    ids=["unexpected", "bad input", "fetch"],
+)
 def test_maps_are_published_without_what_only_shows_them(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception, code: int
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: Exception,
+    code: int,
+    words: str,
+    fix: str,
 ) -> None:
     output = finished.parent / "out"
     missing = NEEDED.get(step, [step])
@@ -189,9 +205,9 @@ def test_maps_are_published_without_what_only_shows_them(
         result = CliRunner().invoke(app, ["run", str(finished)])
         assert result.exit_code == code, result.output
         *_, last = result.output.strip().splitlines()
-        words = "a; b" if code == 2 else "ZeroDivisionError: of nothing"
         assert f"{', '.join(missing)} not made: {words}; all other results are finished" in last, last
-        assert "run again: only what is missing is made" in last and "Traceback" not in result.output
+        assert f"all other results are finished; {fix}" in last and "Traceback" not in result.output
+        assert ("details in" in last) == isinstance(error, ZeroDivisionError)
         assert "maps: mlc_dask.open_maps(" in result.output
         assert ("report: " in result.output) == ("report" not in missing)
         assert set(mlc.open_maps(output).data_vars) == {n for n, row in LAYERS.items() if not row.optional}
@@ -272,3 +288,23 @@ def test_one_line_names_all_that_is_missing_in_all_tiles(tmp_path: Path) -> None
     assert isinstance(fault, perform.Incomplete) and fault.__cause__ is cause and "\n" not in str(fault)
     assert str(fault).startswith("a/picture, a/page not made: ValueError: no ink; b/page not made: a.tif is gone; put")
     assert isinstance(perform._fault(events[2:]), mlc.InputError) and perform._fault([]) is None
+    passing = Event("b/page", "failed", artifact, error=FetchError("B04", "503"))
+    fault = perform._fault([passing])
+    assert type(fault) is FetchError
+    assert str(fault) == "b/page not made: B04: 503; all other results are finished; run again; finished work is kept"
+    assert type(perform._fault([passing, events[2]])) is mlc.InputError, "what must be corrected decides"
+
+
+def test_what_is_missing_in_one_run_is_missing_in_the_runs_that_it_is_given_to(tmp_path: Path) -> None:
+    """As a step that several tiles share: its error is the only one, and it is told once for all that lacks it."""
+    told: list[Event] = []
+    with (
+        Run(tmp_path / "joint", KINDS, listener=told.append) as joint,
+        Run(tmp_path / "a", KINDS, listener=told.append) as own,
+    ):
+        picture = joint.do(draw, joint.do(make), error="", how={"error": "no ink"})
+        own.publish({"made": own.do(make), "page": own.do(lay_out, picture)})
+    missing = [e for e in told if e.state in ("failed", "skipped")]
+    assert [(e.step, e.state) for e in missing] == [("picture", "failed"), ("page", "skipped")]
+    assert str(perform._fault(missing)).startswith("picture, page not made: ValueError: no ink; all other")
+    assert read_current(tmp_path / "a").keys() == {"made"}

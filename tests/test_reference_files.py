@@ -18,6 +18,7 @@ import mlc_dask as mlc
 from mlc_dask.cli import app
 from mlc_dask.io import geopackage
 from mlc_dask.io.point_tables import read_points
+from mlc_dask.io.reference_folder import read_labels, read_sample
 from tests.test_assess import YEARS, figure, interpreted
 from tests.test_reference_sample import labelled
 
@@ -149,6 +150,18 @@ def test_the_last_answer_counts_and_an_empty_one_is_none(drawn: tuple[Path, Path
     assert "199 of 200 points have a label; the estimates assume" in " ".join(
         command("assess", drawn[0], sample).split()
     )
+
+
+def test_a_torn_last_line_is_no_label(sample: Path) -> None:
+    """A writer that was killed leaves `…,7,2018,3` of a class 31: the line is ignored, as where labels are given."""
+    path = sample / "labels" / "anna.csv"
+    write_labels(sample, "anna", lambda rows: rows.assign(confidence=1)[["id", "year", "class", "confidence", "time"]])
+    whole = path.read_bytes()
+    points, _, _ = read_sample(sample)
+    before = read_labels(sample, points)["anna"]
+    for torn in (b"7,2018,1", b"7,2018", b"7,2018,99,1,2026-0", b"7"):
+        path.write_bytes(whole + torn)
+        pd.testing.assert_frame_equal(read_labels(sample, points)["anna"], before)
 
 
 def spoil_labels(old: str, new: str) -> Callable[[Path], None]:

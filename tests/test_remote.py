@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,8 +22,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pystac.extensions.projection import ProjectionExtension
 
-from mlc_dask.data.errors import InputError
-from mlc_dask.io.remote import FetchError, Patience, check_href, environment, options, retried
+from mlc_dask.data.errors import InputError, RefusedError
+from mlc_dask.io.remote import FetchError, Patience, check_href, environment, length_of, options, retried
 from tests.faulty_server import Fault, FaultyServer, serve
 
 QUICK = Patience(attempts=2, requests=1, delay=0.02, longest=0.05, connect=1, stalled=1)
@@ -165,6 +166,36 @@ def test_what_is_missing_or_refused_fails_at_once(server: FaultyServer, name: st
     with pytest.raises(InputError, match=f"^S2A_31TFJ, B04: .*{status}; correct its address"):
         fetch(server.url(name), patience=Patience())
     assert len(server.requests(name)) <= 2
+
+
+def test_redirects_without_end_fail_at_once(server: FaultyServer, name: str) -> None:
+    """As of a host that wants a login: trying again does not help."""
+    server.fail(Fault("redirect"), name)
+    with pytest.raises(InputError, match=r"^S2A_31TFJ, B04: .*redirects.*; correct its address, or get access"):
+        fetch(server.url(name))
+    with pytest.raises(InputError, match=r"redirects.*; correct its address, or get access to it"):
+        retried(lambda: length_of(server.url(name)), WHAT, QUICK)
+
+
+def test_a_page_in_place_of_an_image_is_named_and_never_read(server: FaultyServer, cog: Path, name: str) -> None:
+    server.fail(Fault("page"), name)
+    with pytest.raises(FetchError, match=r"^S2A_31TFJ, B04: .* not recognized as being in a supported file format"):
+        fetch(server.url(name))
+    assert length_of(server.url(name)) is None, "the length of the page is not that of the image"
+    server.heal()
+    server.fail(Fault("page", times=1), name)
+    assert np.array_equal(fetch(server.url(name)), right(cog)), "a page that passes is forgotten"
+
+
+@pytest.mark.parametrize("stage", ["header", "pixels"])
+def test_a_refusal_that_passes_leaves_no_wrong_pixel(server: FaultyServer, cog: Path, name: str, stage: str) -> None:
+    """403, then 200, as of a host that limits how often it is asked: the right pixels, or one line at once."""
+    server.fail(staged(Fault("status", status=403), 1, stage), name)
+    try:
+        assert np.array_equal(fetch(server.url(name)), right(cog))
+    except RefusedError as error:
+        assert re.match(r"S2A_31TFJ, B04: .*403; correct its address, or get access to it", str(error))
+    assert np.array_equal(fetch(server.url(name)), right(cog))
 
 
 def test_a_host_that_is_down(server: FaultyServer, cog: Path, name: str) -> None:

@@ -75,7 +75,7 @@ def test_real_images(tmp_path: Path) -> None:
     (acquisition,) = catalogue.acquisitions
     source.check(acquisition, catalogue.grid)
     for band in source.bands:
-        plane = source.raw(acquisition.granules[0], band, catalogue.grid, "nearest")
+        plane = source.raw(acquisition.granules[0], band, catalogue.grid, "nearest").values
         pixel = 10 if band in ("B02", "B03", "B04", "B08") else 20
         with rasterio.open(granule / "IMG_DATA" / f"R{pixel}m" / f"T26EMU_20220414T110751_{band}_{pixel}m.jp2") as file:
             np.testing.assert_array_equal(plane, file.read(1).repeat(pixel // 10, 0).repeat(pixel // 10, 1))
@@ -263,6 +263,22 @@ def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(InputError, match=r"product\.SAFE\.zip is not a complete zip archive .*; download"):
         opened(tmp_path)
+
+
+def test_a_broken_archive_is_left_out_by_name_and_not_looked_at_if_it_is_of_another_year(tmp_path: Path) -> None:
+    NEW.write(tmp_path)
+    (tmp_path / f"{NEW.name.replace('20220414', '20190414', 1)}.SAFE.zip").write_bytes(b"PK no archive")
+    source, catalogue = opened(tmp_path)
+    assert [a.time.year for a in catalogue.acquisitions] == [2022]
+    assert [one.id for one in catalogue.left_out] == [f"{NEW.name.replace('20220414', '20190414', 1)}.SAFE.zip"]
+    assert not source.catalogue([2022]).left_out, "its name says that it is of 2019"
+    (tmp_path / "download.zip").write_bytes(b"PK no archive")
+    (broken,) = source.catalogue([2022]).left_out
+    assert broken.id == "download.zip" and "download.zip is not a complete zip archive" in str(broken)
+    assert str(tmp_path / "download.zip") in source.files(), "the archive may be replaced by a whole one"
+    other = tmp_path / f"{NEW.name.replace('T32TPS', 'T33TPS')}.zip"
+    other.write_bytes(b"PK no archive")
+    assert str(other) not in source.model_copy(update={"tile": "32TPS"}).files()
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>'

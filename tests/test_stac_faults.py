@@ -15,6 +15,7 @@ from typing import Any
 import dask
 import numpy as np
 import pytest
+import rasterio
 
 from mlc_dask.data.acquisitions import Acquisition, Catalogue, Selection
 from mlc_dask.data.errors import FetchError, InputError, RefusedError
@@ -239,9 +240,57 @@ def test_files_are_what_their_items_state(features: list[dict[str, Any]], server
     careless = Stac(catalogue=place, checksums=False)
     assert whole(careless, one, found)[0].shape == right.shape
     assert careless.provenance() == source.provenance(), "the setting changes no pixel"
-    path.write_bytes(content[:-9])
-    with pytest.raises(InputError, match=rf"B04.tif has {len(content) - 9} bytes, but its metadata states"):
-        careless.check(one, found.grid)
+    path.write_bytes(content + bytes(9))
+    with pytest.raises(InputError, match=rf"B04.tif has {len(content) + 9} bytes, .* set source.checksums = false"):
+        source.check(one, found.grid)
+    careless.check(one, found.grid)
+    np.testing.assert_array_equal(whole(careless, one, found)[0], right)
+
+
+@pytest.mark.parametrize(
+    ("stated", "settings", "empty"),
+    [
+        ({}, {}, -9999),
+        ({"nodata": -9999}, {}, -9999),
+        ({"nodata": "nan"}, {}, -9999),
+        ({"nodata": 0}, {"nodata": -9999}, -9999),
+        ({"nodata": 0}, {}, None),
+        ({}, {"nodata": 0}, None),
+    ],
+    ids=str,
+)
+def test_no_data_of_an_item_of_its_file_and_of_the_settings(
+    features: list[dict[str, Any]],
+    server: FaultyServer,
+    tmp_path: Path,
+    stated: dict[str, Any],
+    settings: dict[str, Any],
+    empty: int | None,
+) -> None:
+    """The file decides where the item is silent; a contradiction is refused, and what the message says to set helps."""
+    path = file_of(server, features[0], tmp_path)
+    asset = features[0]["assets"]["B04"]
+    with rasterio.open(path) as file:
+        values, profile = file.read().astype(np.int16), file.profile
+    values[:, :8], values[:, 8] = -9999, 0
+    with rasterio.open(path, "w", **profile | {"dtype": "int16", "nodata": -9999}) as file:
+        file.write(values)
+    asset |= {"raster:bands": [{"scale": 1e-4, "data_type": "int16", **stated}]}
+    del asset["file:size"], asset["file:checksum"]
+    place = str(collected(tmp_path / "one.json", [features[0]]))
+    source = Stac(catalogue=place, bands=("B04",), **settings)
+    found = source.catalogue()
+    (one,) = found.acquisitions
+    if empty is None:
+        with pytest.raises(InputError, match=r"B04.tif declares -9999 as no data, but 0 is assumed; (.*)") as refused:
+            source.check(one, found.grid)
+        assert "set source.nodata = -9999, or name the acquisition in acquisitions.leave_out" in str(refused.value)
+        source = Stac(catalogue=place, bands=("B04",), nodata=-9999)
+        found = source.catalogue()
+        (one,) = found.acquisitions
+    source.check(one, found.grid)
+    dn, _ = whole(source, one, found)
+    assert not dn[0, :8].any() and dn[0, 8].all(), "0 is a value where another is declared"
 
 
 def test_remote_images_have_the_length_that_their_items_state(
@@ -251,9 +300,9 @@ def test_remote_images_have_the_length_that_their_items_state(
     with urllib.request.urlopen(asset["href"]) as answer:
         length = len(answer.read())
 
-    def read(stated: int) -> Array:
+    def read(stated: int, **settings: Any) -> Array:
         asset["file:size"] = stated
-        source = Stac(catalogue=str(collected(tmp_path / "one.json", [features[0]])))
+        source = Stac(catalogue=str(collected(tmp_path / "one.json", [features[0]])), **settings)
         found = source.catalogue()
         return whole(source, found.acquisitions[0], found)[0]
 
@@ -262,8 +311,12 @@ def test_remote_images_have_the_length_that_their_items_state(
     server.fail(Fault("status", 503, times=1, method="GET"), "*B04*")
     remote.length_of.cache_clear()
     assert read(length).any(), "a busy host is asked again"
-    with pytest.raises(InputError, match=rf"B04\S*.tif has {length} bytes, but its metadata states {length + 7}; ask"):
+    with pytest.raises(
+        InputError, match=rf"B04\S*.tif has {length} bytes, but its metadata states {length + 7}; ask"
+    ) as error:
         read(length + 7)
+    assert "set source.checksums = false to read it all the same" in str(error.value)
+    assert read(length + 7, checksums=False).any()
 
 
 @pytest.mark.parametrize(
@@ -323,6 +376,23 @@ class TestAccess:
         server.heal()
         asked()
         assert not server.requests("*SCL*") and whole_survey > 1, "what was surveyed is asked for again"
+
+    def test_a_host_that_refuses_everything_beside_one_that_gives(
+        self, asked: Callable[[], Selection], server: FaultyServer, features: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        """All that it has is left out by name; the rest is used."""
+        refused = features[1::3]
+        for feature in refused:
+            for asset in feature["assets"].values():
+                asset["href"] = asset["href"].replace("127.0.0.1", "localhost")
+            path = feature["assets"]["SCL"]["href"].partition("/acquisitions/")[2]
+            server.fail(Fault("status", 403), f"acquisitions/{path}")
+        collected(tmp_path / "all.json", features)
+        selection = asked()
+        assert len(selection.left_out) == len(refused) == 4
+        for feature, one in zip(refused, sorted(selection.left_out, key=lambda o: o.reason), strict=True):
+            assert feature["id"] in one.reason and "localhost" in one.reason and "403" in one.reason
+        assert all(len(row) == 2 for row in selection.chosen.values())
 
     def test_a_host_that_gives_nothing(self, asked: Callable[[], Selection], server: FaultyServer) -> None:
         server.fail(Fault("status", 401), "*SCL*")

@@ -29,8 +29,9 @@ class Asset:
     """One raster, and how its digital numbers become reflectance: DN * `scale` + `offset`.
 
     `href` is a path below the source's folder or a URL; `layer` identifies the band in a file of several bands. NaN is
-    always no data, and None says that there is no other value. `size` in bytes, and `digest` (algorithm and hexadecimal
-    digest), are what the metadata states of the file; None where it states nothing.
+    always no data, and None says that there is no other value. `nodata_stated` is False where the metadata states no
+    value: what the file declares decides then, and `nodata` where it declares none. `size` in bytes, and `digest`
+    (algorithm and hexadecimal digest), are what the metadata states of the file; None where it states nothing.
     """
 
     href: str
@@ -40,6 +41,7 @@ class Asset:
     layer: str | None = None
     size: int | None = None
     digest: tuple[str, str] | None = None
+    nodata_stated: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,15 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Weather:
-    """Cloudy and snowy shares of an acquisition's valid pixels, and valid share of all its pixels, all 0..1."""
+    """Cloudy and snowy shares of an acquisition's valid pixels, and valid share of all its pixels, all 0..1.
+
+    `codes` are the shares of the values 0, 1, 2, … of its mask, where it is taken for a scene classification.
+    """
 
     cloud: float
     valid: float
     snow: float = 0.0
+    codes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

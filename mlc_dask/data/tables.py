@@ -41,7 +41,20 @@ def read_table(path: str | Path, columns: Collection[str], *, key: str | None = 
         For a path without a file, a missing or doubled column, a row with more cells than the header, open quotation
         marks, or a value of `key` that occurs twice; it names the line.
     """
-    lines = _text(Path(path)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    with naming(Path(path)):
+        content = existing(Path(path), "give the path of a CSV").read_bytes()
+    return parse_table(path, content, columns, key=key)
+
+
+def parse_table(path: str | Path, content: bytes, columns: Collection[str], *, key: str | None = None) -> list[Row]:
+    """Read the rows of a table from the content of the file `path`.
+
+    Raises
+    ------
+    InputError
+        As of :func:`read_table`.
+    """
+    lines = _text(path, content).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     stated = re.fullmatch("sep=(.)", lines[0], re.IGNORECASE)
     start = 1 if stated else next((n for n, line in enumerate(lines) if line.strip()), 0)
     delimiter = stated[1] if stated else max(_DELIMITERS, key=lines[start].count)
@@ -89,9 +102,7 @@ def number(text: str) -> float:
     return float(text.replace(",", "."))
 
 
-def _text(path: Path) -> str:
-    with naming(path):
-        content = existing(path, "give the path of a CSV").read_bytes()
+def _text(path: str | Path, content: bytes) -> str:
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)
@@ -101,7 +112,7 @@ def _text(path: Path) -> str:
     doubt = (
         f"{path} is not UTF-8 text and is read as Windows-1252, e.g. {strange!r}; if that is wrong, save it as UTF-8"
     )
-    warnings.warn(doubt, Doubt, stacklevel=2)
+    warnings.warn(doubt, Doubt, stacklevel=3)
     return text
 
 

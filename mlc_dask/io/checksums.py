@@ -10,6 +10,7 @@ from pathlib import Path
 from mlc_dask.data.errors import InputError
 
 FIX = "download it again"
+_READ_IT = "or set source.checksums = false to read it all the same"
 _NAMES = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA-256": "sha256"}
 # Code and length of a multihash, as hexadecimal digits (multiformats.io/multihash).
 _MULTIHASHES = {
@@ -43,7 +44,7 @@ def check_size(path: str, size: int, stated: int, fix: str = FIX) -> None:
         If the sizes differ.
     """
     if size != stated:
-        raise InputError(f"{path} has {size} bytes, but its metadata states {stated}; {fix}")
+        raise InputError(f"{path} has {size} bytes, but its metadata states {stated}; {fix}, {_READ_IT}")
 
 
 def check_digest(path: Path, member: str | None, stated: tuple[str, str]) -> None:
@@ -60,8 +61,7 @@ def check_digest(path: Path, member: str | None, stated: tuple[str, str]) -> Non
     if found != digest:
         where = path if member is None else f"{path}, {member}"
         raise InputError(
-            f"{where} is damaged: its {algorithm} is {found}, but its metadata states {digest}; {FIX}, or set "
-            "source.checksums = false to read it all the same"
+            f"{where} is damaged: its {algorithm} is {found}, but its metadata states {digest}; {FIX}, {_READ_IT}"
         )
 
 

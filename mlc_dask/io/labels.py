@@ -1,7 +1,8 @@
 """The answers of an interpreter of a reference sample: a table that only grows, on disk before it is acknowledged.
 
 ``labels/NAME.csv`` has the columns ``id,year,class,confidence,time``. A later row of the same point and year replaces
-an earlier one, so the file is also the history of the interpretation.
+an earlier one, so the file is also the history of the interpretation. Files of other programs need the first three
+columns only, and are read as any table is; they take no answers.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mlc_dask.data.errors import InputError, naming
+from mlc_dask.data.tables import Row, number, parse_table
 from mlc_dask.storage.durable import fsync, make_folder, now
 
 COLUMNS: Final = ("id", "year", "class", "confidence", "time")
@@ -37,6 +39,15 @@ class Answer:
 
     code: int
     confidence: int = 1
+
+
+class Label(NamedTuple):
+    """One row of a file: its line, from 1, the id of the point as it is written, the year, and the answer."""
+
+    line: int
+    point: str
+    year: int
+    answer: Answer
 
 
 Answers = dict[tuple[str, int], Answer]
@@ -61,7 +72,12 @@ def interpreters_of(sample: Path) -> list[str]:
 
 
 def read_labels(path: Path) -> Answers:
-    """Read the latest answers of an interpreter; a last line that was cut off is ignored, since nobody was told of it.
+    """Read the latest answers of an interpreter; errors as of :func:`read_rows`."""
+    return _latest(read_rows(path))
+
+
+def read_rows(path: Path) -> list[Label]:
+    """Read all answers of an interpreter; a last line that was cut off is ignored, since nobody was told of it.
 
     Raises
     ------
@@ -137,7 +153,12 @@ class Labels:
     def _repair(self) -> None:
         """Write the header of a new file; cut off a torn last line, or end it if it is whole."""
         data = self.path.read_bytes()
-        self._answers = _parsed(self.path, data)
+        first = _repaired(data).decode("utf-8-sig", errors="replace").partition("\n")[0].rstrip("\r")
+        if first not in ("", ",".join(COLUMNS)):
+            raise InputError(
+                f"{self.path}: its first line is not {','.join(COLUMNS)}; correct it, or move the file away"
+            )
+        self._answers = _latest(_parsed(self.path, data))
         whole = _repaired(data)
         os.ftruncate(self._file, min(len(data), len(whole)))
         self._append(whole[len(data) :] if whole else _HEADER.encode())
@@ -164,34 +185,51 @@ def _row(*cells: Any) -> str:
 
 
 def _repaired(data: bytes) -> bytes:
-    """Content of a file without a torn last line; a last line that is whole is ended."""
+    """Content of a file of ours without a torn last line; a last line that is whole is ended."""
+    header = _HEADER.encode()
+    if header.startswith(data):
+        return b""
     before, end, last = data.rpartition(b"\n")
-    if not end:
-        return b"" if _HEADER.encode().startswith(last) else data + b"\n"
+    if not data.startswith(header) or not last:
+        return data
     try:
-        _answer(last.decode().split(","))
-    except ValueError:
+        _answer(dict(zip(COLUMNS, next(csv.reader([last.decode()])), strict=True)), COLUMNS)
+    except (ValueError, csv.Error):
         return before + end
     return data + b"\n"
 
 
-def _parsed(path: Path, data: bytes) -> Answers:
-    lines = csv.reader(io.StringIO(_repaired(data).decode("utf-8-sig", errors="replace")))
-    if tuple(next(lines, COLUMNS)) != COLUMNS:
-        raise InputError(f"{path}: its first line is not {','.join(COLUMNS)}; correct it, or move the file away")
-    answers: Answers = {}
-    for row in lines:
-        try:
-            answers.update([_answer(row)])
-        except ValueError:
-            raise InputError(
-                f"{path}, line {lines.line_num}: {','.join(row)!r} is no answer ({','.join(COLUMNS)}); correct or "
-                "remove the line"
-            ) from None
-    return answers
+def _parsed(path: Path, data: bytes) -> list[Label]:
+    whole = _repaired(data)
+    rows = parse_table(path, whole, COLUMNS[:3]) if whole else []
+    return [_label(path, row) for row in rows]
 
 
-def _answer(row: list[str]) -> tuple[tuple[str, int], Answer]:
-    point, year, code, confidence, time = row
-    datetime.fromisoformat(time)
-    return (point, int(year)), Answer(int(code), int(confidence))
+def _label(path: Path, row: Row) -> Label:
+    try:
+        return Label(row.line, row.cells["id"], whole_number(row.cells["year"]), _answer(row.cells, tuple(row.cells)))
+    except ValueError:
+        text = ",".join(row.cells.values()).rstrip(",")
+        raise InputError(
+            f"{path}, line {row.line}: {text!r} is no answer ({','.join(COLUMNS)}); correct or remove the line"
+        ) from None
+
+
+def _answer(cells: Mapping[str, str], columns: tuple[str, ...]) -> Answer:
+    """Answer of a row; a row of ours has all cells. Files of other programs may leave classes empty."""
+    if columns != COLUMNS:
+        return Answer(whole_number(cells["class"] or str(CANNOT_BE_TOLD)))
+    datetime.fromisoformat(cells["time"])
+    return Answer(whole_number(cells["class"]), whole_number(cells["confidence"]))
+
+
+def whole_number(text: str) -> int:
+    """Whole number in a cell, which spreadsheets write with a decimal point, too; ValueError for any other text."""
+    value = number(text)
+    if value != int(value):
+        raise ValueError(text)
+    return int(value)
+
+
+def _latest(labels: list[Label]) -> Answers:
+    return {(label.point, label.year): label.answer for label in labels}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, Final, NamedTuple
 
@@ -52,6 +53,18 @@ def declared_nodata(file: rasterio.io.DatasetReader, index: int) -> Number:
     if value is None or math.isnan(value) or not holds(file.dtypes[index - 1], value):
         return None
     return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+
+
+def honoured_nodata(file: rasterio.io.DatasetReader, index: int) -> tuple[Number, ...]:
+    """No-data value that marks pixels of a band, as the file declares; empty without one that its type can hold."""
+    own, dtype = declared_nodata(file, index), np.dtype(file.dtypes[index - 1])
+    return (own,) if own is not None or (file.nodatavals[index - 1] is not None and dtype.kind == "f") else ()
+
+
+def as_declared(file: rasterio.io.DatasetReader, index: int, asset: Asset) -> Asset:
+    """Asset with the no-data value that its file declares, where its metadata states none."""
+    found = () if asset.nodata_stated else honoured_nodata(file, index)
+    return replace(asset, nodata=found[0]) if found else asset
 
 
 def holds(dtype: npt.DTypeLike, value: Number) -> bool:
@@ -104,8 +117,10 @@ def check_layout(file: rasterio.io.DatasetReader, layer: str | None, where: str)
         )
 
 
-def check_numbers(file: rasterio.io.DatasetReader, index: int, asset: Asset, where: str) -> None:
+def check_numbers(file: rasterio.io.DatasetReader, index: int, asset: Asset, where: str, fix: str) -> None:
     """Refuse a band whose file contradicts the type, the scale or the no-data value that `asset` assumes.
+
+    `fix` says how to correct a no-data value, with ``{}`` for the right one.
 
     Raises
     ------
@@ -125,9 +140,9 @@ def check_numbers(file: rasterio.io.DatasetReader, index: int, asset: Asset, whe
     if tags is not None and not math.isclose(tags[0], asset.scale, rel_tol=1e-6):
         raise InputError(
             f"{place} states scale {tags[0]:g}, but {asset.scale:g} is assumed; correct the setting or the metadata, "
-            "or the file with gdal_edit.py -a_scale"
+            "or the file with gdal_edit.py -a_scale, or name the acquisition in acquisitions.leave_out"
         )
-    _check_nodata(dtype, declared_nodata(file, index), asset.nodata, place)
+    _check_nodata(dtype, declared_nodata(file, index), asset.nodata, place, fix)
 
 
 def check_codes(file: rasterio.io.DatasetReader, index: int, nodata: Sequence[int], where: str) -> None:
@@ -146,16 +161,14 @@ def check_codes(file: rasterio.io.DatasetReader, index: int, nodata: Sequence[in
         )
 
 
-def _check_nodata(dtype: np.dtype[Any], declared: Number, assumed: Number, place: str) -> None:
+def _check_nodata(dtype: np.dtype[Any], declared: Number, assumed: Number, place: str, fix: str) -> None:
     if declared is not None and not same(declared, assumed):
         raise InputError(
-            f"{place} declares {declared!r} as no data, but {_text(assumed)} is assumed; set source.nodata = "
-            f"{declared!r} where the source has it, or correct the metadata, or the file with gdal_edit.py -a_nodata"
+            f"{place} declares {declared!r} as no data, but {_text(assumed)} is assumed; {fix.format(declared)}"
         )
     if not holds(dtype, assumed):
         raise InputError(
-            f"{place} holds {dtype}, which has no value {_text(assumed)}, the assumed no data; correct the no-data "
-            "value, e.g. to 0"
+            f"{place} holds {dtype}, which has no value {_text(assumed)}, the assumed no data; {fix.format(0)}"
         )
 
 

@@ -2,7 +2,8 @@
 
 ``points.csv`` has a row per point in random order: id, x, y, lon, lat, stratum; ``strata.csv`` the sizes of the strata;
 ``design.json`` what the sample was drawn from and how; ``points.gpkg`` has the same points for a GIS.
-``labels/NAME.csv`` has the labels of an interpreter: id, year, class (a code; empty where nothing can be seen).
+``labels/NAME.csv`` has the labels of an interpreter (:mod:`mlc_dask.io.labels`): id, year, class (a code; empty where
+nothing can be seen).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mlc_dask.data.errors import InputError, did_you_mean, naming
 from mlc_dask.data.tables import Row, number, read_table
 from mlc_dask.io import geopackage
 from mlc_dask.io.labels import FOLDER as LABELS
+from mlc_dask.io.labels import Label, read_rows
 from mlc_dask.io.published import made_by
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.storage.durable import MANIFEST, atomic_write
@@ -134,19 +136,23 @@ def of_interpreter(labels: Mapping[str, pd.DataFrame], name: str | None) -> str:
 
 
 def _labels(path: Path, known: set[int]) -> pd.DataFrame:
-    rows = read_table(path, ("id", "year", "class"))
+    labels = read_rows(path)
     table = pd.DataFrame(
         {
-            "id": [_whole(row, "id", path) for row in rows],
-            "year": [f"label_{_whole(row, 'year', path):04d}" for row in rows],
-            "class": [_whole(row, "class", path) if row.cells["class"] else 0 for row in rows],
+            "id": [_id(label, path) for label in labels],
+            "year": [f"label_{label.year:04d}" for label in labels],
+            "class": [label.answer.code for label in labels],
         }
     )
     lost = table[~table["id"].isin(known)]
     if len(lost):
-        raise InputError(f"{path}, line {rows[lost.index[0]].line}: id {lost['id'].iloc[0]} is none of the points")
+        raise InputError(f"{path}, line {labels[lost.index[0]].line}: id {lost['id'].iloc[0]} is none of the points")
     last = table.drop_duplicates(["id", "year"], keep="last")
     return last.pivot(index="id", columns="year", values="class").fillna(0).astype(int).reset_index()
+
+
+def _id(label: Label, path: Path) -> int:
+    return _whole(Row(label.line, {"id": label.point}), "id", path)
 
 
 def _number(row: Row, column: str, path: Path) -> float:

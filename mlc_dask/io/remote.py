@@ -164,8 +164,8 @@ def _passing(error: BaseException) -> bool:
 
 
 def _lasting(error: BaseException) -> bool:
-    """Whether the address is wrong or refused."""
-    lasting = 400 <= _status(error) < 500 and _status(error) not in _BUSY
+    """Whether the address is wrong or refused; a status of the 300s is left where redirects have no end."""
+    lasting = 300 <= _status(error) < 500 and _status(error) not in _BUSY
     return lasting or str(error).endswith("No such file or directory")
 
 

@@ -44,7 +44,13 @@ class Verdict(StrEnum):
     LOST = "lost"
     """The judge, who knows the old map's year only, keeps few of the class's pixels."""
     UNLIKE = "unlike"
-    """No cluster continues the class, but the judge keeps its pixels: the year is unlike the others."""
+    """No cluster continues the class, but the judge keeps its pixels, or no fewer than those of most classes.
+
+    The year is unlike the others, as after a drought, with other dates, or with acquisitions that are not what they
+    seem; the class did not change.
+    """
+    UNJUDGED = "not judged"
+    """The class has too few witnesses for the judge: only its clusters are known."""
 
 
 FEWEST: Final = 30
@@ -65,7 +71,7 @@ class Continuity:
     kept
         Numbers of the clusters that represent the class in the year, the first one above all.
     judged
-        Share of the class's pixels of the old map's year that the judge keeps in this year.
+        Share of the class's pixels of the old map's year that the judge keeps in this year; None where they are few.
     distance, reach
         Distance of the first kept cluster's centroid from the class's in the old map's year, and the distance within
         which 95 % of the class's pixels of that year lie: root mean squares over the shared features, in the class's
@@ -76,7 +82,7 @@ class Continuity:
 
     verdict: Verdict
     kept: tuple[int, ...]
-    judged: float
+    judged: float | None
     distance: float
     reach: float
     other: int
@@ -186,8 +192,7 @@ def continuity(
     offset
         See :func:`common_offset`.
     judged
-        Share of the pixels of every class that the judge keeps in the other year; without the classes that it cannot
-        judge.
+        Share of the pixels of every class that the judge keeps in the other year, without the classes of few pixels.
     """
     reference, signatures = before[code], own.signatures - offset
     away = _distances(signatures, reference, reference, own.seen)
@@ -197,10 +202,12 @@ def continuity(
         c: float(_distances(signatures[:1], other, reference, own.seen)[0]) for c, other in before.items() if c != code
     }
     other = min(others, key=lambda c: others[c], default=0)
-    share = judged.get(code, 1.0)
-    few = share < min(FEW, WORSE * float(np.median(list(judged.values()) or [1.0])))
-    if near.size and kept[0] != 0 and (few or code not in judged):
+    share = judged.get(code)
+    few = share is not None and share < min(FEW, WORSE * float(np.median(list(judged.values()))))
+    if near.size and kept[0] != 0 and (few or share is None):
         verdict = Verdict.SWAPPED
+    elif share is None:
+        verdict = Verdict.UNJUDGED
     elif few:
         verdict, kept = Verdict.LOST, tuple(range(len(own.sizes)))
     else:

@@ -18,8 +18,9 @@ import numpy.typing as npt
 FINE, MISSED, TWICE = "fine", "offset missed", "offset applied twice"
 UNKNOWN, BRIGHT = "too few pixels", "too bright to tell"
 CLOUD, WHITE = "cloud missed by the mask", "white all over: snow or cloud"
-WRONG = (MISSED, TWICE, CLOUD)
-"""Verdicts for which an acquisition is refused."""
+COPY, UNREADABLE = "two bands that are one", "cannot be read"
+WRONG = (MISSED, TWICE, CLOUD, COPY)
+"""Verdicts for which an acquisition is refused unless it is accepted."""
 
 _QUANTILE = 0.005
 _FEWEST = 400
@@ -53,27 +54,25 @@ def base_level(levels: Iterable[float]) -> float:
     return float(np.quantile(known, _DARK_SHARE)) if known else float("nan")
 
 
-def levels(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Low quantile and median of every band, (2, B) float64; NaN if there are too few usable pixels.
+def levels(seen: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+    """Low quantile and median of every band, (2, B) float64; NaN if there are too few pixels.
 
     Parameters
     ----------
-    dn
-        (B, h, w) uint16, in ten-thousandths of reflectance with any zero point.
-    usable
-        (h, w) bool, False for cloud, shadow and no data. The mask must exclude shadow; it is not detected here.
+    seen
+        (B, n) uint16, the usable pixels, in ten-thousandths of reflectance with any zero point: without cloud, shadow
+        and no data. Shadow is not detected here.
     """
-    if int(usable.sum()) < _FEWEST:
-        return np.full((2, len(dn)), np.nan)
-    found: npt.NDArray[np.float64] = np.quantile(dn[:, usable], (_QUANTILE, 0.5), axis=1)
+    if seen.shape[1] < _FEWEST:
+        return np.full((2, len(seen)), np.nan)
+    found: npt.NDArray[np.float64] = np.quantile(seen, (_QUANTILE, 0.5), axis=1)
     return found
 
 
-def copies(dn: npt.NDArray[np.uint16], usable: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Pairs of bands whose values are equal at every usable pixel, and not all the same; arguments as of `levels`."""
-    if int(usable.sum()) < _FEWEST:
+def copies(seen: npt.NDArray[np.uint16]) -> list[tuple[int, int]]:
+    """Pairs of bands whose values are equal at every pixel, and not all the same; argument as of `levels`."""
+    if seen.shape[1] < _FEWEST:
         return []
-    seen = dn[:, usable]
     varied = np.flatnonzero(seen.min(axis=1) != seen.max(axis=1)).tolist()
     return [(i, j) for i, j in combinations(varied, 2) if np.array_equal(seen[i], seen[j])]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ from mlc_dask.compute.backends import client_for
 from mlc_dask.compute.preflight import preflight
 from mlc_dask.compute.progress import StepProgress, introduce, profiled
 from mlc_dask.config import Config
-from mlc_dask.data.errors import InputError, did_you_mean, naming
+from mlc_dask.data.errors import FetchError, InputError, did_you_mean, naming
 from mlc_dask.pipeline.figure1 import CUBE, MAPS
 from mlc_dask.pipeline.formats import kinds
 from mlc_dask.pipeline.inputs import Given, as_config, check_enough, check_inputs, check_leave_out, check_source
@@ -197,7 +197,10 @@ def _colours(places: Mapping[str, Given]) -> Mapping[int, str]:
 
 
 def _fault(missing: Sequence[Event]) -> Exception | None:
-    """Return one error for all results that are only shown and could not be made; bad input where all of them are."""
+    """Return one error for all results that are only shown and could not be made, of the kind that says what to do.
+
+    Bad input must be corrected, a failed fetch is made again by another run, anything else is unexpected.
+    """
     steps: dict[BaseException, list[str]] = {}
     for event in missing:
         assert event.error is not None
@@ -205,15 +208,22 @@ def _fault(missing: Sequence[Event]) -> Exception | None:
     if not steps:
         return None
     why = "; ".join(f"{', '.join(names)} not made: {_in_words(error)}" for error, names in steps.items())
-    bad_input = all(isinstance(error, InputError) for error in steps)
-    fault: Exception = (InputError if bad_input else Incomplete)(
-        f"{why}; all other results are finished; correct this and run again: only what is missing is made"
-    )
+    fault = _of_kind(steps, f"{why}; all other results are finished")
     fault.__cause__ = next(iter(steps))
     return fault
 
 
+def _of_kind(errors: Iterable[BaseException], why: str) -> Exception:
+    if all(isinstance(error, FetchError) for error in errors):
+        what, _, reason = why.partition(": ")
+        return FetchError(what, reason)
+    known = all(isinstance(error, InputError | FetchError) for error in errors)
+    return (InputError if known else Incomplete)(f"{why}; correct this and run again: only what is missing is made")
+
+
 def _in_words(error: BaseException) -> str:
+    if isinstance(error, FetchError):
+        return ": ".join(error.args)
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 

@@ -38,10 +38,10 @@ from mlc_dask.runs.artifacts import Event, StopRun
 from mlc_dask.runs.folder import RunFolder
 from mlc_dask.runs.records import RECORD
 from mlc_dask.runs.run import Run
-from mlc_dask.show.report.evidence import alerts
+from mlc_dask.show.report.evidence import alerts, unjudged
 from mlc_dask.stages.choice import Unpaired, choose_acquisitions, doubts
 from mlc_dask.stages.continuity import anchor_in_words
-from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse_empty_years, refuse_suspects
+from mlc_dask.stages.radiometry import doubtful, judge_radiometry, refuse
 
 _PROGRAM_BYTES = 1_500_000_000
 """Memory of a worker without its patch: interpreter and libraries, one batch of series, the model (measured)."""
@@ -69,7 +69,7 @@ class PlacePlan:
         The error that a run would raise; None where enough acquisitions can be paired and all show the ground.
     notes
         What was left out because it cannot be read, doubts about acquisitions, and, after a run, classes that may have
-        changed as a whole, one line each.
+        changed as a whole, one line each, and those that could not be judged.
     """
 
     output: Path
@@ -223,9 +223,13 @@ def _chosen(
     table = judge_radiometry(source, selection, given.catalogue)
     notes += doubtful(table)
     try:
-        refuse_empty_years(table, given.config.gaps.min_valid)
-        if not given.config.acquisitions.accept_radiometry:
-            refuse_suspects(table, selection, given.pictured)
+        refuse(
+            table,
+            selection,
+            accept=given.config.acquisitions.accept_radiometry,
+            min_valid=given.config.gaps.min_valid,
+            pictured=given.pictured,
+        )
     except InputError as error:
         return selection, notes, error
     return selection, notes, None
@@ -238,7 +242,7 @@ def _plan_of_place(
     config, source = given.config, given.source.value
     own, grid = config.acquisitions, given.catalogue.grid
     selection, notes, infeasible = _chosen(given, selection, judged=judged)
-    notes = [*notes, *(alerts(drift) if drift is not None else ())]
+    notes = [*notes, *([*alerts(drift), *unjudged(drift)] if drift is not None else ())]
     pixel, years = _year_bytes(own.size, source), len(selection.years)
     mapped = planes(years, baseline=config.evidence.baseline == "whole", optional=_optional_planes(given))
     cube, maps = (grid.height * grid.width * each for each in (years * pixel, mapped))

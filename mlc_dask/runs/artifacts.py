@@ -44,7 +44,8 @@ class Input:
 class Artifact:
     """The result of a step, finished or not; ``artifact[key]`` refers to the part `key` of its value.
 
-    `whole` is the fingerprint of the whole result; `how` may be None if the result is never opened.
+    `whole` is the fingerprint of the whole result; `how` may be None if the result is never opened. `lacking` is the
+    error for which a result that is only shown could not be made, also for the runs that it is given to.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Artifact:
     whole: str
     how: Kind | None = field(default=None, repr=False, compare=False)
     part: tuple[Any, ...] = ()
+    lacking: Exception | None = field(default=None, repr=False, compare=False)
 
     @property
     def fingerprint(self) -> str:

@@ -12,6 +12,7 @@ import inspect
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -65,7 +66,6 @@ class Run:
     ) -> None:
         self.folder, self.kinds, self.dry, self.until, self.verify = Path(folder), kinds, dry, until, verify
         self.steps: list[Event] = []
-        self._missing: dict[str, Exception] = {}
         self._listener = listener or (lambda event: None)
         self._lock: OutputLock | None = None
 
@@ -105,7 +105,7 @@ class Run:
         """
         own, how = step_of(function), how or {}
         name, kind, version = name or own.step_name, own.step_kind, own.step_version
-        assert own.step_shown or not self._lacking(inputs), f"{name} needs what is only shown"
+        assert own.step_shown or not _lacking(inputs), f"{name} needs what is only shown"
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name), name
         assert name not in [e.step for e in self.steps], f"two steps are called {name!r}"
         assert not list(given(settings)), f"{name}: artifacts are inputs, not settings"
@@ -120,7 +120,10 @@ class Run:
         else:
             assert self._lock is not None, "a run is a context manager: with Run(…) as run"
             perform = partial(self._perform, artifact, function, inputs, settings, how, reason=reason)
-            self._try(artifact, inputs, perform) if own.step_shown else perform()
+            if own.step_shown:
+                artifact = self._tried(artifact, inputs, perform)
+            else:
+                perform()
         if name == self.until:
             raise StopRun(artifact)
         return artifact
@@ -129,23 +132,19 @@ class Run:
         self.steps.append(event)
         self._listener(event)
 
-    def _lacking(self, inputs: tuple[Any, ...]) -> Exception | None:
-        """Return the error for which an input is missing."""
-        return next((self._missing[i.name] for i in given(inputs) if i.name in self._missing), None)
-
-    def _try(self, artifact: Artifact, inputs: tuple[Any, ...], perform: Callable[[], None]) -> None:
-        """Perform a step whose result is only shown."""
-        lacking = self._lacking(inputs)
+    def _tried(self, artifact: Artifact, inputs: tuple[Any, ...], perform: Callable[[], None]) -> Artifact:
+        """Perform a step whose result is only shown; without it, return the result with the error that it lacks."""
+        lacking = _lacking(inputs)
         if lacking is not None:
-            self._missing[artifact.name] = lacking
             self._listener(Event(artifact.name, "skipped", artifact, error=lacking))
-            return
+            return replace(artifact, lacking=lacking)
         try:
             perform()
         except Damaged:
             raise
         except Exception as error:
-            self._missing[artifact.name] = error
+            return replace(artifact, lacking=error)
+        return artifact
 
     def _perform(
         self,
@@ -187,11 +186,17 @@ class Run:
         if self.dry:
             return
         form = {}
-        for layer, artifact in ((k, a) for k, a in layers.items() if a.name not in self._missing):
+        for layer, artifact in ((k, a) for k, a in layers.items() if a.lacking is None):
             assert artifact.finished, f"{layer} is not finished"
             place = artifact.folder.relative_to(self.folder).as_posix()
             form[layer] = {**artifact.reference(), "part": list(artifact.part), "kind": artifact.kind, "folder": place}
         RunFolder(self.folder).publish(form)
+
+
+def _lacking(inputs: tuple[Any, ...]) -> Exception | None:
+    """Return the error for which an input is missing."""
+    found = (i.lacking for i in given(inputs) if isinstance(i, Artifact))
+    return next((error for error in found if error is not None), None)
 
 
 def _find_damage(inputs: tuple[Any, ...], error: BaseException) -> None:

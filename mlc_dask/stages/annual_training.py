@@ -21,7 +21,16 @@ from mlc_dask.kernels.borders import interior
 from mlc_dask.kernels.clusters import ClassClusters, fit_clusters
 from mlc_dask.kernels.continuity import Continuity
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.continuity import anchor_year, anchored, compare_years, doubted, in_words, still, with_witnesses
+from mlc_dask.stages.continuity import (
+    anchor_year,
+    anchored,
+    compare_years,
+    doubted,
+    in_words,
+    still,
+    with_witnesses,
+    without_witnesses,
+)
 from mlc_dask.stages.drawing import Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import AnnualTraining, Clustering, Gaps
@@ -82,7 +91,8 @@ def select_reliable_samples(
     seen = partial(witnesses, cube, anchor=anchor, gaps=gaps, legend=legend)
     clusters, watched = _cluster(cube, candidates, reading, clustering, seed, anchor, seen)
     found, judge = _compared(clusters, watched, reading) if clustering.anchor != "none" else ({}, None)
-    clusters, notes = anchored(clusters, found), [*notes, *in_words(found, legend, anchor)]
+    lost = [] if watched.witness_good.values.any() else [without_witnesses(anchor)]
+    clusters, notes = anchored(clusters, found), [*notes, *lost, *in_words(found, clusters, legend, anchor)]
     doubts = set().union(*doubted(found).values())
     reliable = {y: still(cube, labels[y], y, clusters[y], doubts, reading[y], judge) for y in years}
     pools = _pools(reliable, product.quota, limit=max(size, min_per_class), seed=seed)

@@ -77,7 +77,7 @@ def doubts(selection: Selection) -> list[str]:
     ]
 
 
-@step("catalogue", kind="catalogue", version=4)
+@step("catalogue", kind="catalogue", version=5)
 def list_acquisitions(
     source: Source, *, years: Sequence[int] | None, year_start: str = CALENDAR, known: Catalogue | None = None
 ) -> Catalogue:
@@ -85,7 +85,7 @@ def list_acquisitions(
     return replace(source.catalogue(years, year_start) if known is None else known, year_start=year_start)
 
 
-@step("acquisitions", kind="selection", version=4)
+@step("acquisitions", kind="selection", version=5)
 def choose_acquisitions(
     source: Source,
     catalogue: Catalogue | None = None,

@@ -14,7 +14,7 @@ from mlc_dask import lazy
 from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, days_of
 from mlc_dask.kernels.clusters import ClassClusters
-from mlc_dask.kernels.continuity import DOUBTED, Continuity, Verdict, common_offset, continuity
+from mlc_dask.kernels.continuity import DOUBTED, FEWEST, Continuity, Verdict, common_offset, continuity
 from mlc_dask.kernels.gaps import fill
 from mlc_dask.stages.features import Series, some_at_once
 from mlc_dask.stages.witnesses import Judge
@@ -80,9 +80,14 @@ def doubted(found: Mapping[int, Mapping[int, Continuity]]) -> dict[int, set[int]
     return {year: codes for year, codes in by_year.items() if codes}
 
 
-def in_words(found: Mapping[int, Mapping[int, Continuity]], legend: Legend, anchor: int) -> list[str]:
-    """One note per class and year whose identity is in doubt."""
-    notes = []
+def in_words(
+    found: Mapping[int, Mapping[int, Continuity]], clusters: Mapping[int, Clusters], legend: Legend, anchor: int
+) -> list[str]:
+    """One note per class that cannot be judged, and per class and year that is in doubt or unlike the others.
+
+    Where nothing was compared, there are no notes.
+    """
+    notes = _not_judged(found, clusters, legend, anchor)
     for year, verdicts in found.items():
         for code, own in verdicts.items():
             name = legend.names[code]
@@ -96,7 +101,37 @@ def in_words(found: Mapping[int, Mapping[int, Continuity]], legend: Legend, anch
                     f"{year}: only {own.judged:.0%} of the {name} of {anchor} still look like it or did not move: only "
                     f"pixels that do both give samples of {year}, and {year} has no vote on {name}"
                 )
+            elif own.verdict is Verdict.UNLIKE:
+                notes.append(
+                    f"{year}: no cluster of {name} lies where the {name} of {anchor} lies, but a forest that knows "
+                    f"{anchor} only does not say that it changed (it keeps {own.judged:.0%}): the year is unlike the "
+                    "others; look at its acquisitions, and name odd ones in acquisitions.leave_out"
+                )
     return notes
+
+
+def _not_judged(
+    found: Mapping[int, Mapping[int, Continuity]], clusters: Mapping[int, Clusters], legend: Legend, anchor: int
+) -> list[str]:
+    """Return a note per class that the judge knows too little of, in some year."""
+    years: dict[int, list[int]] = {}
+    for year, verdicts in found.items():
+        for code in clusters[year]:
+            if code not in verdicts or verdicts[code].judged is None:
+                years.setdefault(code, []).append(year)
+    return [
+        f"{legend.names[code]} has fewer than {FEWEST} reliable pixels that are seen in {anchor} and in "
+        f"{', '.join(map(str, own))}: whether it changed as a whole is not judged, only its clusters are compared"
+        for code, own in years.items()
+    ]
+
+
+def without_witnesses(anchor: int) -> str:
+    """Note about a place in which no pixel can be followed through the years."""
+    return (
+        f"no class has a reliable pixel in {anchor}: there is no anchor, the classes of the other years are not "
+        "compared with those of the old map's year, and whether they changed as a whole is not judged"
+    )
 
 
 def with_witnesses(

@@ -14,7 +14,7 @@ from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import DOUBTED, FEW, FEWEST, WORSE
+from mlc_dask.kernels.continuity import DOUBTED, FEW, FEWEST, WORSE, Verdict
 from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of
 
@@ -32,6 +32,9 @@ COLUMNS: Final = (
 
 _HALF: Final = 0.5
 _MUCH_GROUND: Final = 0.1
+_MUCH_CHANGED: Final = 0.69
+"""Change magnitude of all ground that is pointed out: half or twice the reflectance."""
+
 _SAMPLES: Final = 4_000
 _BLOCK: Final = 64
 
@@ -51,11 +54,12 @@ def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataF
     -------
     One row per year and class: ``pixels`` looked at; ``kept``, the share of them that the judge, who knows the old
     map's year only, keeps: they look like it, or did not move; ``verdict``, ``distance``, ``reach``, ``other`` and
-    ``other_distance`` of :class:`mlc_dask.kernels.continuity.Continuity`; ``brightness`` of the ``band`` that changed
-    most, as a ratio to the old map's year; the median position ``x``, ``y`` of the pixels that are no longer kept; and,
-    where the class may have changed, ``words`` and the ``places`` of these pixels (``x y`` of each, with semicolons
-    between). One row per year of ``(all ground)``, whose ``kept`` is the share of random pixels that are near some
-    training sample.
+    ``other_distance`` of :class:`mlc_dask.kernels.continuity.Continuity`, ``not judged`` where the pixels are fewer
+    than 30; ``brightness`` of the ``band`` that changed most, as a ratio to the old map's year; the median position
+    ``x``, ``y`` of the pixels that are no longer kept; and, where the class may have changed, ``words`` and the
+    ``places`` of these pixels (``x y`` of each, with semicolons between). One row per year of ``(all ground)``, whose
+    ``kept`` is the share of random pixels that are near some training sample, and whose ``distance``, ``band`` and
+    ``brightness`` are those of the change that all ground shares.
     """
     anchor = int(annual.attrs["anchor"])
     judge = judge_of(annual) if annual.witness_good.values.any() else None
@@ -63,7 +67,7 @@ def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataF
     then = filled_in(annual, anchor)
     looks = {y: _Look(annual, y, then, judge) for y in annual.witness_year.values.tolist()}
     rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, looks[anchor], names)]
-    table = pd.DataFrame([*rows, *_ground_rows(annual, looks)], columns=list(COLUMNS))
+    table = pd.DataFrame([*rows, *_ground_rows(annual, looks, judge)], columns=list(COLUMNS))
     words = _words(table, anchor)
     places = [own if said else "" for own, said in zip(table["places"], words, strict=True)]
     return table.assign(words=words, places=places)
@@ -85,19 +89,18 @@ def _class_rows(
 ) -> Iterator[dict[str, Any]]:
     label = annual.witness_label.values
     known = {(r["year"], r["code"]): r for r in annual.attrs["continuity"]}
-    for code in np.unique(label[label != 0]).tolist():
+    for code in np.union1d(label[label != 0], annual.label.values).tolist():
         at = np.flatnonzero((label == code) & annual.witness_good.values & look.able & first.able)
-        if not at.size:
-            continue
         row, gone = known.get((year, code), {}), at[~look.kept[at]]
-        band, brightness = _brightness(annual, look.dn[at], first.dn[at])
+        verdict = row.get("verdict", "")
+        band, brightness = _brightness(annual, look.dn[at], first.dn[at]) if at.size else ("", None)
         x, y = annual.witness_x.values[gone], annual.witness_y.values[gone]
         yield {
             "year": year,
             "class": names[code],
             "pixels": at.size,
-            "kept": float(look.kept[at].mean()),
-            "verdict": str(row.get("verdict", "")),
+            "kept": float(look.kept[at].mean()) if at.size else None,
+            "verdict": str(verdict if at.size >= FEWEST or verdict in DOUBTED else Verdict.UNJUDGED),
             "distance": row.get("distance"),
             "reach": row.get("reach"),
             "other": names.get(row.get("other", 0), ""),
@@ -118,26 +121,37 @@ def _brightness(annual: xr.Dataset, now: Array, then: Array) -> tuple[str, float
     return str(annual.band.values[most]), float(ratio[most])
 
 
-def _ground_rows(annual: xr.Dataset, looks: Mapping[int, _Look]) -> Iterator[dict[str, Any]]:
-    """Share of random pixels that some training sample of the year resembles."""
-    ground = annual.witness_label.values == 0
+def _ground_rows(annual: xr.Dataset, looks: Mapping[int, _Look], judge: Judge | None) -> Iterator[dict[str, Any]]:
+    """Share of random pixels that some training sample of the year resembles, and what all ground changed."""
     for year, look in looks.items():
-        own, at = np.flatnonzero(annual.year.values == year), np.flatnonzero(ground & look.able)
-        if not own.size or not at.size:
-            continue
-        own = evenly(own, _SAMPLES)
-        days = np.asarray(annual.attrs["days"][str(year)])
-        dn = sampling.filled(annual.dn[own].values, annual.usable[own].values, days, annual.attrs["gaps"])
-        blocks = annual.row.values[own] // _BLOCK * 1_000_000 + annual.column.values[own] // _BLOCK
-        far = unlike(_flat(dn), blocks, _flat(look.dn[at]))
-        yield {
-            "year": year,
-            "class": GROUND,
-            "pixels": at.size,
-            "kept": 1 - float(far.mean()),
-            "verdict": "",
-            "places": "",
-        }
+        at = np.flatnonzero((annual.witness_label.values == 0) & look.able)
+        kept = _share_resembled(annual, year, look.dn[at])
+        shared = _change_of_all(annual, judge.shared[year]) if judge is not None else {}
+        if kept is not None or shared:
+            row = {"year": year, "class": GROUND, "pixels": at.size, "kept": kept, "verdict": "", "places": ""}
+            yield {**row, **shared}
+
+
+def _share_resembled(annual: xr.Dataset, year: int, dn: Array) -> float | None:
+    """Share of pixels (n, T, B) that some training sample of the year resembles; None without either."""
+    own = evenly(np.flatnonzero(annual.year.values == year), _SAMPLES)
+    if not own.size or not len(dn):
+        return None
+    days = np.asarray(annual.attrs["days"][str(year)])
+    samples = sampling.filled(annual.dn[own].values, annual.usable[own].values, days, annual.attrs["gaps"])
+    blocks = annual.row.values[own] // _BLOCK * 1_000_000 + annual.column.values[own] // _BLOCK
+    return 1 - float(unlike(_flat(samples), blocks, _flat(dn)).mean())
+
+
+def _change_of_all(annual: xr.Dataset, shared: Array) -> dict[str, Any]:
+    """Describe what all ground shares (T, B) as the row of a class: its magnitude, and the band that changed most."""
+    by_band = np.median(shared, axis=0)
+    most = int(np.abs(by_band).argmax())
+    return {
+        "distance": float(np.sqrt(np.square(by_band).mean())),
+        "band": str(annual.band.values[most]),
+        "brightness": float(np.exp(by_band[most])),
+    }
 
 
 def _flat(dn: Array) -> npt.NDArray[np.float32]:
@@ -151,15 +165,26 @@ def _words(table: pd.DataFrame, anchor: int) -> list[str]:
     ratio = classes.kept / classes["class"].map(first).clip(lower=0.01)
     usual = ratio.groupby(classes.year).median()
     return [
-        _ground_words(row) if row["class"] == GROUND else _class_words(row, anchor, float(own), float(usual[row.year]))
+        _ground_words(row, anchor)
+        if row["class"] == GROUND
+        else _class_words(row, anchor, float(own), float(usual[row.year]))
         for (_, row), own in zip(table.iterrows(), ratio.reindex(table.index), strict=True)
     ]
 
 
-def _ground_words(row: pd.Series[Any]) -> str:
-    if 1 - row.kept <= _MUCH_GROUND:
-        return ""
-    return f"{row.year}: {1 - row.kept:.0%} of the ground is unlike every training sample; its class is a guess there"
+def _ground_words(row: pd.Series[Any], anchor: int) -> str:
+    """Say what concerns all ground; where most classes changed, what all ground shares is that of the change."""
+    said = []
+    if row.distance > _MUCH_CHANGED:
+        said.append(
+            f"{row.year}: most of the ground is unlike {anchor} ({row.band} is {row.brightness:.1f} times as bright): "
+            "a change of most classes cannot be told from weather or processing; look at its acquisitions first"
+        )
+    if 1 - row.kept > _MUCH_GROUND:
+        said.append(
+            f"{row.year}: {1 - row.kept:.0%} of the ground is unlike every training sample; its class is a guess there"
+        )
+    return ". ".join(said)
 
 
 def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:

@@ -6,10 +6,12 @@ See method section 1.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mlc_dask import lazy
@@ -28,8 +30,17 @@ _LOOKED_AT = 1_000
 
 Pictured = Callable[[Acquisition], Path]
 
+_ABOUT: Final = {
+    ("contradict their metadata", "correct the offset in the metadata"): (radiometry.MISSED, radiometry.TWICE),
+    ("show clouds that the mask missed", ""): (radiometry.CLOUD,),
+    ("have two bands that are one", "replace the file that is a copy, or take one of the two out of source.bands"): (
+        radiometry.COPY,
+    ),
+}
+"""What suspects are refused for, with a remedy of its own, by the verdicts."""
 
-@step("radiometry", kind="table", version=5)
+
+@step("radiometry", kind="table", version=6)
 def check_radiometry(
     source: Source,
     selection: Selection,
@@ -55,19 +66,16 @@ def check_radiometry(
 
     Returns
     -------
-    Table with columns ``year, id, dark`` (ten-thousandths of reflectance), ``verdict`` and ``usable`` (share of the
-    pixels, 0..1).
+    Table with columns ``year, id, dark`` (ten-thousandths of reflectance), ``verdict``, ``usable`` (share, 0..1) and
+    ``why``, what the verdict is about where it needs more words.
 
     Raises
     ------
     InputError
-        For offsets that were missed or applied twice, and for clouds that the mask missed; the message names the
-        acquisitions and the settings that leave them out or accept them. For a year without a usable pixel.
+        As :func:`refuse` does.
     """
     table = judge_radiometry(source, selection, catalogue, scratch=scratch)
-    refuse_empty_years(table, min_valid)
-    if not accept:
-        refuse_suspects(table, selection, pictured)
+    refuse(table, selection, accept=accept, min_valid=min_valid, pictured=pictured)
     return table
 
 
@@ -77,22 +85,59 @@ def judge_radiometry(
     """Return the table of :func:`check_radiometry`, whatever the verdicts."""
     coarse = catalogue.grid.coarsened(_LOOKED_AT)
     chosen = [(year, s.acquisition) for year, row in selection.chosen.items() for s in row]
-    seen = lazy.compute([lazy.call(_levels, source, a, coarse, scratch, name=f"radiometry-{y}") for y, a in chosen])
-    looked = np.array(seen)
-    levels = looked[:, 1:].reshape(len(chosen), 2, -1)
-    verdicts = radiometry.judge(levels[:, 0], levels[:, 1], SENTINEL2.positions(source.bands))
+    seen = lazy.compute([lazy.call(_look, source, a, coarse, scratch, name=f"radiometry-{y}") for y, a in chosen])
+    dark, middle = np.stack([look.levels for look in seen], axis=1)
+    judged = radiometry.judge(dark, middle, SENTINEL2.positions(source.bands))
     return pd.DataFrame(
         [
-            {"year": y, "id": a.id, "dark": dark.min(), "verdict": verdict, "usable": usable}
-            for (y, a), dark, verdict, usable in zip(chosen, levels[:, 0], verdicts, looked[:, 0], strict=True)
+            {"year": y, "id": a.id, "dark": own.min(), "verdict": look.verdict or verdict, "usable": look.usable,
+             "why": look.why}
+            for (y, a), own, verdict, look in zip(chosen, dark, judged, seen, strict=True)
         ]
-    )
+    )  # fmt: skip
 
 
 def doubtful(table: pd.DataFrame) -> list[str]:
     """Return one line for each acquisition that is white all over and may be snow or cloud."""
     white = table[table["verdict"] == radiometry.WHITE]["id"]
     return [f"{name} is {radiometry.WHITE}; look at it, or name it in acquisitions.leave_out" for name in white]
+
+
+def refuse(
+    table: pd.DataFrame,
+    selection: Selection,
+    *,
+    accept: bool = False,
+    min_valid: int = 1,
+    pictured: Pictured | None = None,
+) -> None:
+    """Refuse what a table of :func:`judge_radiometry` has found; arguments as of :func:`check_radiometry`.
+
+    Raises
+    ------
+    InputError
+        For acquisitions that cannot be read, and a year without a usable pixel. Unless `accept`, also for offsets that
+        were missed or applied twice, for clouds that the mask missed, and for two bands that are one. The message names
+        the acquisitions and the settings that leave them out or accept them.
+    """
+    refuse_unreadable(table, selection)
+    refuse_empty_years(table, min_valid)
+    if not accept:
+        refuse_suspects(table, selection, pictured)
+
+
+def refuse_unreadable(table: pd.DataFrame, selection: Selection) -> None:
+    """Raise :class:`InputError` for acquisitions that cannot be read; it has the first reason and the way out."""
+    lost = table[table["verdict"] == radiometry.UNREADABLE]
+    if not len(lost):
+        return
+    first = lost["why"].iloc[0]
+    if len(lost) == len(table):
+        raise InputError(f"none of the {len(table)} chosen acquisitions can be read, e.g. {first}")
+    raise InputError(
+        f"{len(lost)} of {len(table)} chosen acquisitions cannot be read, e.g. {first}; or leave them out with "
+        f"acquisitions.leave_out = {_entries(selection, lost['id'])}"
+    )
 
 
 def refuse_empty_years(table: pd.DataFrame, min_valid: int) -> None:
@@ -116,33 +161,49 @@ def refuse_suspects(table: pd.DataFrame, selection: Selection, pictured: Picture
         return
     found = {s.acquisition.id: s.acquisition for row in selection.chosen.values() for s in row}
     listed = []
-    for name, verdict, dark in zip(wrong["id"], wrong["verdict"], wrong["dark"], strict=True):
+    for name, verdict, dark, why in wrong[["id", "verdict", "dark", "why"]].itertuples(index=False):
         picture = f", picture {pictured(found[name])}" if pictured else ""
-        listed.append(f"{name} ({verdict}, darkest {dark:.0f}{picture})")
-    earlier = [s.acquisition.id for row in selection.rejected.values() for s in row if s.reason == BY_HAND]
-    entries = json.dumps([*earlier, *wrong["id"]])
-    fixes = [f"leave them out with acquisitions.leave_out = {entries}"]
-    offsets = wrong["verdict"] != radiometry.CLOUD
-    if offsets.any():
-        fixes.append("correct the offset in the metadata")
-    fixes.append("accept them, e.g. bright ground or snow, with --accept-radiometry")
-    clouds = int((~offsets).sum())
-    parts = [f"{int(offsets.sum())} of {len(table)} acquisitions contradict their metadata"] if offsets.any() else []
-    parts += [f"{clouds} of {len(table)} acquisitions show clouds that the mask missed"] if clouds else []
+        listed.append(f"{name} ({why or f'{verdict}, darkest {dark:.0f}'}{picture})")
+    counts = {about: int(wrong["verdict"].isin(verdicts).sum()) for about, verdicts in _ABOUT.items()}
+    parts = [f"{n} of {len(table)} acquisitions {about}" for (about, _), n in counts.items() if n]
+    fixes = [fix for (_, fix), n in counts.items() if n and fix]
+    fixes = [
+        f"leave them out with acquisitions.leave_out = {_entries(selection, wrong['id'])}",
+        *fixes,
+        "accept them, e.g. bright ground or snow, with --accept-radiometry",
+    ]
     raise InputError(f"{' and '.join(parts)}: {', '.join(listed)}; {', or '.join(fixes)}")
 
 
-def _levels(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> list[float]:
-    """Share of usable pixels, and low quantiles of all bands and their medians, above zero reflectance."""
+def _entries(selection: Selection, names: Iterable[str]) -> str:
+    """Value of ``acquisitions.leave_out`` that leaves out `names`, and what is left out already."""
+    earlier = [s.acquisition.id for row in selection.rejected.values() for s in row if s.reason == BY_HAND]
+    return json.dumps([*earlier, *names])
+
+
+class _Look(NamedTuple):
+    """Share of usable pixels, low quantiles and medians (2, B) above zero reflectance, and a verdict on the files."""
+
+    usable: float
+    levels: npt.NDArray[np.float64]
+    verdict: str = ""
+    why: str = ""
+
+
+def _look(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> _Look:
+    size = 2 * len(source.bands)
 
     def looked() -> list[float]:
         dn, usable = source.read(acquisition, grid, slice(0, grid.height), slice(0, grid.width))
-        for one, other in radiometry.copies(dn, usable):
-            raise InputError(
-                f"{acquisition.id}: {source.bands[one]} and {source.bands[other]} hold the same values at every pixel; "
-                "one of their files is a copy of the other: replace it, or take one of the two out of source.bands"
-            )
-        found: list[float] = (radiometry.levels(dn, usable) - DN_OFFSET).ravel().tolist()
-        return [float(usable.mean()), *found]
+        seen = dn[:, usable]
+        levels = (radiometry.levels(seen) - DN_OFFSET).ravel().tolist()
+        return [float(usable.mean()), *levels, *np.ravel(radiometry.copies(seen)).tolist()]
 
-    return once(scratch, acquisition.id, looked)
+    try:
+        usable, *rest = once(scratch, acquisition.id, looked)
+    except InputError as error:
+        return _Look(0.0, np.full((2, len(source.bands)), np.nan), radiometry.UNREADABLE, str(error))
+    levels = np.reshape(rest[:size], (2, -1))
+    copies = [source.bands[int(band)] for band in rest[size : size + 2]]
+    why = f"{' and '.join(copies)} hold the same values at every pixel" if copies else ""
+    return _Look(usable, levels, radiometry.COPY if copies else "", why)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from mlc_dask import lazy
 from mlc_dask.data.acquisitions import Acquisition, LeftOut, Source, Surveyed, Weather
 from mlc_dask.data.errors import InputError, RefusedError
@@ -14,9 +16,12 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.kernels.pairing.rules import PARTIAL, UNREADABLE
 from mlc_dask.storage.once import once
 
+_VEGETATION = 4
+"""Value of the scene classification that an area may have alone."""
+
 
 class Answer(NamedTuple):
-    """Cloudy, valid and snowy shares of an acquisition; empty where it cannot be read for `reason`."""
+    """Cloudy, valid and snowy shares, and those of the mask's values; empty where it cannot be read for `reason`."""
 
     shares: Sequence[float] = ()
     reason: str = ""
@@ -39,6 +44,8 @@ def survey(
     ------
     RefusedError
         If nothing can be read because access is refused, or if a host refuses what it gave before.
+    InputError
+        If the masks are no scene classification, as which they would be read.
     """
     answers: dict[int, dict[str, Answer]] = lazy.compute(
         {
@@ -61,17 +68,20 @@ def survey(
         answer = answers[year][a.id]
         if not answer.shares:
             return Surveyed(a, Weather(a.cloud or 0.0, 0.0), UNREADABLE), LeftOut(a.id, answer.reason)
-        weather = Weather(*answer.shares)
+        cloud, valid, snow, *codes = answer.shares
+        weather = Weather(cloud, valid, snow, tuple(codes))
         return Surveyed(a, weather, "" if weather.valid > 0 else PARTIAL), None
 
-    return {year: [one(year, a) for a in row] for year, row in by_year.items()}
+    surveyed = {year: [one(year, a) for a in row] for year, row in by_year.items()}
+    _check_scheme([s.weather for row in surveyed.values() for s, _ in row])
+    return surveyed
 
 
 def _look(source: Source, acquisition: Acquisition, grid: Grid, scratch: Path | None) -> Answer:
     def looked() -> list[float]:
         source.check(acquisition, grid)
         weather = source.weather(acquisition, grid)
-        return [weather.cloud, weather.valid, weather.snow]
+        return [weather.cloud, weather.valid, weather.snow, *weather.codes]
 
     try:
         return Answer(once(scratch, acquisition.id, looked))
@@ -99,6 +109,26 @@ def _check_access(source: Source, seen: Sequence[tuple[Acquisition, Answer]], gr
                 f"{name} refuses what it gave before: access has ended ({again.reason}); renew the token or the keys, "
                 "and run again; what was surveyed is kept"
             )
+
+
+def _check_scheme(found: Sequence[Weather]) -> None:
+    """Refuse masks whose values are too few for a scene classification, as which they would be read.
+
+    Over a series it has bare ground, water, clouds or what is unclassified (5 to 10) somewhere. Other masks have the
+    values 0 to 4 only: for Fmask (Zhu and Woodcock, 2012) 0 is clear land, which would be read as no data, and 4 cloud,
+    which would be read as vegetation. A single value tells nothing: forest, or a place beyond the images.
+    """
+    shares = np.sum([w.codes for w in found if w.codes], axis=0)
+    codes = np.flatnonzero(shares).tolist()
+    if codes in ([], [0], [_VEGETATION]) or codes[-1] > _VEGETATION:
+        return
+    listed = ", ".join(f"{code} ({shares[code] / shares.sum():.0%})" for code in codes)
+    raise InputError(
+        f"the masks of all acquisitions have the values {listed} only, and would be read as scene classifications, "
+        "which have other values, too, over a series; set source.mask to what its values mean, for Fmask mask = "
+        "{ unusable = [2, 4], cloud = [4], snow = [3], nodata = [255] }, or, if it is the scene classification, mask = "
+        "{ unusable = [0, 1, 3, 8, 9] }"
+    )
 
 
 def _hosts(acquisition: Acquisition) -> frozenset[str]:

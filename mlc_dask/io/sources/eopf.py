@@ -14,7 +14,6 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
-import numpy.typing as npt
 import zarr
 from rasterio.io import MemoryFile
 
@@ -27,7 +26,7 @@ from mlc_dask.io.numbers import fill_of, is_empty
 from mlc_dask.io.rasters import Method, around, read_on
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.eopf_products import DAMAGE, NAME, array_of, centres, described, grid_of, packing_of, root_of
-from mlc_dask.io.sources.granules import MASK, required
+from mlc_dask.io.sources.granules import MASK, Raw, required
 
 _SCL = "conditions/mask/l2a_classification/r20m/scl"
 # Share of a chunk that may have data in one array and none in another: bands end at different pixels of the swath.
@@ -98,7 +97,7 @@ class Eopf(AreaSource):
                 raise InputError(f"{product}: {name} is on {own.label}, expected {finest.label}; download it again")
         return described(product, root, assets, finest)
 
-    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Raw:
         """Return the stored numbers (h, w) of one array on `grid`, its no-data value where it has no data.
 
         Raises
@@ -112,7 +111,7 @@ class Eopf(AreaSource):
         own = _grid(granule, array)
         rows, columns = around(grid, own)
         if rows.start >= rows.stop or columns.start >= columns.stop:
-            return np.full(grid.shape, fill_of(array.dtype, asset.nodata), array.dtype)
+            return Raw(np.full(grid.shape, fill_of(array.dtype, asset.nodata), array.dtype), asset.nodata)
         try:
             values = np.asarray(array[rows, columns])
         except DAMAGE as error:
@@ -125,7 +124,7 @@ class Eopf(AreaSource):
         with MemoryFile() as memory:
             with memory.open(driver="GTiff", height=part.height, width=part.width, **profile) as file:
                 file.write(values, 1)
-            return read_on(memory.name, grid, nodata=asset.nodata, method=method)
+            return Raw(read_on(memory.name, grid, nodata=asset.nodata, method=method), asset.nodata)
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`InputError` when chunks of a product of `acquisition` are missing or truncated."""
@@ -151,9 +150,7 @@ class Eopf(AreaSource):
             ends = min(top + high, own.height), min(left + wide, own.width)
             under = own.window(slice(top, ends[0]), slice(left, ends[1]))
             for other in (n for n in granule.assets if n != name):
-                if (
-                    ~is_empty(self.raw(granule, other, under, "nearest"), granule.assets[other].nodata)
-                ).mean() > _SLIVER:
+                if (~is_empty(*self.raw(granule, other, under, "nearest"))).mean() > _SLIVER:
                     raise InputError(f"{where}: chunk {key} is missing where {other} has data; download it again")
 
     def provenance(self) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -18,9 +18,9 @@ from mlc_dask.data.errors import InputError, existing
 from mlc_dask.data.grids import Grid, most_common
 from mlc_dask.data.tables import read_table
 from mlc_dask.data.years import CALENDAR, Years
-from mlc_dask.io.numbers import declared_nodata, packing_tags
-from mlc_dask.io.rasters import band_index, open_raster
-from mlc_dask.io.sources.granules import MASK, GranuleSource
+from mlc_dask.io.numbers import honoured_nodata, packing_tags
+from mlc_dask.io.rasters import band_index, check_whole, open_raster
+from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, GranuleSource, nan_is_none
 
 _ORBIT = re.compile(r"_R(\d{3})(?:_|$)")
 
@@ -59,11 +59,8 @@ class GeoTiff(GranuleSource):
     offset: float = 0.0
     nodata: int | float | None = 0
 
-    @field_validator("nodata", mode="before")
-    @classmethod
-    def _nan_is_none(cls, nodata: Any) -> Any:
-        # NaN is always no data, so it adds no value.
-        return None if isinstance(nodata, float) and np.isnan(nodata) else nodata
+    _correct_nodata: ClassVar[str] = CORRECT_NODATA
+    _nan_is_none = field_validator("nodata", mode="before")(nan_is_none)
 
     @field_validator("date")
     @classmethod
@@ -174,15 +171,20 @@ class GeoTiff(GranuleSource):
 
     def _grids(self, acquisition: Acquisition) -> dict[str, Grid]:
         (granule,) = acquisition.granules
-        return {name: self._header(granule, name) for name in granule.assets}
+        names_in: dict[str, list[str]] = {}
+        for name, asset in granule.assets.items():
+            names_in.setdefault(self.locate(asset.href), []).append(name)
+        return {name: grid for path, names in names_in.items() for name, grid in self._header(granule, path, names)}
 
-    def _header(self, granule: Granule, name: str) -> Grid:
-        path = Path(self.locate(granule.assets[name].href))
-        if not path.is_file():
-            raise InputError(f"{path} is missing; add {name} to this acquisition, or leave it out of the settings")
+    def _header(self, granule: Granule, path: str, names: Sequence[str]) -> Iterator[tuple[str, Grid]]:
+        """Grids of the bands in one file, after it was looked at."""
+        if not Path(path).is_file():
+            raise InputError(f"{path} is missing; add {names[0]} to this acquisition, or leave it out of the settings")
         with open_raster(path) as file:
-            self._look(file, granule, name)
-            return Grid.of(file)
+            check_whole(file)
+            for name in names:
+                self._look(file, granule, name)
+                yield name, Grid.of(file)
 
     def _described(self, name: str) -> str | None:
         """Band description to look for, where all bands share one file."""
@@ -233,10 +235,7 @@ def _stated(
     """
     with open_raster(path) as file:
         index = band_index(file, layer)
-        declared, own = file.nodatavals[index - 1], declared_nodata(file, index)
-        # A value that the type cannot hold marks no pixel.
-        honoured = own is not None or (declared is not None and np.dtype(file.dtypes[index - 1]).kind == "f")
-        return packing_tags(file, index), ((own,) if honoured else ()), Grid.of(file)
+        return packing_tags(file, index), honoured_nodata(file, index), Grid.of(file)
 
 
 def _state(path: str) -> tuple[int, int]:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mlc_dask.data.acquisitions import Acquisition, Granule, Weather
+from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, Weather
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
-from mlc_dask.io.numbers import check_codes, check_layout, check_numbers, check_values, is_empty, look
-from mlc_dask.io.rasters import Method, band_index, check_whole, open_raster, put_on, to_convention
+from mlc_dask.io.numbers import (
+    Number,
+    as_declared,
+    check_codes,
+    check_layout,
+    check_numbers,
+    check_values,
+    is_empty,
+    look,
+)
+from mlc_dask.io.rasters import Method, band_index, open_raster, put_on, to_convention
 
 MASK = "mask"
 """Name of the mask among a granule's assets."""
+
+CORRECT_NODATA = "set source.nodata = {!r}, or name the acquisition in acquisitions.leave_out"
+"""How to correct a no-data value of a source that has the setting."""
 
 _HIGHEST_CLASS = 11
 
@@ -28,6 +41,11 @@ SURVEYED = 2_048
 
 DN = npt.NDArray[np.uint16]
 Usable = npt.NDArray[np.bool_]
+
+
+def nan_is_none(nodata: Any) -> Any:
+    """Return a no-data value, None for NaN: it is always no data, so it adds no value."""
+    return None if isinstance(nodata, float) and np.isnan(nodata) else nodata
 
 
 class Mask(BaseModel):
@@ -44,6 +62,17 @@ class Mask(BaseModel):
     snow: tuple[int, ...] = (11,)
     nodata: tuple[int, ...] = (0,)
 
+    @property
+    def assumed(self) -> bool:
+        """Whether the values are taken for those of the scene classification, since nobody said what they mean."""
+        return not self.model_fields_set & {"cloud", "nodata", "unusable"}
+
+    def counts(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Pixels of every class of the scene classification (12,); empty where the values mean something else."""
+        if not self.assumed:
+            return np.zeros(0, np.int64)
+        return np.bincount(values[np.isfinite(values)].astype(np.int64), minlength=_HIGHEST_CLASS + 1)
+
     def empty(self, values: npt.NDArray[Any]) -> Usable:
         """Pixels without data: those of `nodata`, and NaN."""
         found: Usable = np.isin(values, self.nodata) | ~np.isfinite(values)
@@ -57,13 +86,28 @@ class Mask(BaseModel):
         InputError
             If a value is no class of the scene classification.
         """
-        unset = not self.model_fields_set & {"cloud", "nodata", "unusable"}
         odd = values[np.isfinite(values) & ~np.isin(values, range(_HIGHEST_CLASS + 1))]
-        if unset and odd.size:
+        if self.assumed and odd.size:
             raise InputError(
                 f"{where} has the value {odd[0]:g}, but the scene classification has 0 to {_HIGHEST_CLASS}; set "
                 "source.mask to what its values mean"
             )
+
+
+class Raw(NamedTuple):
+    """Digital numbers (h, w) of an asset, and the one of pixels without data; None where only NaN has none."""
+
+    values: npt.NDArray[Any]
+    nodata: Number
+
+
+class Sky(NamedTuple):
+    """Cloud, snow and valid pixels (h, w) of one granule, and the number of pixels of every class of its mask."""
+
+    cloud: Usable
+    snow: Usable
+    valid: Usable
+    counts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 class GranuleSource(BaseModel):
@@ -88,6 +132,11 @@ class GranuleSource(BaseModel):
     mask: Mask | None = Mask()
     resampling: Method = "nearest"
 
+    _correct_nodata: ClassVar[str] = (
+        "correct the file (gdal_edit.py -a_nodata), or name the acquisition in acquisitions.leave_out"
+    )
+    """How to correct a no-data value, with ``{}`` for the right one."""
+
     @field_validator("mask", mode="before")
     @classmethod
     def _none_is_false(cls, mask: Any) -> Any:
@@ -106,29 +155,29 @@ class GranuleSource(BaseModel):
         """Path or URL that is opened for an asset's `href`."""
         return href
 
-    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
-        """Digital numbers (h, w) of one asset on `grid`; the asset's no-data value where it has no data."""
-        asset = granule.assets[name]
-        with open_raster(self.locate(asset.href)) as file:
-            self._agree(file, granule, name)
-            return put_on(file, grid, layer=asset.layer, nodata=asset.nodata, method=method)
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Raw:
+        """Digital numbers (h, w) of one asset on `grid`, its no-data value where it has no data."""
+        with open_raster(self.locate(granule.assets[name].href)) as file:
+            asset = self._agreed(file, granule, name)
+            return Raw(put_on(file, grid, layer=asset.layer, nodata=asset.nodata, method=method), asset.nodata)
 
-    def _agree(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> None:
-        """Refuse a file that contradicts what its asset assumes of type, bands, scale and no data."""
+    def _agreed(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> Asset:
+        """Asset of an open file; refuse one that contradicts what is assumed of type, bands, scale and no data."""
         asset, where = granule.assets[name], f"{granule.id}, {name}"
         check_layout(file, asset.layer, where)
         index = band_index(file, asset.layer)
+        asset = as_declared(file, index, asset)
         if name in self.bands:
-            check_numbers(file, index, asset, where)
+            check_numbers(file, index, asset, where, self._correct_nodata)
         elif self.mask is not None and self.mask.nodata:
             check_codes(file, index, self.mask.nodata, where)
+            asset = asset if asset.nodata in self.mask.nodata else replace(asset, nodata=self.mask.nodata[0])
+        return asset
 
     def _look(self, file: rasterio.io.DatasetReader, granule: Granule, name: str) -> None:
-        """Refuse a local file as :meth:`_agree` does, a cut one, or values that a coarse look finds impossible."""
-        check_whole(file)
-        self._agree(file, granule, name)
+        """Refuse a local file as :meth:`_agreed` does, or values that a coarse look finds impossible."""
+        asset = self._agreed(file, granule, name)
         if name in self.bands:
-            asset = granule.assets[name]
             look(file, band_index(file, asset.layer), asset, f"{granule.id}, {name}: {file.name}")
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
@@ -138,26 +187,26 @@ class GranuleSource(BaseModel):
         """Shares of clouds and snow among valid pixels, and of valid pixels, sampled at up to SURVEYED² pixels."""
         coarse = grid.coarsened(SURVEYED)
         clouds, snow, seen = (np.zeros(coarse.shape, bool) for _ in range(3))
-        for granule in _over(acquisition, coarse):
-            cloud, white, valid = self._sky(granule, coarse)
-            clouds |= cloud & ~seen
-            snow |= white & ~seen
-            seen |= valid
+        skies = [self._sky(granule, coarse) for granule in _over(acquisition, coarse)]
+        for sky in skies:
+            clouds |= sky.cloud & ~seen
+            snow |= sky.snow & ~seen
+            seen |= sky.valid
         cloudy, snowy = (float((part & seen).sum() / max(1, seen.sum())) for part in (clouds, snow))
-        return Weather(cloudy, float(seen.mean()), snowy)
+        counts = np.sum([sky.counts for sky in skies], axis=0) if skies else np.zeros(0)
+        return Weather(cloudy, float(seen.mean()), snowy, tuple((counts / max(1, counts.sum())).tolist()))
 
-    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable, Usable]:
-        """Cloud pixels, snow pixels and valid pixels of one granule."""
+    def _sky(self, granule: Granule, grid: Grid) -> Sky:
         if self.mask is None:
-            return np.zeros(grid.shape, bool), np.zeros(grid.shape, bool), self._has_data(granule, grid)
-        values = self.raw(granule, MASK, grid, "nearest")
+            return Sky(np.zeros(grid.shape, bool), np.zeros(grid.shape, bool), self._has_data(granule, grid))
+        values = self.raw(granule, MASK, grid, "nearest").values
         self.mask.check(values, f"{granule.id}, {MASK}")
         valid = ~self.mask.empty(values) if self.mask.nodata else self._has_data(granule, grid)
-        return np.isin(values, self.mask.cloud) & valid, np.isin(values, self.mask.snow) & valid, valid
+        cloud, snow = (np.isin(values, codes) & valid for codes in (self.mask.cloud, self.mask.snow))
+        return Sky(cloud, snow, valid, self.mask.counts(values))
 
     def _has_data(self, granule: Granule, grid: Grid) -> Usable:
-        band = self.bands[0]
-        found: Usable = ~is_empty(self.raw(granule, band, grid, "nearest"), granule.assets[band].nodata)
+        found: Usable = ~is_empty(*self.raw(granule, self.bands[0], grid, "nearest"))
         return found
 
     def read(self, acquisition: Acquisition, grid: Grid, rows: slice, columns: slice) -> tuple[DN, Usable]:
@@ -179,20 +228,20 @@ class GranuleSource(BaseModel):
 
     def _dn(self, granule: Granule, window: Grid) -> DN:
         dn = np.empty((len(self.bands), *window.shape), np.uint16)
-        for plane, (name, raw) in zip(dn, self._bands(granule, window), strict=True):
-            asset = granule.assets[name]
-            check_values(raw, asset, f"{granule.id}, {name}")
-            plane[:] = to_convention(raw, asset.scale, asset.offset, asset.nodata)
+        for plane, (name, (values, nodata)) in zip(dn, self._bands(granule, window), strict=True):
+            asset = replace(granule.assets[name], nodata=nodata)
+            check_values(values, asset, f"{granule.id}, {name}")
+            plane[:] = to_convention(values, asset.scale, asset.offset, nodata)
         return dn
 
-    def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, Raw]]:
         for name in self.bands:
             yield name, self.raw(granule, name, window, self.resampling)
 
     def _usable(self, granule: Granule, dn: DN, window: Grid) -> Usable:
         usable: Usable = (dn != 0).all(axis=0)
         if self.mask is not None and usable.any():
-            values = self.raw(granule, MASK, window, "nearest")
+            values = self.raw(granule, MASK, window, "nearest").values
             usable &= ~(np.isin(values, self.mask.unusable) | self.mask.empty(values))
         return usable
 

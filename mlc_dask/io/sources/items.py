@@ -101,12 +101,14 @@ def _key(item: pystac.Item, band: str, names: Sequence[str]) -> str:
 
 
 def _asset(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> Asset:
-    scale, offset, nodata = _packing(item, key, baseline, mask=mask)
+    scale, offset = (1.0, 0.0) if mask else _packing(item, key, baseline)
+    nodata, told = _nodata(_raster_metadata(item.assets[key]))
     stated = item.assets[key].extra_fields
     size, checksum = stated.get("file:size"), stated.get("file:checksum")
     return Asset(
         _href(item, key), scale, offset, nodata,
         size=None if size is None else int(size), digest=None if checksum is None else of_multihash(str(checksum)),
+        nodata_stated=told,
     )  # fmt: skip
 
 
@@ -119,17 +121,14 @@ def _href(item: pystac.Item, key: str) -> str:
     return local(href)
 
 
-def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple[float, float, int | float | None]:
-    """Scale, offset and no-data value of an asset.
+def _packing(item: pystac.Item, key: str, baseline: str) -> tuple[float, float]:
+    """Scale and offset of an asset.
 
     The first of these decides: a flag that the catalogue has applied the offset, an offset of the raster metadata that
     no processing baseline has, the baseline, the raster metadata. Of the offsets 0 and -0.1 the baseline decides,
     because catalogues state one of them for all items. The date never decides.
     """
     raster = _raster_metadata(item.assets[key])
-    nodata = _nodata(raster)
-    if mask:
-        return 1.0, 0.0, nodata
     shifted = tuple(int(p) for p in baseline.split(".")) >= _SHIFTED_SINCE if baseline else None
     if _of(item.properties, "earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
         offset = 0.0
@@ -144,15 +143,18 @@ def _packing(item: pystac.Item, key: str, baseline: str, *, mask: bool) -> tuple
             f"{item.id}: its metadata has neither a processing baseline nor an offset, so reflectance is unknown; "
             "take the item from another catalogue, or correct it"
         )
-    return float(raster.get("scale") or _SCALE), offset, nodata
+    return float(raster.get("scale") or _SCALE), offset
 
 
-def _nodata(raster: Mapping[str, Any]) -> int | float | None:
-    """No-data value; None for floats without data where they are NaN."""
-    value = float(raster.get("nodata") or 0)
+def _nodata(raster: Mapping[str, Any]) -> tuple[int | float | None, bool]:
+    """No-data value, None for floats without data where they are NaN, and whether the metadata states it."""
+    if raster.get("nodata") is None:
+        return 0, False
+    value = float(raster["nodata"])
     if math.isnan(value):
-        return None if str(raster.get("data_type", "")).startswith("float") else 0
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+        floats = str(raster.get("data_type", "")).startswith("float")
+        return (None, True) if floats else (0, False)
+    return (int(value) if value.is_integer() and abs(value) < 2**53 else value), True
 
 
 def _raster_metadata(asset: pystac.Asset) -> Mapping[str, Any]:

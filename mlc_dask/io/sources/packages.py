@@ -20,11 +20,11 @@ from affine import Affine
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, sifted
+from mlc_dask.data.acquisitions import Acquisition, Catalogue, Granule, LeftOut, sifted
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.years import CALENDAR, Years
-from mlc_dask.io.rasters import open_raster
+from mlc_dask.io.rasters import check_whole, open_raster
 from mlc_dask.io.sources.area import AreaSource
 from mlc_dask.io.sources.granules import required, understood
 
@@ -90,12 +90,12 @@ class ProductSource(AreaSource):
     def catalogue(self, years: Sequence[int] | None = None, year_start: str = CALENDAR) -> Catalogue:
         """Acquisitions of the area and the years, from the products' metadata."""
         wanted = Years.of(years, year_start)
-        here = [p for p in self._products() if not self._named_elsewhere(p.name, wanted)]
+        here, broken = self._products(wanted)
         found, left_out = sifted(here, lambda p: p.name, self._understood)
-        return self._catalogue([g for p in found for g in p], wanted, str(self.folder), left_out)
+        return self._catalogue([g for p in found for g in p], wanted, str(self.folder), broken + left_out)
 
     def _named_elsewhere(self, name: str, years: Years) -> bool:
-        """Whether the name of a product says that it is of another tile or year."""
+        """Whether the name of a product, or of its archive, says that it is of another tile or year."""
         stated = self._dated.search(name)
         return stated is not None and self._elsewhere(
             stated["tile"], datetime.strptime(stated["time"], "%Y%m%d"), years
@@ -110,13 +110,11 @@ class ProductSource(AreaSource):
         return self.model_dump(mode="json", exclude={"folder"})
 
     def files(self) -> list[str]:
-        """Return archives, and the metadata and rasters of products in folders."""
-        found: set[str] = set()
-        for product in self._products():
-            found |= set(map(str, product.metadata))
-            if product.place.is_dir() and not self._named_elsewhere(product.name, Years()):
-                known, _ = sifted([product], lambda p: p.name, self._understood)
-                found |= {self.locate(a.href) for own in known for g in own for a in g.assets.values()}
+        """Return archives, and the metadata and rasters of products in folders; not those of other tiles."""
+        folders, archives = self._packages(Years())
+        known, _ = sifted(folders, lambda p: p.name, self._understood)
+        found = {str(f) for product in folders for f in product.metadata} | set(map(str, archives))
+        found |= {self.locate(a.href) for own in known for g in own for a in g.assets.values()}
         return sorted(f for f in found if Path(f).is_file())
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
@@ -127,6 +125,7 @@ class ProductSource(AreaSource):
                     raise InputError(f"{path} is missing or empty; {FIX}, or leave {name} out of the settings")
                 with open_raster(path) as file:
                     own = Grid.of(file)
+                    check_whole(file)
                     self._look(file, granule, name)
                 if granule.grid is not None and not granule.grid.at_pixel(own.pixel).matches(own):
                     raise InputError(f"{path} is {own.label}, but its product is {granule.grid.label}; {FIX}")
@@ -140,15 +139,28 @@ class ProductSource(AreaSource):
     def _granules(self, product: Product) -> list[Granule]:
         """Granules of one product."""
 
-    def _products(self) -> Iterator[Product]:
+    def _products(self, years: Years) -> tuple[list[Product], list[LeftOut]]:
+        """Products that may be of the tile and the years, and the archives that cannot be read."""
+        folders, archives = self._packages(years)
+        archived, broken = sifted(archives, lambda path: path.name, lambda path: list(self._archived(path)))
+        inside = [p for own in archived for p in own if not self._named_elsewhere(p.name, years)]
+        return folders + inside, broken
+
+    def _packages(self, years: Years) -> tuple[list[Product], list[Path]]:
+        """Products in folders, and archives, without those whose names say that they are of another tile or year."""
+        products: list[Product] = []
+        archives: list[Path] = []
         for place, folders, files in os.walk(required(self.folder, "source.folder"), onerror=_tell, followlinks=True):
             for name in sorted(filter(self._name.fullmatch, folders)):
                 folders.remove(name)
+                if self._named_elsewhere(name, years):
+                    continue
                 path = Path(place, name)
                 inside = sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())
-                yield Product(name, path, "", f"{path.relative_to(self.folder).as_posix()}/", tuple(inside))
-            for name in sorted(f for f in files if f.lower().endswith(".zip")):
-                yield from self._archived(Path(place, name))
+                prefix = f"{path.relative_to(self.folder).as_posix()}/"
+                products.append(Product(name, path, "", prefix, tuple(inside)))
+            archives += [Path(place, name) for name in sorted(f for f in files if f.lower().endswith(".zip"))]
+        return products, [path for path in archives if not self._named_elsewhere(path.name, years)]
 
     def _archived(self, path: Path) -> Iterator[Product]:
         try:

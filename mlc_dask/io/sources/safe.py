@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element
 
-import numpy.typing as npt
-
 from mlc_dask.data.acquisitions import Acquisition, Asset, Granule, utc
 from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.io.checksums import check_digest, check_size, of_manifest
 from mlc_dask.io.rasters import Method
-from mlc_dask.io.sources.granules import MASK
+from mlc_dask.io.sources.granules import MASK, Raw
 from mlc_dask.io.sources.packages import FIX, Product, ProductSource, grid_of, share, told
 
 _BANDS_BY_ID = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -36,7 +34,7 @@ class Safe(ProductSource):
     Parameters
     ----------
     checksums
-        Compare the images with the checksums in ``manifest.safe`` before they are read; sizes are always compared.
+        Compare the images with the sizes and checksums in ``manifest.safe`` before they are read.
     """
 
     checksums: bool = True
@@ -51,14 +49,15 @@ class Safe(ProductSource):
 
     def check(self, acquisition: Acquisition, grid: Grid) -> None:
         """Raise :class:`InputError` as every source of products does, and for a size that the manifest contradicts."""
-        for href in (a.href for g in acquisition.granules for a in g.assets.values()):
+        hrefs = [a.href for g in acquisition.granules for a in g.assets.values()] if self.checksums else []
+        for href in hrefs:
             place, member, size, _ = self._stated(href)
             if size is not None and (member is not None or place.is_file()):
                 found = place.stat().st_size if member is None else _member_size(place, member)
                 check_size(self.locate(href), found, size)
         super().check(acquisition, grid)
 
-    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Raw:
         """Digital numbers (h, w) of one image on `grid`, after its checksum was compared."""
         if self.checksums:
             place, member, _, digest = self._stated(granule.assets[name].href)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import odc.stac
 import pystac
 from odc.geo.geobox import GeoBox
@@ -24,10 +24,10 @@ from mlc_dask.data.grids import Grid
 from mlc_dask.data.years import CALENDAR, Years
 from mlc_dask.io.checksums import check_digest, check_size
 from mlc_dask.io.numbers import fill_of, masked
-from mlc_dask.io.rasters import Method, open_raster, read_on, readable
+from mlc_dask.io.rasters import Method, check_whole, open_raster, read_on, readable
 from mlc_dask.io.remote import check_href, environment, length_of, retried
 from mlc_dask.io.sources.area import AreaSource, halves
-from mlc_dask.io.sources.granules import MASK
+from mlc_dask.io.sources.granules import CORRECT_NODATA, MASK, Raw, nan_is_none
 from mlc_dask.io.sources.items import granule_of, tile_of
 from mlc_dask.io.sources.signing import signed
 from mlc_dask.storage.durable import local
@@ -59,8 +59,11 @@ class Stac(AreaSource):
     at_once
         Number of bands of an acquisition that one task fetches at the same time.
     checksums
-        Compare local images with the ``file:checksum`` of their items before they are read. A ``file:size`` is always
-        compared, of files and of https URLs.
+        Compare images with the ``file:size`` of their items, and local ones with the ``file:checksum``, before they are
+        read.
+    nodata
+        DN of pixels without data; NaN never has data. Without it, the value that an item states decides, and where it
+        states none, the value that the file declares.
     """
 
     preset: str | None = None
@@ -73,6 +76,10 @@ class Stac(AreaSource):
     hosts: tuple[str, ...] | None = None
     at_once: Annotated[int, Field(ge=1, le=32)] = 4
     checksums: bool = True
+    nodata: int | float | None = 0
+
+    _correct_nodata: ClassVar[str] = CORRECT_NODATA
+    _nan_is_none = field_validator("nodata", mode="before")(nan_is_none)
 
     @model_validator(mode="before")
     @classmethod
@@ -114,7 +121,7 @@ class Stac(AreaSource):
 
     def _granule(self, item: pystac.Item) -> Granule:
         names = [*self.bands, *([MASK] if self.mask is not None else [])]
-        granule = granule_of(item, names, self._aliases)
+        granule = self._with_nodata(granule_of(item, names, self._aliases))
         for asset in granule.assets.values():
             place = check_href(asset.href, self.hosts)
             if "://" in self.catalogue_url and "://" not in place:
@@ -122,6 +129,13 @@ class Stac(AreaSource):
                     f"{item.id}: {place} is a path of this machine in a remote catalogue; it is not opened"
                 )
         return granule
+
+    def _with_nodata(self, granule: Granule) -> Granule:
+        """Granule whose bands have the no-data value of the settings, if they have one."""
+        if "nodata" not in self.model_fields_set:
+            return granule
+        own = {b: replace(granule.assets[b], nodata=self.nodata, nodata_stated=True) for b in self.bands}
+        return replace(granule, assets={**granule.assets, **own})
 
     def _items(self, years: Years) -> Iterable[pystac.Item]:
         # The import takes seconds where jsonschema knows all formats, and workers never query catalogues.
@@ -157,34 +171,35 @@ class Stac(AreaSource):
                     raise InputError(
                         f"{granule.id}: {name} is missing ({asset.href}); download it, or leave the item out"
                     )
-                if asset.size is not None:
+                if self.checksums and asset.size is not None:
                     check_size(asset.href, Path(asset.href).stat().st_size, asset.size)
                 with open_raster(asset.href) as file:
                     _refuse_elsewhere(granule, name, Grid.of(file))
+                    check_whole(file)
                     self._look(file, granule, name)
 
-    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> npt.NDArray[Any]:
+    def raw(self, granule: Granule, name: str, grid: Grid, method: Method) -> Raw:
         """Digital numbers (h, w) of one asset on `grid`, loaded by odc-stac; network faults are retried."""
         asset = granule.assets[name]
         place, box = check_href(asset.href, self.hosts), GeoBox(grid.shape, grid.transform, grid.crs)
 
-        def load() -> npt.NDArray[Any]:
+        def load() -> Raw:
             href = signed(place, self.tokens, self.collection)
-            if asset.size is not None and href.startswith("http"):
-                check_size(place, length_of(href) or asset.size, asset.size, "ask its provider, or leave the item out")
+            if self.checksums and asset.size is not None and href.startswith("http"):
+                check_size(place, length_of(href) or asset.size, asset.size, "ask its provider")
             item = _bare_item(granule, name, href, grid)
             with environment(href) as file:
                 own, dtype = Grid.of(file), file.dtypes[0]
                 _refuse_elsewhere(granule, name, own)
-                self._agree(file, granule, name)
+                nodata = self._agreed(file, granule, name).nodata
                 how = _loadable(own, grid, name, method)
                 if how is None or masked(file, 1):
-                    return read_on(href, grid, nodata=asset.nodata, method=method)
+                    return Raw(read_on(href, grid, nodata=nodata, method=method), nodata)
                 found = odc.stac.load(
                     [item], bands=[name], geobox=box, resampling=how, dtype=dtype,
-                    nodata=fill_of(dtype, asset.nodata), fail_on_error=True, stac_cfg=_QUIET,
+                    nodata=fill_of(dtype, nodata), fail_on_error=True, stac_cfg=_QUIET,
                 )  # fmt: skip
-            return np.asarray(found[name].values[0])
+            return Raw(np.asarray(found[name].values[0]), nodata)
 
         if "://" in asset.href:
             return retried(load, f"{granule.id}, {name} ({asset.href})")
@@ -193,7 +208,7 @@ class Stac(AreaSource):
         with readable(asset.href):
             return load()
 
-    def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    def _bands(self, granule: Granule, window: Grid) -> Iterator[tuple[str, Raw]]:
         # A fetch mostly waits for the network; fetching several bands at once hides the wait.
         with ThreadPoolExecutor(self.at_once) as pool:
             raws = pool.map(lambda band: self.raw(granule, band, window, self.resampling), self.bands)

@@ -13,7 +13,7 @@ from mlc_dask.data.errors import InputError
 from mlc_dask.data.grids import Grid
 from mlc_dask.data.sensors import SENTINEL2
 from mlc_dask.io.rasters import open_raster
-from mlc_dask.io.sources.granules import DN, MASK, Mask, Usable
+from mlc_dask.io.sources.granules import DN, MASK, Mask, Sky, Usable
 from mlc_dask.io.sources.packages import Product, ProductSource, grid_of, share, told
 
 _EDGE = "edge"
@@ -113,14 +113,14 @@ class Theia(ProductSource):
         assert self.mask is not None
         of = self.mask if f"_{self.mask.file}_" in granule.assets[MASK].href else self.geophysical
         bits = sum(1 << bit for bit in getattr(of, kind))
-        found: Usable = (self.raw(granule, MASK, grid, "nearest") & bits) != 0
+        found: Usable = (self.raw(granule, MASK, grid, "nearest").values & bits) != 0
         return found
 
-    def _sky(self, granule: Granule, grid: Grid) -> tuple[Usable, Usable, Usable]:
+    def _sky(self, granule: Granule, grid: Grid) -> Sky:
         valid = self._has_data(granule, grid)
         if self.mask is None:
-            return ~valid & valid, ~valid & valid, valid
-        return valid & self._bits(granule, grid, "cloud"), valid & self._bits(granule, grid, "snow"), valid
+            return Sky(~valid & valid, ~valid & valid, valid)
+        return Sky(valid & self._bits(granule, grid, "cloud"), valid & self._bits(granule, grid, "snow"), valid)
 
     def _usable(self, granule: Granule, dn: DN, window: Grid) -> Usable:
         usable: Usable = (dn != 0).all(axis=0)
@@ -137,7 +137,7 @@ class Theia(ProductSource):
         return dn
 
     def _edge(self, granule: Granule, grid: Grid) -> Usable:
-        found: Usable = self.raw(granule, _EDGE, grid, "nearest") != 0
+        found: Usable = self.raw(granule, _EDGE, grid, "nearest").values != 0
         return found
 
 

@@ -14,6 +14,7 @@ from mlc_dask.data.acquisitions import Selection
 from mlc_dask.data.steps import step
 from mlc_dask.data.years import CALENDAR, years_in_words
 from mlc_dask.io.published import assemble
+from mlc_dask.kernels.continuity import FEWEST, Verdict
 from mlc_dask.kernels.radiometry import WHITE, WRONG
 from mlc_dask.show.report.headline import headline
 from mlc_dask.show.report.page import Alert, Evidence
@@ -94,13 +95,27 @@ def _notes(selection: Selection, radiometry: pd.DataFrame, annual: xr.Dataset, s
 def _accepted(radiometry: pd.DataFrame) -> list[str]:
     """Suspects of the radiometric check that were accepted by hand."""
     wrong = radiometry[radiometry["verdict"].isin(WRONG)]
-    accepted = [f"{r.id}: {r.verdict} (darkest pixels at {r.dark:.0f}), accepted" for r in wrong.itertuples()]
+    accepted = [
+        f"{name}: {why or f'{verdict} (darkest pixels at {dark:.0f})'}, accepted"
+        for name, verdict, dark, why in zip(wrong["id"], wrong["verdict"], wrong["dark"], wrong["why"], strict=True)
+    ]
     return accepted + [f"{name}: {WHITE}" for name in radiometry[radiometry["verdict"] == WHITE]["id"]]
 
 
 def alerts(drift: pd.DataFrame) -> Sequence[str]:
     """Return the sentences of a drift table that a reader must see first."""
     return [str(words) for words in drift["words"] if isinstance(words, str) and words]
+
+
+def unjudged(drift: pd.DataFrame) -> list[str]:
+    """Return one note that names the classes of a drift table of which too few pixels are known to judge them."""
+    few = drift[drift["verdict"] == Verdict.UNJUDGED]
+    names = [
+        f"{name} ({', '.join(map(str, own))})"
+        for name, own in few.groupby("class", sort=False)["year"].agg(list).items()
+    ]
+    about = f"fewer than {FEWEST} reliable pixels could be followed, so whether they changed as a whole is not judged"
+    return [f"{', '.join(names)}: {about}"] if names else []
 
 
 def _alerts(drift: pd.DataFrame, before: int) -> list[Alert]:
