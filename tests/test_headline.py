@@ -144,6 +144,8 @@ def test_controls_answer_with_intervals(world: dict[str, np.ndarray]) -> None:
     assert "It finds 21% of the true change." in smoother
     assert not any("seed" in what or "null smoother" in what or "intervals" in what for what in found.untested)
     assert any("equal number of samples" in what for what in found.untested)
+    alone = headline(tables, controls[controls.metric == "agreement"].assign(smoother="mode"))
+    assert alone.answers["Whether a smoother does as well"].startswith("Agreement alone cannot tell")
     worse = controls.assign(difference=-0.03, difference_low=-0.04, difference_high=-0.02)
     assert "does not do as well" in headline(tables, worse).answers["Whether a smoother does as well"]
 

@@ -195,6 +195,6 @@ def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
     return (
         f"{row.year}: {row['class']} is no longer what it was in {anchor} ({row.band} is {row.brightness:.1f} times "
-        f"as bright; {row.kept:.0%} of it still looks like it or did not move): the class changed there, or the "
+        f"as bright; {row.kept:.0%} of its pixels look as before or did not move): the class changed there, or the "
         f"year is unlike the others{place}"
     )

@@ -169,6 +169,11 @@ def _smoothers(controls: pd.DataFrame | None) -> str:
     measured = [metric for metric in _GAINS if metric in set(rows.metric)]
     if not measured:
         return ""
+    if measured[-1] == "agreement":
+        return (
+            "Agreement alone cannot tell: a map that never changes has all of it. Read how much planted change is found, "
+            "or give a reference."
+        )
     own = rows[rows.metric == measured[-1]].set_index("smoother")
     best = str(own["estimate"].idxmax())
     gap, low, high = (float(own[column].to_dict()[best]) for column in _DIFFERENCE)
