@@ -171,8 +171,8 @@ def _smoothers(controls: pd.DataFrame | None) -> str:
         return ""
     if measured[-1] == "agreement":
         return (
-            "Agreement alone cannot tell: a map that never changes has all of it. Read how much planted change is found, "
-            "or give a reference."
+            "Agreement alone cannot tell: a map that never changes has all of it. Read how much planted change is "
+            "found, or give a reference."
         )
     own = rows[rows.metric == measured[-1]].set_index("smoother")
     best = str(own["estimate"].idxmax())
