@@ -1,6 +1,6 @@
 """Controls over worlds: whether a gain of the multi-year maps comes from samples, steps, smoothness or chance.
 
-Usage: python benchmarks/controls.py FOLDER [WORLDS], by default 10 worlds, four minutes each on one core. FOLDER keeps
+Usage: python benchmarks/controls.py FOLDER [WORLDS], by default 9 worlds, some minutes each on one core. FOLDER keeps
 what was measured. The tables replace those of docs/evidence.md and README.md.
 
 Every world is the demo of another seed on a smaller area, with smaller networks, and is run as a user would run it with
@@ -50,7 +50,7 @@ LEVEL = 0.05
 _README = PAGE.parents[1] / "README.md"
 
 
-def config_of(folder: Path, world: int, size: int = 256) -> Config:
+def config_of(folder: Path, world: int, size: int = 192) -> Config:
     """Write a world, and its configuration with all controls; the networks have a demo's shape."""
     config = load_config(write_demo(folder, size=size, seed=world))
     return config.model_copy(
@@ -65,7 +65,7 @@ def config_of(folder: Path, world: int, size: int = 256) -> Config:
     )
 
 
-def measure(folder: Path, world: int, size: int = 256) -> pd.DataFrame:
+def measure(folder: Path, world: int, size: int = 192) -> pd.DataFrame:
     """Run a world; return its table of controls with the number of the world. A finished world is not run again."""
     file = folder / f"world-{world}.csv"
     if not file.exists():
@@ -145,4 +145,4 @@ def main(folder: Path, worlds: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), range(int(sys.argv[2]) if len(sys.argv) > 2 else 10))
+    main(Path(sys.argv[1]), range(int(sys.argv[2]) if len(sys.argv) > 2 else 9))

@@ -1,6 +1,6 @@
 """At which number of samples a gain of the multi-year model comes from samples, and at which from years.
 
-Usage: python benchmarks/sample_sizes.py FOLDER [WORLDS], by default 3 worlds, a quarter of an hour each on one core.
+Usage: python benchmarks/sample_sizes.py FOLDER [WORLDS], by default 2 worlds, some minutes each on one core.
 FOLDER keeps what was measured. The table replaces that of docs/evidence.md.
 
 The multi-year training set of a world is drawn once, with 24,000 samples a year or as many as there are. Every n-th of
@@ -39,10 +39,10 @@ SIZES = (50, 150, 500, 1_500, 6_000, LARGEST)
 SINGLE, EQUAL, MULTI = "single", "equal", "multi"
 FOREST = RandomForest(trees=50)
 NETWORK = LSTM(layers=1, hidden=48, dropout=0.0, batch=128)
-_STEPS, _STRIDE, _SPARED = 400, 3, 40
+_STEPS, _STRIDE, _SPARED = 300, 3, 40
 
 
-def config_of(folder: Path, world: int, size: int = 384) -> Config:
+def config_of(folder: Path, world: int, size: int = 320) -> Config:
     """Write a world and its configuration."""
     config = load_config(write_demo(folder, size=size, seed=world))
     return config.model_copy(
@@ -107,7 +107,7 @@ def judged(ground: Ground, classifier: Classifier, nth: int, seed: int) -> Itera
         yield {"model": name, "samples": training.sum() / len(ground.years), **shares}
 
 
-def measure(folder: Path, world: int, size: int = 384, sizes: tuple[int, ...] = SIZES) -> pd.DataFrame:
+def measure(folder: Path, world: int, size: int = 320, sizes: tuple[int, ...] = SIZES) -> pd.DataFrame:
     """One row per world, classifier, number of samples and model; what `folder` has is not measured again."""
     rows, ground = [], None
     for wanted in sizes:
@@ -149,4 +149,4 @@ def main(folder: Path, worlds: range) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), range(int(sys.argv[2]) if len(sys.argv) > 2 else 3))
+    main(Path(sys.argv[1]), range(int(sys.argv[2]) if len(sys.argv) > 2 else 2))
