@@ -85,6 +85,8 @@ def estimates(rows: pd.DataFrame) -> pd.DataFrame:
 def table(wide: pd.DataFrame, rows: dict[tuple[str, str], str], base: tuple[str, str], label: str) -> str:
     """Means over worlds and their differences from `base`, in Markdown; ``*`` marks those that Holm's method rejects.
 
+    A measure that a series lacks in some world, as precision where nothing changes, is not judged: –.
+
     Parameters
     ----------
     rows
@@ -95,15 +97,19 @@ def table(wide: pd.DataFrame, rows: dict[tuple[str, str], str], base: tuple[str,
         Name of `base`.
     """
     lines = [f"| maps | {' | '.join(MEASURES.values())} |", "|---" * (1 + len(MEASURES)) + "|"]
-    cells: dict[tuple[str, str], list[str]] = {who: [] for who in rows}
+    cells = dict.fromkeys(rows, "")
     for measure_ in MEASURES:
         gaps = {who: (wide[(measure_, *who)] - wide[(measure_, *base)]).to_numpy() for who in rows}
-        adjusted = holm([sign_flip(gap) for gap in gaps.values()])
-        for (who, gap), p in zip(gaps.items(), adjusted, strict=True):
-            mean, low, high = student(gap)
-            mark = " *" if p < LEVEL else ""
-            cells[who].append(f"{wide[(measure_, *who)].mean():.3f} ({mean:+.3f} [{low:+.3f}, {high:+.3f}]){mark}")
-    lines += [f"| {rows[who]} | {' | '.join(own)} |" for who, own in cells.items()]
+        judged = {who: gap for who, gap in gaps.items() if not np.isnan(gap).any()}
+        adjusted = dict(zip(judged, holm([sign_flip(gap) for gap in judged.values()]), strict=True))
+        for who in rows:
+            own = "–"
+            if who in judged:
+                mean, low, high = student(judged[who])
+                mark = " *" if adjusted[who] < LEVEL else ""
+                own = f"{wide[(measure_, *who)].mean():.3f} ({mean:+.3f} [{low:+.3f}, {high:+.3f}]){mark}"
+            cells[who] += f" {own} |"
+    lines += [f"| {rows[who]} |{own}" for who, own in cells.items()]
     last = " | ".join(f"{wide[(measure_, *base)].mean():.3f}" for measure_ in MEASURES)
     return "\n".join([*lines, f"| {label} | {last} |"])
 

@@ -202,6 +202,9 @@ def test_controls_over_worlds_are_tested_by_world() -> None:
     lines = {line.split(" | ")[0].strip("| "): line for line in found["models"].splitlines()[2:]}
     assert lines["multi-year"].count("*") == lines["multi-year, a third of the samples"].count("*") == 5
     assert "+0.05" in lines["multi-year"] and lines["one forest of all years"].count("*") == 0
+    none = (table.world == 3) & (table.smoother == "hmm-0.01") & (table.metric == "change_precision")
+    gaps = controls.tables(table[~none])["smoothers"].splitlines()[-2]
+    assert gaps.endswith("| – |") and gaps.count("*") == 4, "a measure that a world lacks is not judged"
     few = controls.tables(table[table.world < 4])["models"]
     assert "*" not in few, "four worlds reject nothing"
     assert found["smoothers"].count("*") == 5 * len(controls.SMOOTHERS) and "| 0.00" in found["floor"]
