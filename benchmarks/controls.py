@@ -1,117 +1,154 @@
-"""Controls for the demo's table: the gain from training on all years, separated from that of more samples.
+"""Controls over worlds: whether a gain of the multi-year maps comes from samples, steps, smoothness or chance.
 
-Usage: python benchmarks/controls.py FOLDER [SEED ...], seeds 0 to 4 by default. For every seed a world of the demo is
-made under FOLDER, run until the multi-year training set is drawn, and five map series are made from networks trained
-with that seed (method section 7):
+Usage: python benchmarks/controls.py FOLDER [WORLDS], by default 9 worlds, some minutes each on one core. FOLDER keeps
+what was measured. The tables replace those of docs/evidence.md and README.md.
 
-- ``multi_year``: one model, all samples of all years;
-- ``multi_year_equal_samples``: one model of all years on as many samples as one single-year model sees;
-- ``multi_year_equal_steps``: one model, all samples, as many optimiser steps as one single-year model takes;
-- ``single_year``: the paper's baseline, one model per year;
-- ``one_year``: the model of the middle year applied to all years.
-
-Fractional numbers of samples or epochs are rounded down. Prints means over seeds and, paired by
-seed, differences from the baseline with their standard error; writes FOLDER/controls.csv. Series that are already in
-FOLDER/seed-N.csv are not made again.
+Every world is the demo of another seed on a smaller area, with smaller networks, and is run as a user would run it with
+``evidence.controls = "full"``. The figures are those of its table ``evaluation/controls.csv``, which the blocks of the
+whole area make. A world is one unit: differences are paired by world, their intervals are Student's, and p is that of
+the exact sign-flip test over the worlds, by Holm's method for all differences of one table in one measure.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import dask
+import numpy as np
 import pandas as pd
-import xarray as xr
+from page_tables import PAGE, put
 
 import mlc_dask as mlc
-from mlc_dask.classifiers import LSTM
-from mlc_dask.compute.backends import connect
 from mlc_dask.config import Config, load_config
-from mlc_dask.data.schema import legend_of
-from mlc_dask.io.old_map import open_reference
-from mlc_dask.pipeline.inputs import given_truth
-from mlc_dask.stages.classification import classify, fit_groups
-from mlc_dask.stages.control_training import every_nth
-from mlc_dask.stages.evaluation import evaluate
+from mlc_dask.data.layers import BASELINE, MULTI
+from mlc_dask.kernels.intervals import holm, sign_flip, student
+from mlc_dask.kernels.smoothers import RATES
+from mlc_dask.kernels.squares import PLAIN
 from mlc_dask.worlds.demo import write_demo
 
-BASELINE = "single_year"
-METRICS = ("agreement", "accuracy", "macro_f1", "change_recall", "change_precision")
+MEASURES = {
+    "agreement": "agreement",
+    "flicker_share": "flicker",
+    "accuracy": "accuracy",
+    "change_recall": "change recall",
+    "change_precision": "change precision",
+}
+MODELS = {
+    MULTI: "multi-year",
+    "equal_samples": "multi-year, a third of the samples",
+    "equal_steps": "multi-year, a third of the steps",
+    "year_left_out": "multi-year, without the year that is mapped",
+    "pooled_forest": "one forest of all years",
+    "yearly_forests": "one forest a year",
+    "one_year": "the model of one year, for all years",
+}
+SMOOTHERS = ("mode", "last-year", *(f"hmm-{rate}" for rate in RATES))
+LEVEL = 0.05
+_README = PAGE.parents[1] / "README.md"
 
 
-def prepare(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
-    """Cube and multi-year samples of a demo world, by the pipeline's own steps."""
-    made = {e.step: e.artifact for e in mlc.run(config, until="multiyear-training", scheduler="current")}
-    return made["cube"].open(), made["multiyear-training"].open()
+def config_of(folder: Path, world: int, size: int = 192) -> Config:
+    """Write a world, and its configuration with all controls; the networks have a demo's shape."""
+    config = load_config(write_demo(folder, size=size, seed=world))
+    return config.model_copy(
+        update={
+            "seed": world,
+            "annual_training": replace(config.annual_training, size=1_500, min_per_class=50, pixels=2_000),
+            "forest": replace(config.forest, trees=50),
+            "multiyear_training": replace(config.multiyear_training, train=1_000, validation=300, min_per_class=30),
+            "classifier": replace(config.classifier, epochs=15, batch=128),
+            "evidence": config.evidence.model_copy(update={"controls": "full"}),
+        }
+    )
 
 
-def series(cube: xr.Dataset, samples: xr.Dataset, lstm: LSTM, seed: int) -> dict[str, xr.Dataset]:
-    """Compute the five map series."""
-    years = [int(y) for y in cube.year.values]
-    everything, middle = {"all": years}, str(years[len(years) // 2])
-    multi = fit_groups(samples, everything, classifier=lstm, seed=seed)["all"]
-    fewer = fit_groups(every_nth(samples, len(years)), everything, classifier=lstm, seed=seed)["all"]
-    short = replace(lstm, epochs=lstm.epochs // len(years))
-    brief = fit_groups(samples, everything, classifier=short, seed=seed)["all"]
-    single = mlc.fit_per_year(samples, classifier=lstm, seed=seed)
-    models = {
-        "multi_year": multi,
-        "multi_year_equal_samples": fewer,
-        "multi_year_equal_steps": brief,
-        BASELINE: single,
-        "one_year": single[middle],
-    }
-    return {name: classify(cube, model).compute() for name, model in models.items()}
+def measure(folder: Path, world: int, size: int = 192) -> pd.DataFrame:
+    """Run a world; return its table of controls with the number of the world. A finished world is not run again."""
+    file = folder / f"world-{world}.csv"
+    if not file.exists():
+        config = config_of(folder / f"world-{world}", world, size)
+        mlc.run(config, scheduler="current")
+        pd.read_csv(config.output / "evaluation" / "controls.csv").assign(world=world).to_csv(file, index=False)
+        print(f"world {world} done", flush=True)
+    return pd.read_csv(file)
 
 
-def judge(config: Config, seed: int) -> pd.DataFrame:
-    """Metrics of the five series, unfiltered and filtered, of one world."""
-    cube, samples = prepare(config)
-    found = series(cube, samples, config.classifier, seed)
-    legend = legend_of(found[BASELINE])
-    planes = {y: open_reference(path, like=cube, legend=legend) for y, path in given_truth(config).open().items()}
-    truth = xr.concat(list(planes.values()), dim=xr.DataArray(list(planes), dims="year", name="year"))
-    maps = {(name, False): m.chunk() for name, m in found.items()}
-    smooth = {(name, True): mlc.smooth(m[["label"]].chunk(), size=11, rule="majority") for (name, _), m in maps.items()}
-    judged = evaluate({**maps, **smooth}, truth=truth, legend=legend)
-    table = judged.agreement.query("pair == 'all' and `class` == 'overall'")
-    agreement = table.assign(metric="agreement", scope="overall", value=table["agreement"])
-    rows = pd.concat([agreement[judged.summary.columns], judged.summary.query("scope == 'overall'")])
-    return rows[rows.metric.isin(METRICS)].assign(seed=seed)
+def estimates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Estimates of unfiltered maps: a row per world, columns (measure, control, smoother)."""
+    raw = rows[~rows["filtered"]].fillna({"smoother": PLAIN})
+    return raw.pivot(index="world", columns=["metric", "control", "smoother"], values="estimate")
 
 
-def report(rows: pd.DataFrame) -> str:
-    """Means, and differences from the baseline paired by seed with standard errors."""
-    lines = [f"{rows.seed.nunique()} worlds; mean (difference from {BASELINE} ± its standard error)"]
-    for filtered, own in rows.groupby("filtered"):
-        lines.append("filtered" if filtered else "unfiltered")
-        wide = own.pivot_table(index="seed", columns=["metric", "model"], values="value")
-        for model in own.model.unique():
-            cells = []
-            for metric in METRICS:
-                values = wide[metric, model]
-                gap = values - wide[metric, BASELINE]
-                cells.append(f"{metric} {values.mean():.3f} ({gap.mean():+.3f} ± {gap.sem():.3f})")
-            lines.append(f"  {model:<26}" + "  ".join(cells))
+def table(wide: pd.DataFrame, rows: dict[tuple[str, str], str], base: tuple[str, str], label: str) -> str:
+    """Means over worlds and their differences from `base`, in Markdown; ``*`` marks those that Holm's method rejects.
+
+    A measure that a series lacks in some world, as precision where nothing changes, is not judged: –.
+
+    Parameters
+    ----------
+    rows
+        Names of series (control, smoother).
+    base
+        The series that all others are compared with; its row comes last.
+    label
+        Name of `base`.
+    """
+    lines = [f"| maps | {' | '.join(MEASURES.values())} |", "|---" * (1 + len(MEASURES)) + "|"]
+    cells = dict.fromkeys(rows, "")
+    for measure_ in MEASURES:
+        gaps = {who: (wide[(measure_, *who)] - wide[(measure_, *base)]).to_numpy() for who in rows}
+        judged = {who: gap for who, gap in gaps.items() if not np.isnan(gap).any()}
+        adjusted = dict(zip(judged, holm([sign_flip(gap) for gap in judged.values()]), strict=True))
+        for who in rows:
+            own = "–"
+            if who in judged:
+                mean, low, high = student(judged[who])
+                mark = " *" if adjusted[who] < LEVEL else ""
+                own = f"{wide[(measure_, *who)].mean():.3f} ({mean:+.3f} [{low:+.3f}, {high:+.3f}]){mark}"
+            cells[who] += f" {own} |"
+    lines += [f"| {rows[who]} |{own}" for who, own in cells.items()]
+    last = " | ".join(f"{wide[(measure_, *base)].mean():.3f}" for measure_ in MEASURES)
+    return "\n".join([*lines, f"| {label} | {last} |"])
+
+
+def floor(wide: pd.DataFrame) -> str:
+    """How much two seeds of the multi-year model differ, in Markdown."""
+    lines = [
+        "| measure | mean difference of two seeds, without its sign | largest | difference [95 % interval] |",
+        "|---|---|---|---|",
+    ]
+    for measure_, name in MEASURES.items():
+        gap = (wide[measure_, "seed_1", PLAIN] - wide[measure_, MULTI, PLAIN]).to_numpy()
+        mean, low, high = student(gap)
+        lines.append(
+            f"| {name} | {np.abs(gap).mean():.3f} | {np.abs(gap).max():.3f} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] |"
+        )
     return "\n".join(lines)
 
 
-def main(folder: Path, seeds: list[int]) -> None:
-    """Judge every seed, then print and write the table."""
-    tables = []
-    for seed in seeds:
-        done = folder / f"seed-{seed}.csv"
-        if not done.exists():
-            config = load_config(write_demo(folder / f"seed-{seed}", size=512, seed=seed))
-            with connect(config.execution):
-                judge(config, seed).to_csv(done, index=False)
-        tables.append(pd.read_csv(done))
-        print(f"seed {seed} done", flush=True)
-    rows = pd.concat(tables)
-    rows.to_csv(folder / "controls.csv", index=False)
-    print(report(rows))
+def tables(rows: pd.DataFrame) -> dict[str, str]:
+    """All tables by name."""
+    wide = estimates(rows)
+    models = {(control, PLAIN): name for control, name in MODELS.items()}
+    smoothed = {(BASELINE, s): f"single-year + {s}" for s in SMOOTHERS}
+    return {
+        "models": table(wide, models, (BASELINE, PLAIN), "single-year"),
+        "smoothers": table(wide, smoothed, (MULTI, PLAIN), "multi-year"),
+        "floor": floor(wide),
+    }
+
+
+def main(folder: Path, worlds: Sequence[int]) -> None:
+    """Measure the worlds and replace the tables of both pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with dask.config.set(scheduler="synchronous"):
+        found = tables(pd.concat([measure(folder, world) for world in worlds]))
+    put("controls", found)
+    put("controls", {"models": found["models"]}, _README)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [int(s) for s in sys.argv[2:]] or [0, 1, 2, 3, 4])
+    main(Path(sys.argv[1]), range(int(sys.argv[2]) if len(sys.argv) > 2 else 9))

@@ -55,6 +55,11 @@ def test_sign_flips_of_too_many_worlds_are_refused() -> None:
         intervals.sign_flip(np.ones(25))
 
 
+def test_a_missing_difference_is_no_evidence() -> None:
+    with pytest.raises(InputError, match="difference 1 is not finite"):
+        intervals.sign_flip([0.1, np.nan, 0.2])
+
+
 def test_holm() -> None:
     assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert intervals.holm([0.6, 0.7]).max() == 1

@@ -110,9 +110,11 @@ def sign_flip(differences: npt.ArrayLike) -> float:
     Raises
     ------
     InputError
-        No difference, or more than 24.
+        No difference, more than 24, or one that is not a number: it would count as the most extreme of all.
     """
     values = np.asarray(differences, np.float64).reshape(-1)
+    if not np.isfinite(values).all():
+        raise InputError(f"paired difference {int(np.argmin(np.isfinite(values)))} is not finite; leave its world out")
     if not 1 <= values.size <= MOST_WORLDS:
         raise InputError(f"{values.size} paired differences; the sign-flip test takes 1 to {MOST_WORLDS} worlds")
     # Rounding must not decide whether a pattern is as extreme as the observed one.
