@@ -148,17 +148,24 @@ def square(margin: int, *, filtered: bool = False, smoothed: bool = False, right
 
 
 def recall(hits: np.ndarray) -> np.ndarray:
-    return hits[..., 0] / hits[..., 1]
+    return hits[..., 0] / hits[..., 2]
 
 
 def test_planted_change_is_found_by_who_sees_it() -> None:
-    """Sixteen squares of six sides; scenarios 2nd year, 2nd and 3rd, from the 2nd on, 3rd, from the 3rd on, 4th."""
-    assert list(planting.scenarios(4)) == [(1, 2, 0), (1, 3, 1), (1, 4, 2), (2, 3, 0), (2, 4, 2), (3, 4, 2)]
+    """Sixteen squares of six sides; scenarios 1st year, 2nd, 2nd and 3rd, 2nd on, 3rd, 3rd on, 4th."""
+    assert list(planting.scenarios(4)) == [(0, 1, 0), (1, 2, 0), (1, 3, 1), (1, 4, 2), (2, 3, 0), (2, 4, 2), (3, 4, 2)]
     hits = square(0)[PLAIN]
-    assert hits.shape == (6, 6, 2) and (recall(hits) == 1).all()
+    assert hits.shape == (7, 6, 3) and (recall(hits) == 1).all() and (hits[..., 1] == hits[..., 0]).all()
     areas = np.square(planting.SIDES)
-    assert (hits[..., 1] % areas == 0).all() and (hits[0, :, 1] > 0).all()
+    assert (hits[..., 2] % areas == 0).all() and (hits[0, :, 2] > 0).all()
     assert (recall(square(0, right=False)[PLAIN]) == 0).all()
+
+
+def test_a_change_that_shows_a_year_late_is_found_within_a_year() -> None:
+    hits = square(0, smoothed=True)["last-year"]
+    late = [i for i, (start, _, _) in enumerate(planting.scenarios(4)) if start != 3]
+    assert (hits[..., 0] == 0).all() and (hits[late, :, 1] == hits[late, :, 2]).all()
+    assert (hits[-1, :, 1] == 0).all(), "a change of the last year would show after it"
 
 
 def test_a_filter_hides_small_squares_and_leaves_large_ones() -> None:
@@ -168,7 +175,7 @@ def test_a_filter_hides_small_squares_and_leaves_large_ones() -> None:
 
 def test_smoothers_hide_short_change() -> None:
     hits = {name: recall(own) for name, own in square(0, smoothed=True).items()}
-    short, rest = [0, 3], [2, 4]
+    short, rest = [1, 4], [3, 5]
     assert (hits["mode"][short] == 0).all() and (hits["mode"][rest] == 1).all()
     assert (hits["constant"] == 0).all() and (hits["last-year"] == 0).all()
     assert (hits["hmm-0.4"][rest] == 1).all() and (hits["hmm-0.01"][short] <= hits["hmm-0.4"][short]).all()

@@ -99,12 +99,16 @@ def grown(maps: Maps, plants: Plants, shown: Maps, margin: int) -> Maps:
 
 
 def scenarios(years: int) -> Iterator[tuple[int, int, int]]:
-    """Position of the first planted year, of the first year after it, and index in :data:`LASTING`."""
-    for start in range(1, years):
+    """Position of the first planted year, of the first year after it, and index in :data:`LASTING`.
+
+    What is planted in the first year is a change back in the second one.
+    """
+    for start in range(years):
         for lasting, end in enumerate((start + 1, start + 2)):
-            if end < years:
+            if end < years and (start > 0 or lasting == 0):
                 yield start, end, lasting
-        yield start, years, len(LASTING) - 1
+        if start > 0:
+            yield start, years, len(LASTING) - 1
 
 
 def found(
@@ -113,7 +117,7 @@ def found(
     planted: Maps,
     versions: Callable[[npt.NDArray[np.bool_], Maps], dict[str, Maps]],
 ) -> dict[str, Counts]:
-    """Count planted pixels whose change is found in its year and to its class, and all planted pixels with data.
+    """Count planted pixels whose change is found: to its class, in its year and within one year of it.
 
     Parameters
     ----------
@@ -125,7 +129,9 @@ def found(
 
     Returns
     -------
-    (scenario, side, 2) int64 part and whole by the same names, scenarios in the order of :func:`scenarios`.
+    (scenario, side, 3) int64 by the same names, scenarios in the order of :func:`scenarios`: pixels found in the year,
+    within one year, and all planted pixels with data. Found is a step from another class to the planted one; where the
+    first year is planted, the step back.
     """
     counts: dict[str, list[Counts]] = {name: [] for name in versions(np.zeros(len(before), np.bool_), before)}
     for start, end, _ in scenarios(len(before)):
@@ -133,8 +139,18 @@ def found(
         years[start:end] = True
         spliced = np.where(years[:, None], planted, before)
         judged = (spliced != NO_DATA).all(axis=0)
+        at, forwards = (start, True) if start else (end, False)
         for name, shown in versions(years, spliced).items():
-            hit = (shown[start] == plants.code) & (shown[start - 1] != plants.code) & judged
-            both = [np.bincount(plants.side[mask], minlength=len(SIDES)) for mask in (hit, judged)]
-            counts[name].append(np.stack(both, axis=1))
-    return {name: np.array(own, np.int64).reshape(-1, len(SIDES), 2) for name, own in counts.items()}
+            steps = _steps(shown if forwards else shown[::-1], plants.code)
+            steps = steps if forwards else steps[::-1]
+            near = steps[max(0, at - 2) : at + 1].any(axis=0)
+            masks = (steps[at - 1] & judged, near & judged, judged)
+            counts[name].append(np.stack([np.bincount(plants.side[m], minlength=len(SIDES)) for m in masks], axis=1))
+    return {name: np.array(own, np.int64).reshape(-1, len(SIDES), 3) for name, own in counts.items()}
+
+
+def _steps(shown: Maps, code: Maps) -> npt.NDArray[np.bool_]:
+    """Mask (k - 1, p) of the steps from another class to `code` (p,)."""
+    own: npt.NDArray[np.bool_] = shown == code
+    steps: npt.NDArray[np.bool_] = own[1:] & ~own[:-1]
+    return steps

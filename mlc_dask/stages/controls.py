@@ -59,7 +59,7 @@ class Judged:
     donors: tuple[Array, Array | None]
 
 
-@step("controls", kind="comparisons", version=2, shown=True)
+@step("controls", kind="comparisons", version=3, shown=True)
 def judge_controls(
     cube: xr.Dataset,
     blocks: pd.DataFrame,
@@ -105,8 +105,8 @@ def judge_controls(
     (:data:`~mlc_dask.kernels.comparison.MEASURES`): ``estimate`` with ``low`` and ``high``, the ``difference`` from the
     multi-year maps that are filtered alike with ``difference_low`` and ``difference_high`` (95 %), what the
     ``interval`` is for (:class:`~mlc_dask.kernels.comparison.Compared`), and the ``blocks`` judged ``of`` all.
-    ``planted``: of the same series the ``recall`` of planted change, by how long it is ``lasting``, the ``year`` in
-    which it begins and its ``pixels``; "all" joins years or sizes.
+    ``planted``: of the same series the ``recall`` of planted change in its year, and ``within_a_year`` of it, by how
+    long it is ``lasting``, the ``year`` in which it begins and its ``pixels``; "all" joins years or sizes.
     """
     check_cube(cube)
     side, margin = int(blocks["side"].iloc[0]), _margin(filtering)

@@ -22,7 +22,7 @@ DONORS: Final = 100
 
 PLANTED: Final = (
     "control", "filtered", "smoother", "lasting", "year", "pixels", "recall", "low", "high", "difference",
-    "difference_low", "difference_high", "interval",
+    "difference_low", "difference_high", "interval", "within_a_year",
 )  # fmt: skip
 """Columns of the table of planted change."""
 
@@ -66,7 +66,7 @@ def planted_rows(
     Parameters
     ----------
     own, reference
-        (block, scenario, side, 2) counts of :func:`mlc_dask.kernels.planting.found`, of the series and of the
+        (block, scenario, side, 3) counts of :func:`mlc_dask.kernels.planting.found`, of the series and of the
         multi-year maps.
     """
     rows, plan = [], list(scenarios(len(years)))
@@ -77,11 +77,11 @@ def planted_rows(
         groups += [(years[plan[i][0]], ALL, ([i], slice(None))) for i in at]
         for year, pixels, (scenario, side_at) in groups:
             both = [c[:, scenario][:, :, side_at].sum(axis=(1, 2)) for c in (own, reference)]
-            if both[0][:, 1].any():
-                found = vars(compare(both[0], both[1], of, seed=seed))
-                rows.append(
-                    {**who, "lasting": name, "year": year, "pixels": pixels, **found, "recall": found["estimate"]}
-                )
+            if both[0][:, 2].any():
+                found = vars(compare(both[0][:, [0, 2]], both[1][:, [0, 2]], of, seed=seed))
+                near = float(both[0][:, 1].sum() / both[0][:, 2].sum())
+                keys = {**who, "lasting": name, "year": year, "pixels": pixels}
+                rows.append({**keys, **found, "recall": found["estimate"], "within_a_year": near})
     return rows
 
 
