@@ -1,6 +1,6 @@
 """At which number of samples a gain of the multi-year model comes from samples, and at which from years.
 
-Usage: python benchmarks/sample_sizes.py FOLDER [WORLDS], by default 2 worlds, some minutes each on one core.
+Usage: python benchmarks/sample_sizes.py FOLDER [WORLDS], by default 3 worlds, some minutes each on one core.
 FOLDER keeps what was measured. The table replaces that of docs/evidence.md.
 
 The multi-year training set of a world is drawn once, with 24,000 samples a year or as many as there are. Every n-th of
@@ -149,4 +149,4 @@ def main(folder: Path, worlds: range) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), range(int(sys.argv[2]) if len(sys.argv) > 2 else 2))
+    main(Path(sys.argv[1]), range(int(sys.argv[2]) if len(sys.argv) > 2 else 3))
