@@ -6,7 +6,7 @@ clear-cut, the largest cluster *is* the change: all classifiers learn it and all
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -24,7 +24,9 @@ WORSE: Final = 0.8
 _MOVED: Final = 0.3
 """Change magnitude above which a pixel may be other ground: reflectance changed by a third …"""
 _NOISE: Final = 4.0
-"""… and by so many times what half of the ground changes."""
+"""… and by so many times what a part of the ground, the first of :data:`_MIDDLE`, changes at most."""
+_MIDDLE: Final = (0.4, 0.6)
+"""Where the median of all ground lies: between two groups of classes it has no place of its own."""
 _TYPICAL: Final = 0.5
 """Share of a class that is typical of it: with half, as many outliers as possible do not move mean and covariance."""
 _COMPONENTS: Final = 10
@@ -99,8 +101,9 @@ def common_offset(
 ) -> Floats:
     """Difference of two years that most of the ground shares: weather, phenology, processing.
 
-    It is the median over the same pixels in both years, every class counting alike, so that it holds while less than
-    half of the (weighted) pixels changed.
+    It is a median over the same pixels in both years, every class counting alike, so it holds while no more than half
+    of the (weighted) pixels changed: of the values between the 40th and the 60th percentile, the one nearest to 0. Of
+    two classes of which one changed, the other's is taken.
 
     Parameters
     ----------
@@ -115,7 +118,9 @@ def common_offset(
     """
     difference = after.astype(np.float64) - before
     weights = 1 / np.bincount(labels)[labels]
-    return np.array([_weighted_median(column, weights) for column in difference.T])
+    low, high = (np.array([_weighted_quantile(c, weights, q) for c in difference.T]) for q in _MIDDLE)
+    nearest: Floats = np.clip(0.0, low, high)
+    return nearest
 
 
 def change_magnitude(
@@ -147,20 +152,21 @@ def farthest_unchanged(magnitudes: npt.NDArray[np.float32], labels: npt.NDArray[
     Parameters
     ----------
     magnitudes, labels
-        (n,) of pixels of all classes; less than half of them changed, where every class counts alike.
+        (n,) of pixels of all classes; no more than half of them changed, where every class counts alike.
     """
     if not labels.size:
         return _MOVED
-    return max(_MOVED, _NOISE * _weighted_median(magnitudes.astype(np.float64), 1 / np.bincount(labels)[labels]))
+    usual = _weighted_quantile(magnitudes.astype(np.float64), 1 / np.bincount(labels)[labels], _MIDDLE[0])
+    return max(_MOVED, _NOISE * usual)
 
 
-def _weighted_median(values: Floats, weights: Floats) -> float:
+def _weighted_quantile(values: Floats, weights: Floats, q: float) -> float:
     there = np.isfinite(values)
     if not there.any():
         return 0.0
     order = np.argsort(values[there], kind="stable")
     total = np.cumsum(weights[there][order])
-    return float(values[there][order][np.searchsorted(total, total[-1] / 2)])
+    return float(values[there][order][np.searchsorted(total, total[-1] * q)])
 
 
 def _distances(signatures: Floats, to: ClassClusters, spread: ClassClusters, seen: npt.NDArray[np.bool_]) -> Floats:
@@ -203,7 +209,7 @@ def continuity(
     }
     other = min(others, key=lambda c: others[c], default=0)
     share = judged.get(code)
-    few = share is not None and share < min(FEW, WORSE * float(np.median(list(judged.values()))))
+    few = share is not None and share < limit([kept for c, kept in judged.items() if c != code])
     if near.size and kept[0] != 0 and (few or share is None):
         verdict = Verdict.SWAPPED
     elif share is None:
@@ -215,6 +221,11 @@ def continuity(
     return Continuity(
         verdict, kept, share, float(away[kept[0]]), reference.reach, other, others.get(other, float("inf"))
     )
+
+
+def limit(others: Sequence[float]) -> float:
+    """Share of a class below which it may be lost, from the shares of the `others` that the judge keeps in the year."""
+    return min(FEW, WORSE * float(np.median(others))) if others else FEW
 
 
 def typical(features: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -34,7 +34,17 @@ from mlc_dask.stages.continuity import (
 from mlc_dask.stages.drawing import Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
 from mlc_dask.stages.settings import AnnualTraining, Clustering, Gaps
-from mlc_dask.stages.witnesses import Judge, judge_of, kept_shares, look, panel_of, series_in, with_good, witnesses
+from mlc_dask.stages.witnesses import (
+    Judge,
+    judge_of,
+    kept_shares,
+    kept_witnesses,
+    look,
+    panel_of,
+    series_in,
+    with_good,
+    witnesses,
+)
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]
@@ -192,17 +202,17 @@ def _cluster(
 def _compared(
     clusters: Mapping[int, Clusters], watched: xr.Dataset, reading: Mapping[int, Series]
 ) -> tuple[dict[int, dict[int, Continuity]], Judge | None]:
-    """Compare the classes of all years with those of the old map's year; with the judge, None without any witness."""
+    """Compare the classes of all years with those of the old map's year; with the judge of the classes in doubt."""
     label = watched.witness_label.values
     at = np.flatnonzero(label)
     if not watched.witness_good.values.any():
         return {}, None
-    judge: Judge = lazy.compute(lazy.call(judge_of, watched, name="judge"))
+    kept = lazy.compute(lazy.call(kept_witnesses, watched, name="judge"))
     features = {y: own.features(*series_in(watched, y, at)) for y, own in reading.items()}
     anchor = int(watched.attrs["anchor"])
-    found = compare_years(clusters, features, label[at], anchor, kept_shares(watched, judge))
+    found = compare_years(clusters, features, label[at], anchor, kept_shares(watched, kept))
     doubts = doubted(found)
-    return found, lazy.compute(lazy.call(judge_of, watched, doubts, name="judge")) if doubts else judge
+    return found, lazy.compute(lazy.call(judge_of, watched, doubts, name="judge")) if doubts else None
 
 
 def _fit_class(dn: Array, usable: Array, reading: Series, settings: Clustering, seed: int) -> ClassClusters:

@@ -15,7 +15,7 @@ from mlc_dask.data.legend import Legend
 from mlc_dask.data.schema import YEAR, days_of
 from mlc_dask.kernels.clusters import ClassClusters
 from mlc_dask.kernels.continuity import DOUBTED, FEWEST, Continuity, Verdict, common_offset, continuity
-from mlc_dask.kernels.gaps import fill
+from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages.features import Series, some_at_once
 from mlc_dask.stages.witnesses import Judge
 
@@ -103,8 +103,8 @@ def in_words(
                 )
             elif own.verdict is Verdict.UNLIKE:
                 notes.append(
-                    f"{year}: no cluster of {name} lies where the {name} of {anchor} lies, but a forest that knows "
-                    f"{anchor} only does not say that it changed (it keeps {own.judged:.0%}): the year is unlike the "
+                    f"{year}: no cluster of {name} lies where the {name} of {anchor} lies, but {own.judged:.0%} "
+                    "of its pixels still look like it or did not move: the year is unlike the "
                     "others; look at its acquisitions, and name odd ones in acquisitions.leave_out"
                 )
     return notes
@@ -231,12 +231,15 @@ def _sure(
     parameter: tuple[int, Judge, Series, npt.NDArray[np.float64]],
 ) -> Array:
     year, judge, reading, days_then = parameter
+    min_valid = judge.model.context.min_valid
     flat, found = labels.reshape(-1), np.zeros(labels.size, np.uint8)
     for code in np.unique(flat[flat != 0]).tolist():
         for at in some_at_once(np.flatnonzero(flat == code)):
             now = fill(_flat(dn), _flat(usable), reading.days, reading.gaps, at)
             then = fill(_flat(dn_then), _flat(usable_then), days_then, reading.gaps, at)
-            found[at] = judge.is_sure_of(year, then, now, code)
+            seen = count_valid(_flat(usable_then)[:, at]) >= min_valid
+            # A pixel without data in the old map's year cannot have moved; the forest alone judges it.
+            found[at] = np.where(seen, judge.is_sure_of(year, then, now, code), judge.calls(year, now, code))
     return found.reshape(1, *labels.shape)
 
 

@@ -14,9 +14,9 @@ from mlc_dask.data.schema import DN_OFFSET, SCALE, legend_of
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import evenly
-from mlc_dask.kernels.continuity import DOUBTED, FEW, FEWEST, WORSE, Verdict
+from mlc_dask.kernels.continuity import DOUBTED, FEWEST, Verdict, limit
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of
+from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of, kept_witnesses
 
 if TYPE_CHECKING:
     from mlc_dask.data.legend import Legend
@@ -64,8 +64,9 @@ def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataF
     anchor = int(annual.attrs["anchor"])
     judge = judge_of(annual) if annual.witness_good.values.any() else None
     names = (legend or legend_of(annual)).names
-    then = filled_in(annual, anchor)
-    looks = {y: _Look(annual, y, then, judge) for y in annual.witness_year.values.tolist()}
+    kept = kept_witnesses(annual) if judge is not None else {}
+    nothing = np.zeros(annual.sizes["witness"], np.bool_)
+    looks = {y: _Look(annual, y, kept.get(y, nothing)) for y in annual.witness_year.values.tolist()}
     rows = [row for year, own in looks.items() for row in _class_rows(annual, year, own, looks[anchor], names)]
     table = pd.DataFrame([*rows, *_ground_rows(annual, looks, judge)], columns=list(COLUMNS))
     words = _words(table, anchor)
@@ -76,12 +77,10 @@ def watch_drift(annual: xr.Dataset, *, legend: Legend | None = None) -> pd.DataF
 class _Look:
     """The witnesses in one year: their filled series, which have enough dates, and which the judge keeps."""
 
-    def __init__(self, annual: xr.Dataset, year: int, then: Array, judge: Judge | None) -> None:
-        series = filled_in(annual, year)
-        self.dn = series.transpose(2, 0, 1)
+    def __init__(self, annual: xr.Dataset, year: int, kept: npt.NDArray[np.bool_]) -> None:
+        self.dn = filled_in(annual, year).transpose(2, 0, 1)
         self.able = enough_dates(annual, year)
-        label = annual.witness_label.values
-        self.kept = np.zeros(label.size, np.bool_) if judge is None else judge.keeps(year, then, series, label)
+        self.kept = kept
 
 
 def _class_rows(
@@ -160,22 +159,27 @@ def _flat(dn: Array) -> npt.NDArray[np.float32]:
 
 def _words(table: pd.DataFrame, anchor: int) -> list[str]:
     """Return what a reader must look at, empty where all is well."""
-    classes = table[table["class"] != GROUND]
+    classes = table[(table["class"] != GROUND) & (table.pixels >= FEWEST)]
     first = classes[classes.year == anchor].set_index("class")["kept"]
-    ratio = classes.kept / classes["class"].map(first).clip(lower=0.01)
-    usual = ratio.groupby(classes.year).median()
-    return [
-        _ground_words(row, anchor)
-        if row["class"] == GROUND
-        else _class_words(row, anchor, float(own), float(usual[row.year]))
-        for (_, row), own in zip(table.iterrows(), ratio.reindex(table.index), strict=True)
-    ]
+    ratio = (classes.kept.astype(float) / classes["class"].map(first).astype(float).clip(lower=0.01)).dropna()
+    changed = {year: float((own < _HALF).mean()) for year, own in ratio.groupby(classes.year)}
+    known, said = ratio.to_dict(), []
+    for at, row in table.iterrows():
+        most_changed = changed.get(row.year, 0.0) > _HALF
+        if row["class"] == GROUND:
+            said.append(_ground_words(row, anchor, most_changed))
+        elif at in known and row.year != anchor and not most_changed:
+            others = ratio[(classes.year == row.year) & (classes["class"] != row["class"])]
+            said.append(_class_words(row, anchor, float(known[at]), limit(others.tolist())))
+        else:
+            said.append("")
+    return said
 
 
-def _ground_words(row: pd.Series[Any], anchor: int) -> str:
-    """Say what concerns all ground; where most classes changed, what all ground shares is that of the change."""
+def _ground_words(row: pd.Series[Any], anchor: int, most_changed: bool) -> str:
+    """Say what concerns all ground: where most classes changed, none of them can be called the changed one."""
     said = []
-    if row.distance > _MUCH_CHANGED:
+    if most_changed or row.distance > _MUCH_CHANGED:
         said.append(
             f"{row.year}: most of the ground is unlike {anchor} ({row.band} is {row.brightness:.1f} times as bright): "
             "a change of most classes cannot be told from weather or processing; look at its acquisitions first"
@@ -187,10 +191,8 @@ def _ground_words(row: pd.Series[Any], anchor: int) -> str:
     return ". ".join(said)
 
 
-def _class_words(row: pd.Series[Any], anchor: int, ratio: float, usual: float) -> str:
-    # Where most classes changed, or the year is unlike the others, the usual class is no measure.
-    least = WORSE * usual if usual >= _HALF else _HALF
-    if row.year == anchor or row.pixels < FEWEST or not ratio < min(1.0 if row.verdict in DOUBTED else FEW, least):
+def _class_words(row: pd.Series[Any], anchor: int, ratio: float, least: float) -> str:
+    if not ratio < least:
         return ""
     place = f"; look at ({row.x:.0f}, {row.y:.0f})" if row.x == row.x and row.x is not None else ""
     return (

@@ -33,6 +33,9 @@ _GROUND = 1_500
 _DARKEST = 0.005
 """Reflectance below which differences are noise."""
 
+_TOLD_APART = 0.5
+"""How much less of a class must look like it after than before, in pixels that taught the forest nothing."""
+
 _ALL = slice(None)
 _FOREST = RandomForest(trees=100, min_samples_leaf=3)
 
@@ -177,12 +180,18 @@ class Judge:
         return self.calls(year, now, code) & ~self.moved(year, then, now)
 
 
-def judge_of(watched: xr.Dataset, doubted: Mapping[int, Collection[int]] = MappingProxyType({})) -> Judge:
+def judge_of(
+    watched: xr.Dataset,
+    doubted: Mapping[int, Collection[int]] = MappingProxyType({}),
+    *,
+    teachers: npt.NDArray[np.bool_] | None = None,
+) -> Judge:
     """Train the judge on the good witnesses; `watched` may be a whole sample set with its witnesses.
 
     `doubted` are the codes, by year, of classes that may have changed as a whole. What became of those of their
     witnesses that moved is a class of its own to the forest: the change teaches what the class is not, so that the
-    forest does not take the same kind of ground for the class where the old map has always been wrong.
+    forest does not take the same kind of ground for the class where the old map has always been wrong, nor ground of
+    a kind that it never saw. Only the `teachers` (n,) among all witnesses teach it, by default all.
     """
     anchor, years = int(watched.attrs["anchor"]), watched[WITNESS_YEAR].values.tolist()
     good = np.flatnonzero(watched.witness_good.values)
@@ -193,23 +202,63 @@ def judge_of(watched: xr.Dataset, doubted: Mapping[int, Collection[int]] = Mappi
     farthest = {y: farthest_unchanged(magnitudes[y][able[y]], label[able[y]]) for y in years}
     pixels, codes = [_as_learned(then, shared[anchor])], [label]
     unused = next(c for c in range(1, NEVER_WRITTEN) if c not in label)
+    teach = np.ones(good.size, np.bool_) if teachers is None else teachers[good]
     for y, own in doubted.items():
-        became = able[y] & np.isin(label, list(own)) & (magnitudes[y] > farthest[y])
+        became = teach & able[y] & np.isin(label, list(own)) & (magnitudes[y] > farthest[y])
         pixels.append(_as_learned(series[y][..., became], shared[y]))
         codes.append(np.full(int(became.sum()), unused, np.uint8))
     data = _training_set(watched, np.concatenate(pixels, axis=-1), np.concatenate(codes))
     return Judge(_FOREST.fit(data, seed=0), anchor, shared, farthest)
 
 
-def kept_shares(watched: xr.Dataset, judge: Judge) -> dict[int, dict[int, float]]:
+def kept_witnesses(watched: xr.Dataset) -> dict[int, npt.NDArray[np.bool_]]:
+    """Mask (n,) of the witnesses that the judge keeps, by year.
+
+    A forest knows no ground but that of its classes, and calls all other ground one of them. Where most witnesses of a
+    class moved, half of them therefore teach it what the class became, and the other half are judged, in turn; unless
+    the forest cannot tell these before from after, as with crops that are rotated.
+    """
+    judge, label = judge_of(watched), watched.witness_label.values
+    series = {y: filled_in(watched, y) for y in watched[WITNESS_YEAR].values.tolist()}
+    then = series[judge.anchor]
+    kept = {y: judge.keeps(y, then, now, label) for y, now in series.items()}
+    suspects = _mostly_moved(watched, judge, series)
+    odd = np.arange(label.size) % 2 == 1
+    for teachers in (odd, ~odd) if suspects else ():
+        taught = judge_of(watched, suspects, teachers=teachers)
+        before = taught.calls(judge.anchor, then, label)
+        for y, code in ((y, code) for y, codes in suspects.items() for code in sorted(codes)):
+            after, own = taught.calls(y, series[y], label), (label == code) & ~teachers
+            good = own & watched.witness_good.values
+            if before[good].mean() - after[good].mean() >= _TOLD_APART:
+                kept[y] = np.where(own, taught.keeps(y, then, series[y], label), kept[y])
+    return kept
+
+
+def _mostly_moved(
+    watched: xr.Dataset, judge: Judge, series: Mapping[int, npt.NDArray[np.uint16]]
+) -> dict[int, set[int]]:
+    """Codes, by year, of the classes of whose good witnesses more than half moved; not where they are few."""
+    found = {}
+    for y, now in series.items():
+        good = watched.witness_good.values & enough_dates(watched, y)
+        counts, moved = (
+            np.bincount(watched.witness_label.values[mask], minlength=1)
+            for mask in (good, good & judge.moved(y, series[judge.anchor], now))
+        )
+        moved = np.pad(moved, (0, counts.size - moved.size))
+        found[y] = set(np.flatnonzero((counts >= FEWEST) & (2 * moved > counts)).tolist())
+    return {y: codes for y, codes in found.items() if codes}
+
+
+def kept_shares(watched: xr.Dataset, kept: Mapping[int, npt.NDArray[np.bool_]]) -> dict[int, dict[int, float]]:
     """Share of the good witnesses of a class that the judge keeps, by year and code; not where they are few."""
     found = {}
-    for y in watched[WITNESS_YEAR].values.tolist():
+    for y, own in kept.items():
         at = np.flatnonzero(watched.witness_good.values & enough_dates(watched, y))
         label = watched.witness_label.values[at]
-        kept = judge.keeps(y, filled_in(watched, judge.anchor, at), filled_in(watched, y, at), label)
         codes, counts = np.unique(label, return_counts=True)
-        found[y] = {c: float(kept[label == c].mean()) for c in codes[counts >= FEWEST].tolist()}
+        found[y] = {c: float(own[at][label == c].mean()) for c in codes[counts >= FEWEST].tolist()}
     return found
 
 
