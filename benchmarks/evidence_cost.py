@@ -43,7 +43,7 @@ def configure(folder: Path, size: int) -> Path:
 def seconds(folder: Path) -> dict[str, float]:
     """Seconds of every step that the current result of an output has."""
     records = [json.loads(path.read_bytes()) for path in (folder / "artifacts").glob("*/record.json")]
-    current = {entry["fingerprint"] for entry in read_current(folder).values()}
+    current = {artifact.fingerprint for artifact in read_current(folder).values()}
     return {r["name"]: float(r["seconds"]) for r in records if r["fingerprint"] in current}
 
 
