@@ -182,8 +182,11 @@ def needs(config: Config, places: Mapping[str, Given], pipeline: Pipeline) -> Ne
 
 
 def worker_bytes(patch: int) -> int:
-    """Return the memory of a worker that holds a patch of `patch` bytes: decision 004, and the program itself."""
-    return patch * 8 // 5 + _PROGRAM_BYTES
+    """Return the memory of a worker that holds a patch of `patch` bytes: decision 004, and the program itself.
+
+    Of a class that may have changed as a whole, two years are compared, with little beside them.
+    """
+    return max(patch * 8 // 5 + _PROGRAM_BYTES, 2 * patch + _PROGRAM_BYTES // 2)
 
 
 def find_cube(place: Path) -> xr.Dataset:
