@@ -104,15 +104,16 @@ class Seen:
         return replace(self, probabilities=temper(self.probabilities, temperature))
 
     def share(self, part: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None = None) -> Row:
-        """Estimate the share of `part` among the pixels, or some of them; those of one block give no interval."""
+        """Estimate the share of `part` among the pixels, or some of them; those of few blocks give no interval."""
         kept = np.ones(len(self.block), np.bool_) if among is None else among
         at = np.searchsorted(self.blocks, self.block)
         counts = np.stack([np.bincount(at[own], minlength=len(self.blocks)) for own in (part & kept, kept)], axis=1)
         found = compare(counts, counts, self.of, seed=self.seed)
-        plain = self.plain(found.estimate, int(kept.sum()))
-        if np.count_nonzero(counts[:, 1]) < 2:
-            return plain
-        return plain | {"low": found.low, "high": found.high, "interval": found.interval}
+        return self.plain(found.estimate, int(kept.sum())) | {
+            "low": found.low,
+            "high": found.high,
+            "interval": found.interval,
+        }
 
     def plain(self, value: float, pixels: int | None = None) -> Row:
         """Return a value of the pixels, or of some of them, without an interval."""
