@@ -64,6 +64,7 @@ def judge_confidence(
     cube: xr.Dataset,
     blocks: pd.DataFrame,
     samples: xr.Dataset,
+    learned: xr.Dataset,
     model: Model,
     product: xr.DataArray,
     reference: Reference,
@@ -86,8 +87,10 @@ def judge_confidence(
     blocks
         Sample of :func:`mlc_dask.stages.block_sample.draw_blocks`.
     samples
-        Multi-year training set: its training samples span the area of applicability, by the spectral indices of all
-        dates, with squares of 64 pixels as folds.
+        Multi-year training set of the place, whose training samples are left out.
+    learned
+        Training set that the model learned from, of this place or of several: its training samples span the area of
+        applicability, by the spectral indices of all dates, with squares of 64 pixels as folds.
     model
         Multi-year model.
     product
@@ -108,7 +111,7 @@ def judge_confidence(
     years = [int(y) for y in cube[YEAR].values]
     pixels = _lattice(cube, blocks, samples, seed)
     reading = partial(Series, gaps=model.context.gaps, roles=sensor.positions(cube[BAND].values.tolist()))
-    area = _area(samples, reading)
+    area = _area(learned, reading)
     looks = {
         y: lazy.call(
             partial(_look, model, area, reading(days_of(cube, y))),
@@ -152,8 +155,9 @@ def _area(samples: xr.Dataset, reading: _Reading) -> Applicability | None:
         own = chosen.isel({SAMPLE: np.flatnonzero(chosen.year.values == year)})
         series = reading(np.asarray(samples.attrs["days"][str(year)]))
         parts.append(series.features(own.dn.values.transpose(1, 2, 0), own.usable.values.T))
-        folds.append(own.row.values // _FOLD * 1_000_000 + own.column.values // _FOLD)
-    squares = np.concatenate(folds)
+        place = own.tile.values if "tile" in own else np.zeros(own.sizes[SAMPLE], int)
+        folds.append(np.stack([place, own.row.values // _FOLD, own.column.values // _FOLD]))
+    _, squares = np.unique(np.concatenate(folds, axis=1), axis=1, return_inverse=True)
     return applicability(np.concatenate(parts), squares) if len(np.unique(squares)) > 1 else None
 
 
