@@ -178,6 +178,20 @@ def test_a_class_that_the_model_cannot_answer_is_wrong_and_no_temperature_is_fit
     assert value(tables, "accuracy") < value(known, "accuracy")
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(("blocks", "told"), [(2, False), (3, False), (5, False), (10, False), (12, True)])
+def test_few_blocks_are_judged_without_an_interval(blocks: int, told: bool) -> None:
+    """Half of the blocks are judged, and fewer than six of them cannot tell how far the figure may be off."""
+    tables = judged(seen(2.0, blocks=blocks))
+    over_all = tables["calibration"].query("metric in ('accuracy', 'coverage') and over == 'all'")
+    assert len(over_all) == 3 and (over_all["low"].notna() == told).all() and (over_all["low"] > 0).all() == told
+    assert (tables["reliability"]["interval"] == "none").all() == (not told)
+    said = what_scores_mean(tables)
+    assert ("interval" in said) == ("Scores are too high" in said) == told and "nan" not in said + in_detail(tables)
+    assert value(tables, "temperature", TEMPERED) == pytest.approx(2, rel=0.25)
+    assert confidence_figure(tables) is not None
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 8.0])
 def test_no_temperature_makes_an_impossible_class_possible(temperature: float) -> None:
     """At a temperature of 8, a probability of 1e-9 would be raised to 0.07."""
