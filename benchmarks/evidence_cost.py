@@ -50,7 +50,7 @@ def seconds(folder: Path) -> dict[str, float]:
 def row(took: Mapping[str, float], size: int) -> tuple[float, float, float]:
     """Seconds of maps and comparisons, and the share of the comparisons in the maps of a tile."""
     maps, compared = (sum(took.get(step, 0.0) for step in steps) for steps in (MAPPED, COMPARED))
-    blocks, of = (-(-side // BLOCK) for side in (size, TILE))
+    blocks, of = (max(1, round(side / BLOCK)) for side in (size, TILE))
     drawn = enough_blocks(of**2, HALF_WIDTH, SPREAD)
     return maps, compared, (compared * drawn / blocks**2) / (maps * (TILE / size) ** 2)
 

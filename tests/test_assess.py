@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from rich.console import Console
 
 import mlc_dask as mlc
 from mlc_dask.data.grids import Grid
+from mlc_dask.show.accuracy import show_assessment
 from tests.test_kernels_estimation import close
 from tests.test_reference_sample import labelled
 
@@ -73,8 +78,23 @@ def test_mapped_shares_are_of_pixels_with_data_and_of_the_years_of_the_points() 
     column = "mapped_multi_year_filtered"
     found = mlc.assess(holed.assign({k: v.assign_attrs(maps[k].attrs) for k, v in holed.items()}), points)
     close(figure(found.areas, column, **year), (given == 1).mean(), 12)
+    close(figure(found.areas, "mapped_pixels_multi_year_filtered", **year), 300 * (given == 1).mean(), 9)
+    close(figure(found.areas, "mapped_hectares_multi_year_filtered", **year), 3 * (given == 1).mean(), 12)
     chunked = mlc.assess(maps.chunk({"y": 7, "x": 11}), points).areas
     pd.testing.assert_frame_equal(mlc.assess(maps, points).areas, chunked)
+
+
+def test_what_maps_show_is_printed_without_an_estimate_too() -> None:
+    maps, truth = labelled(side=30)
+    found = mlc.assess(maps, interpreted(every_pixel(maps)[:200], maps, truth))
+    none = {name: np.nan for name in found.areas if str(name).partition("_")[0] in ("value", "pixels", "hectares")}
+    console = Console(record=True, width=200)
+    show_assessment(console, replace(found, areas=found.areas.assign(**none)), pd.DataFrame(), Path("there"))
+    said = console.export_text()
+    assert "shown by" in said and "hectares, all years" in said
+    shown = [(maps[name].values == 1).mean() * 9 for name in ("multi_year_filtered", "single_year_filtered")]
+    (line,) = [line.split() for line in said.splitlines() if line.split()[:1] == ["A"]]
+    assert line[-2:] == [f"{area:.0f}" for area in shown]
 
 
 def test_intervals_of_drawn_samples_cover_the_whole_maps() -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 import mlc_dask as mlc
 from mlc_dask.classifiers import RandomForest
 from mlc_dask.data.legend import DEFAULT_LEGEND, Legend
-from mlc_dask.kernels.calibration import EQUAL, MASS, RAW, TEMPERED, CalibrationTally
+from mlc_dask.kernels.calibration import EQUAL, MASS, RAW, TEMPERED, CalibrationTally, fit_temperature, temper
 from mlc_dask.kernels.comparison import ALL, OLD_MAP, REFERENCE
 from mlc_dask.pipeline.formats import open_tables
 from mlc_dask.show.report.confidence import (
@@ -178,6 +178,36 @@ def test_a_class_that_the_model_cannot_answer_is_wrong_and_no_temperature_is_fit
     assert value(tables, "accuracy") < value(known, "accuracy")
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(("blocks", "told"), [(2, False), (3, False), (5, False), (10, False), (12, True)])
+def test_few_blocks_are_judged_without_an_interval(blocks: int, told: bool) -> None:
+    """Half of the blocks are judged, and fewer than six of them cannot tell how far the figure may be off."""
+    tables = judged(seen(2.0, blocks=blocks))
+    over_all = tables["calibration"].query("metric in ('accuracy', 'coverage') and over == 'all'")
+    assert len(over_all) == 3 and (over_all["low"].notna() == told).all() and (over_all["low"] > 0).all() == told
+    assert (tables["reliability"]["interval"] == "none").all() == (not told)
+    said = what_scores_mean(tables)
+    assert ("interval" in said) == ("Scores are too high" in said) == told and "nan" not in said + in_detail(tables)
+    assert value(tables, "temperature", TEMPERED) == pytest.approx(2, rel=0.25)
+    assert confidence_figure(tables) is not None
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 8.0])
+def test_no_temperature_makes_an_impossible_class_possible(temperature: float) -> None:
+    """At a temperature of 8, a probability of 1e-9 would be raised to 0.07."""
+    looked = seen(blocks=2)
+    answerable = np.arange(CLASSES) != 1
+    lacking = looked.probabilities * answerable[:, None]
+    lacking /= lacking.sum(axis=0)
+    without = replace(looked, probabilities=lacking, answerable=answerable)
+    found = without.tempered(temperature).probabilities
+    assert (found[1] == 0).all() and found.sum(axis=0) == pytest.approx(1)
+    np.testing.assert_allclose(found[answerable], temper(lacking[answerable], temperature))
+    able = without.where(answerable[looked.truth])
+    truth = np.array([0, -1, 1, 2, 3])[able.truth]
+    assert able.temperature() == fit_temperature(able.probabilities[answerable], truth)
+
+
 def test_pixels_without_a_true_class_count_for_the_ground_alone() -> None:
     looked = seen(outside=0.2)
     half = np.arange(len(looked.truth)) % 2 == 0
@@ -218,7 +248,7 @@ class Truth:
 
 
 UNKNOWN = (slice(0, 128), slice(128, 256))
-"""Block 1 in the second year: a ground that no sample shows."""
+"""A part of the second year: a ground that no sample shows."""
 
 
 @pytest.fixture(scope="module")
@@ -241,12 +271,15 @@ def place() -> Place:
     return cube, truth, samples, mlc.fit(samples, classifier=RandomForest(trees=12), seed=0)
 
 
-def judge_place(place: Place, chunk: int = 64, *, known: bool = True) -> dict[str, pd.DataFrame]:
+def judge_place(
+    place: Place, chunk: int = 64, *, known: bool = True, learned: xr.Dataset | None = None
+) -> dict[str, pd.DataFrame]:
     cube, truth, samples, model = place
+    learned = samples if learned is None else learned
     old = np.where(np.random.default_rng(1).random(truth.shape) < 0.3, 1, truth)
     with dask.config.set(scheduler="threads", num_workers=2):
         return judge_confidence(
-            cube.chunk(y=chunk, x=chunk), draw_blocks(cube, seed=3), samples, model,
+            cube.chunk(y=chunk, x=chunk), draw_blocks(cube, seed=3), samples, learned, model,
             product_of(old).assign_attrs(year=2019), Truth(truth if known else None), legend=DEFAULT_LEGEND, seed=3,
         )  # fmt: skip
 
@@ -296,6 +329,21 @@ def test_no_pixel_that_was_trained_on_is_judged(place: Place) -> None:
     assert counts[1] == pytest.approx(counts[0] * (300 - 64) / 300, rel=0.05)
 
 
+def test_what_a_model_learned_elsewhere_is_known_ground(place: Place) -> None:
+    """A model of two tiles: one has samples of the ground that the other lacks; only its own pixels are left out."""
+    cube, truth, samples, _ = place
+    ids = np.arange(truth.size).reshape(truth.shape)[UNKNOWN].ravel()[::20]
+    drawn = [Drawn(2019, Split.TRAINING, truth.ravel()[ids], ids, np.zeros(ids.size, np.uint8))]
+    parts = {"source": SampleSource.UNCHANGED, "gaps": Gaps(min_valid=2), "legend": DEFAULT_LEGEND}
+    sets = [own.assign_attrs(notes=[]) for own in (samples, drawing.collect(cube, drawn, **parts))]
+    learned = drawing.pooled(*sets, tiles=["31UFS", "31UFT"])
+    own, both = judge_place(place), judge_place(place, learned=learned)
+    outside, known = (value(tables, "outside", over="year", scope=2019) for tables in (own, both))
+    assert outside > 0.18 and known < 0.1
+    counts = [t["calibration"].query("metric == 'outside' and scope == 2019")["pixels"].item() for t in (own, both)]
+    assert counts[0] == counts[1]
+
+
 def test_the_terminal_says_it_in_two_lines(valley: Path) -> None:
     tables, scores = open_tables(valley / "evaluation"), judged(seen(2.0, outside=0.1))
     console = Console(record=True, width=400)
@@ -307,7 +355,8 @@ def test_the_terminal_says_it_in_two_lines(valley: Path) -> None:
 
 
 def test_nothing_is_said_of_scores_where_there_is_no_sample(valley: Path) -> None:
-    assert not list((valley / "evaluation").glob("reliability*")) + list((valley / "evaluation").glob("calibration*"))
+    assert not list((valley / "evaluation").glob("reliability*"))
+    assert not list((valley / "evaluation").glob("calibration*"))
     page = (valley / "report.html").read_text(encoding="utf-8")
     assert "What the scores mean" not in page and "What a score means" not in page
     assert "a score, is right as often as it says" in page and "unlike all training samples" in page

@@ -25,7 +25,8 @@ from mlc_dask.stages.controls import COLUMNS
 from mlc_dask.stages.planting import PLANTED
 from tests.runs import artifacts, run_all, small_world, write_config
 
-SIZE = 288
+SIZE = 300
+"""Nine blocks."""
 
 
 def raster(size: tuple[int, int], chunk: int) -> xr.DataArray:
@@ -68,12 +69,23 @@ def cube_of(height: int, width: int, chunk: int = 64) -> xr.Dataset:
 def test_the_sample_is_the_same_for_any_chunks_and_large_enough_by_design() -> None:
     one, two = (draw_blocks(cube_of(10980, 10980, chunk), seed=4) for chunk in (512, 2560))
     pd.testing.assert_frame_equal(one, two)
-    assert one["of"].unique() == [94 * 94] and len(one) == enough_blocks(94 * 94, 0.005, 0.025) == 96
-    assert one["block"].is_unique and one["row"].max() < 10980 and (one["row"] % 118 == 0).all()
+    assert one["of"].unique() == [93 * 93] and len(one) == enough_blocks(93 * 93, 0.005, 0.025) == 95
+    assert one["block"].is_unique and set(one["height"]) | set(one["width"]) == {118, 119}
     assert set(draw_blocks(cube_of(10980, 10980), seed=5)["block"]) != set(one["block"])
     small = draw_blocks(cube_of(512, 300), seed=4)
-    assert small["block"].tolist() == list(range(15)), "a small area is judged whole"
-    assert len(draw_blocks(cube_of(100, 100), seed=4)) == 1
+    assert small["block"].tolist() == list(range(12)), "a small area is judged whole"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "blocks"), [(100, 100, 1), (128, 128, 1), (30, 300, 3), (512, 300, 12), (177, 176, 2)]
+)
+def test_blocks_cover_an_area_once_and_are_about_equal(height: int, width: int, blocks: int) -> None:
+    """An area of 128 pixels is one block, and not four, three of them strips of ten pixels."""
+    drawn, seen = draw_blocks(cube_of(height, width), seed=0), np.zeros((height, width), int)
+    for row, column, h, w in drawn[["row", "column", "height", "width"]].to_numpy():
+        seen[row : row + h, column : column + w] += 1
+    assert (seen == 1).all() and len(drawn) == blocks == drawn["of"].iloc[0]
+    assert all(np.ptp(drawn[name]) <= 1 for name in ("height", "width"))
 
 
 def test_every_block_is_drawn_equally_often() -> None:
@@ -141,10 +153,25 @@ def square(margin: int, *, filtered: bool = False, smoothed: bool = False, right
     labels = np.ones((4, 128 + 2 * margin, 128 + 2 * margin), np.uint8)
     every = np.stack([(labels == c) * np.uint8(100) for c in (1, 2, 3)], axis=1)
     prior = np.bincount([1, 2, 3], minlength=256)
-    plan = Plan(np.array([7]), margin, majority, [], False, prior, donors, seed=1)
+    plan = Plan(np.array([7]), np.array([[128, 128]]), margin, majority, [], False, prior, donors, seed=1)
     own = Counted(filtered, smoothed, shown, probabilities if smoothed else None, np.array([1, 2, 3], np.uint8))
     rasters = {"labels": labels, "raw": labels, "old": labels[0]} | ({"probability": every} if smoothed else {})
     return {name: hits for name, (_, hits) in count_square(plan, own, rasters, 0).items()}
+
+
+def test_a_block_that_is_smaller_than_its_square_counts_its_own_pixels() -> None:
+    random = np.random.default_rng(0)
+    labels, donors = random.integers(1, 4, (3, 80, 80)).astype(np.uint8), np.tile(np.array([1, 2, 3], np.uint8), (3, 1))
+    own = Counted(True, False, donors, None, np.array([1, 2, 3], np.uint8))
+    counts = []
+    for height, width in ((70, 69), (70, 70)):
+        plan = Plan(np.array([7]), np.array([[height, width]]), 5, majority, [], False, np.ones(256, int), donors, 1)
+        whole = labels[:, : height + 10, : width + 10]
+        given = [{"labels": part, "raw": part, "old": part[0]} for part in (labels, whole)]
+        one, two = (count_square(plan, own, rasters, 0)[PLAIN] for rasters in given)
+        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True)), "the rest of the square is not judged"
+        counts.append(one[0][0, 1])
+    assert counts == [2 * 70 * 69, 2 * 70 * 70]
 
 
 def recall(hits: np.ndarray) -> np.ndarray:
@@ -189,6 +216,19 @@ def test_what_is_planted_depends_on_the_block_and_the_seed_alone() -> None:
     assert not np.array_equal(planting.plant(donors, old, block=4, seed=9).code, one.code)
     assert (old[one.row, one.column] != one.code).all() and (old[one.row, one.column] > 0).all()
     assert all((donors[year, at] == one.code).all() for year, at in enumerate(one.donor))
+
+
+def test_no_square_is_cut_by_the_border_of_its_block() -> None:
+    donors, old = np.full((2, 9), 2, np.uint8), np.ones((118, 119), np.uint8)
+    planted = np.zeros(len(planting.SIDES), int)
+    for block in range(12):
+        plants = planting.plant(donors, old, block=block, seed=0)
+        planted += np.bincount(plants.side, minlength=len(planted))
+    squares = planted / np.square(planting.SIDES)
+    assert (squares == squares.round()).all() and (squares >= 18).all()
+    cell = plants.row // planting.CELL * 4 + plants.column // planting.CELL
+    sizes = [(np.bincount(cell[plants.side == i])) for i in range(len(planting.SIDES))]
+    assert all(set(own) <= {0, side**2} for own, side in zip(sizes, planting.SIDES, strict=True))
 
 
 def test_recall_is_compared_at_equal_alarms() -> None:
@@ -248,6 +288,7 @@ def test_the_sample_tells_what_whole_maps_would(world: Path, tmp_path: Path) -> 
     assert len(both) == len(one) > 20
     for column in ("estimate", "low", "difference", "difference_high"):
         np.testing.assert_allclose(both[column], both[f"{column}_2"], rtol=1e-12, equal_nan=True)
+    assert set(one["interval"]) == {"bootstrap"} and one["low"].notna().all()
     summary = pd.read_csv(whole / "evaluation" / "summary.csv").query("scope == 'overall'")
     same = one[one.smoother == PLAIN].merge(
         summary, left_on=[*keys[:2], "metric"], right_on=["model", "filtered", "metric"]

@@ -140,14 +140,21 @@ def test_controls_answer_with_intervals(world: dict[str, np.ndarray]) -> None:
     assert "less true change found (-0.050, 95 % interval -0.080 to -0.020)" in cost
     assert "no clear difference in shown change that is true (+0.010, 95 % interval -0.010 to +0.030)" in cost
     smoother = found.answers["Whether a smoother does as well"]
-    assert smoother.startswith("The best smoother of the single-year maps (mode) does as well")
+    assert smoother.startswith("The best smoother of the single-year maps (mode) does better than the multi-year model")
     assert "It finds 21% of the true change." in smoother
     assert not any("seed" in what or "null smoother" in what or "intervals" in what for what in found.untested)
     assert any("equal number of samples" in what for what in found.untested)
     alone = headline(tables, controls[controls.metric == "agreement"].assign(smoother="mode"))
     assert alone.answers["Whether a smoother does as well"].startswith("Agreement alone cannot tell")
-    worse = controls.assign(difference=-0.03, difference_low=-0.04, difference_high=-0.02)
-    assert "does not do as well" in headline(tables, worse).answers["Whether a smoother does as well"]
+    limits = {
+        (-0.04, -0.02): "does not do as well as",
+        (-0.04, 0.001): "is not shown to be worse or better than",
+        (0.001, 0.04): "does better than",
+        (np.nan, np.nan): "cannot be told, on so few blocks, to be worse or better than",
+    }
+    for (low, high), words in limits.items():
+        said = headline(tables, controls.assign(difference_low=low, difference_high=high)).answers
+        assert f"(mode) {words} the multi-year model" in said["Whether a smoother does as well"]
 
 
 def test_three_years_cannot_tell_whether_a_change_lasts(world: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from scipy import ndimage, stats
 
 from mlc_dask.data.errors import InputError
 from mlc_dask.kernels.blocks import block_sums, bootstrap, sampled_difference, sampled_share
+from mlc_dask.kernels.comparison import compare
 
 Counts = np.ndarray
 
@@ -118,3 +119,28 @@ def test_intervals_of_few_blocks_are_those_of_student(n: int) -> None:
     at = np.random.default_rng(0).choice(parts.shape[1], n, replace=False)
     found = sampled_difference(*((p[at], w[at]) for p, w in zip(parts, wholes, strict=True)), parts.shape[1])
     assert (found.high - found.low) / 2 == pytest.approx(found.se * stats.t.ppf(0.975, n - 1))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 6, 12, 30])
+@pytest.mark.filterwarnings("error")
+def test_few_blocks_give_a_narrow_interval_or_none(n: int) -> None:
+    """Two to five blocks give no limits, and more of them limits that their differences alone decide."""
+    random = np.random.default_rng(n)
+    part = 9_000 + random.integers(-20, 20, (2, n))
+    counts = [np.stack([own, np.full(n, 10_000)], axis=1) for own in part]
+    for of in (n, n + 2, 100):
+        found = compare(*counts, of)
+        limits = [found.low, found.high, found.difference_low, found.difference_high]
+        assert np.isnan(limits).all() == (n < 6) == (found.interval == "none")
+        if n >= 6:
+            assert found.low < found.estimate < found.high < found.low + 0.01
+            assert found.difference_low < found.difference < found.difference_high < found.difference_low + 0.01
+    empty = [np.concatenate([own, np.zeros((9, 2), np.int64)]) for own in counts]
+    assert (compare(*empty, 100).interval == "none") == (n < 6), "blocks without a pixel tell nothing"
+
+
+def test_the_allowance_for_blocks_that_all_agree_is_not_of_student() -> None:
+    n, whole = 8, np.full(8, 100)
+    same = sampled_difference((whole, whole), (whole, whole), 80)
+    wide = sampled_difference((np.full(60, 100),) * 2, (np.full(60, 100),) * 2, 80 * 60 // n)
+    assert same.high / wide.high == pytest.approx(60 / n), "an allowance in z, which goes with 1/n"

@@ -350,7 +350,7 @@ def test_kind_1_masks_whose_values_are_too_few_for_a_scene_classification(
     assert len(shares) == 2 and shares[0] == 1 and shares[1] < 0.5
 
 
-@pytest.mark.parametrize("codes", [(4,), (0, 4, 5), (2, 4, 9)])
+@pytest.mark.parametrize("codes", [(4,), (0, 4), (3, 4), (0, 4, 5), (2, 4, 9)])
 def test_a_scene_classification_of_few_values(
     pristine: dict[str, Path], tmp_path: Path, codes: tuple[int, ...]
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -292,3 +293,6 @@ def test_controls_are_trained_once_and_judged_in_every_tile(worlds: Path, tmp_pa
         assert "single_year" not in mlc.open_maps(tmp_path / "out" / tile)
         table = (tmp_path / "out" / tile / "evaluation" / "controls.csv").read_text(encoding="utf-8")
         assert "year_left_out" in table and ",none,1,1" in table, "one block has no interval"
+    scores = [pd.read_csv(tmp_path / "out" / tile / "evaluation" / "calibration.csv") for tile in TILES]
+    spanned = [t.query("metric == 'outside' and over == 'samples'")[["value", "pixels"]].to_numpy() for t in scores]
+    assert (spanned[0] == spanned[1]).all(), "the samples of both tiles span one area of applicability"

@@ -26,6 +26,10 @@ REPLICATES = 2000
 LEAST = 30
 """Fewest blocks of a sample; intervals from fewer are too narrow, and smaller areas are cheap to judge whole."""
 
+FEWEST = 6
+"""Fewest blocks of an interval: five lie all on one side of their median in 6 of 100 draws, so that not even their
+whole range holds it with 95 %."""
+
 _AT_ONCE = 1 << 21
 """Resampled blocks in memory at once."""
 
@@ -142,7 +146,7 @@ def sampled_share(part: Counts, whole: Counts, blocks: int) -> Estimates:
     The shape of the result is (). The pixels of a block are a cluster, and the finite population correction is applied.
     The interval is as wide as Student's t with n - 1 degrees of freedom makes it.
     """
-    return ratio(part, whole, one_stratum(blocks, len(part)), known=True, confidence=_as_normal(len(part)))
+    return ratio(part, whole, one_stratum(blocks, len(part)), known=True, quantile=_student(len(part)))
 
 
 def sampled_difference(first: tuple[Counts, Counts], second: tuple[Counts, Counts], blocks: int) -> Estimates:
@@ -151,12 +155,12 @@ def sampled_difference(first: tuple[Counts, Counts], second: tuple[Counts, Count
     The interval is as wide as Student's t with n - 1 degrees of freedom makes it.
     """
     n = len(first[0])
-    return difference(first, second, one_stratum(blocks, n), confidence=_as_normal(n))
+    return difference(first, second, one_stratum(blocks, n), quantile=_student(n))
 
 
-def _as_normal(n: int, confidence: float = 0.95) -> float:
-    """Confidence at which a normal interval is as wide as Student's t from n units is at `confidence`."""
-    return float(2 * special.ndtr(special.stdtrit(n - 1, (1 + confidence) / 2)) - 1)
+def _student(n: int, confidence: float = 0.95) -> float:
+    """Two-sided quantile of Student's t for a standard error from n units."""
+    return float(special.stdtrit(n - 1, (1 + confidence) / 2))
 
 
 def _contrast(parts: npt.NDArray[np.generic], wholes: npt.NDArray[np.generic], factors: Floats) -> Floats:

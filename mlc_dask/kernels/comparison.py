@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mlc_dask.data.legend import NO_DATA
 from mlc_dask.kernels import change
-from mlc_dask.kernels.blocks import bootstrap, sampled_difference, sampled_share
+from mlc_dask.kernels.blocks import FEWEST, bootstrap, sampled_difference, sampled_share
 
 Maps = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
@@ -81,10 +81,10 @@ OLD_MAP: Final = "old map"
 
 @dataclass(frozen=True)
 class Compared:
-    """A share of one series, and its difference from that of another; limits are NaN where one block cannot tell.
+    """A share of one series, and its difference from that of another; limits are NaN where too few blocks tell.
 
     `interval` says what the limits are for: "sample" for the figure of the whole area, of which blocks were drawn at
-    random; "bootstrap" for areas like this one, all of whose blocks were judged.
+    random; "bootstrap" for areas like this one, all of whose blocks were judged; "none" for NaN.
     """
 
     estimate: float
@@ -97,7 +97,7 @@ class Compared:
 
 
 def compare(own: Counts, other: Counts, blocks: int, *, seed: int = 0) -> Compared:
-    """Compare a share of two series in the same blocks.
+    """Compare a share of two series in the same blocks; fewer than 6 blocks with a pixel to judge give no limits.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def compare(own: Counts, other: Counts, blocks: int, *, seed: int = 0) -> Compar
         Of the resampled blocks, where all of them were judged.
     """
     (part, whole), (b_part, b_whole) = own.T, other.T
-    if len(own) < 2:
+    if min(np.count_nonzero(whole), np.count_nonzero(b_whole)) < FEWEST:
         shares = [float(p.sum() / w.sum()) if w.sum() else float("nan") for p, w in (own.T, other.T)]
         none = float("nan")
         return Compared(shares[0], none, none, shares[0] - shares[1], none, none, "none")

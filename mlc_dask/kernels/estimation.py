@@ -134,7 +134,13 @@ class Estimates:
 
 
 def ratio(
-    part: npt.ArrayLike, whole: npt.ArrayLike, strata: Strata, *, known: bool = False, confidence: float = 0.95
+    part: npt.ArrayLike,
+    whole: npt.ArrayLike,
+    strata: Strata,
+    *,
+    known: bool = False,
+    confidence: float = 0.95,
+    quantile: float | None = None,
 ) -> Estimates:
     """Estimate the share of `part` in `whole` over the population.
 
@@ -151,18 +157,21 @@ def ratio(
         and overall accuracy). Otherwise strata may hide units of the domain that the sample lacks.
     confidence
         Nominal coverage of the intervals.
+    quantile
+        Of the estimate's error in standard errors: Student's t for a standard error that few units give, otherwise the
+        normal z.
 
     Returns
     -------
     Estimates
         Of the shape of a unit. Without any unit in the domain there is no estimate. The interval is
 
-        - Wald's, R ± z·SE, where 100 units or more speak for and 100 against, by Kish's effective number, and no
+        - Wald's, R ± t·SE, where 100 units or more speak for and 100 against, by Kish's effective number, and no
           stratum of an unknown domain has fewer than 5 units that differ from its others; also where every unit was
           sampled;
-        - otherwise Wilson's with the effective size n* = R(1 - R)/V (Dean and Pagano 2015), where V of an unknown
-          domain contains Wilson's z²/4n², shared among the strata as by Yan and Su (2010), for the strata with few
-          such units;
+        - otherwise Wilson's with the effective size n* = R(1 - R)/V · (z/t)² (Korn and Graubard 1998), where V of an
+          unknown domain contains Wilson's z²/4n², shared among the strata as by Yan and Su (2010), for the strata with
+          few such units;
         - for R = 0 or 1 Clopper–Pearson's with Kish's effective number of units in the domain, widened to 1 / (1 + o)
           or o / (1 + o), where o is the upper limit of what an unknown domain may hide, over X̂.
     """
@@ -174,9 +183,11 @@ def ratio(
     shared = _shared(parts, unit, strata, confidence)
     se, pseudo = (np.sqrt(v.sum(axis=0)) for v in (parts, parts + shared * (unit / (2 * strata.sampled[:, None])) ** 2))
     units, size = (x > 0).sum(axis=0), _kish(x > 0, strata)
+    z = normal_quantile(confidence)
+    t = z if quantile is None else quantile
     with np.errstate(divide="ignore", invalid="ignore"):
-        effective = value * (1 - value) / pseudo**2
-    half = normal_quantile(confidence) * se
+        effective = value * (1 - value) / pseudo**2 * (z / t) ** 2
+    half = t * se
     hidden = _hidden(unit, shared, strata, confidence)
     low, high = clopper_pearson(value * size, size, confidence)
     exact = np.minimum(low, np.where(value < 1, low, 1 / (1 + hidden))), np.maximum(high, hidden / (1 + hidden))
@@ -197,6 +208,7 @@ def difference(
     strata: Strata,
     *,
     confidence: float = 0.95,
+    quantile: float | None = None,
 ) -> Estimates:
     """Estimate the difference of two shares on the same sample, first minus second, from paired units.
 
@@ -207,6 +219,8 @@ def difference(
     ----------
     first, second
         (part, whole) of the two maps as in :func:`ratio`.
+    confidence, quantile
+        As in :func:`ratio`.
 
     Returns
     -------
@@ -223,7 +237,9 @@ def difference(
         scale = np.minimum(*(x.max(axis=0) / (strata.weights @ x) for x in (xa, xb)))
     unit = sparse * scale * (strata.sizes * np.sqrt(strata.rest))[:, None]
     allowed = _shared(parts, unit, strata, confidence) * (unit / (2 * strata.sampled[:, None])) ** 2
-    half = normal_quantile(confidence) * np.sqrt((parts + allowed).sum(axis=0))
+    z = normal_quantile(confidence)
+    t = z if quantile is None else quantile
+    half = np.sqrt((t**2 * parts + z**2 * allowed).sum(axis=0))
     value, units = a - b, ((xa > 0) | (xb > 0)).sum(axis=0)
     names = np.where(np.isnan(value), "none", np.where(sparse.any(axis=0), "wilson", "wald"))
     low, high = np.clip(value - half, -1, 1), np.clip(value + half, -1, 1)

@@ -54,6 +54,8 @@ class Plants:
 def plant(donors: Maps, old: Maps, *, block: int, seed: int) -> Plants:
     """Choose squares, their classes and their series: one square in the middle of every cell of a block.
 
+    A cell at the border of the block that is cut has a square only where all of it is inside.
+
     Parameters
     ----------
     donors
@@ -71,6 +73,8 @@ def plant(donors: Maps, old: Maps, *, block: int, seed: int) -> Plants:
         side, code = (i + block) % len(SIDES), int(random.choice(everywhere))
         start = (CELL - SIDES[side]) // 2
         square = old[top + start : top + start + SIDES[side], left + start : left + start + SIDES[side]]
+        if square.shape != (SIDES[side], SIDES[side]):
+            continue
         row, column = np.nonzero((square != code) & (square != NO_DATA))
         fixed = (np.full(row.size, value) for value in (side, code))
         parts.append(np.stack([row + top + start, column + left + start, *fixed]))

@@ -25,8 +25,10 @@ class Plan:
     ----------
     numbers
         (n,) int64 numbers of the blocks of the area that the squares show; they decide what is planted.
+    shapes
+        (n, 2) int64 height and width of the blocks.
     margin
-        Pixels around the block in every square.
+        Pixels around the block in every square, at least: squares have one side, blocks may be smaller by some pixels.
     rule
         Filter ``rule(labels, radius)`` of filtered series, whose radius is the margin; None for none.
     years_of_truth, successive
@@ -40,6 +42,7 @@ class Plan:
     """
 
     numbers: Array
+    shapes: Array
     margin: int
     rule: Callable[..., Array] | None
     years_of_truth: list[int]
@@ -78,8 +81,8 @@ def count_square(plan: Plan, own: Counted, rasters: Mapping[str, Array], number:
     Parameters
     ----------
     rasters
-        (…, h, w) with the margin: ``labels`` and, before the filter, ``raw`` (k, h, w) uint8; the ``old`` map (h, w)
-        uint8; maybe the ``truth`` and the ``probability`` (k, K, h, w).
+        (…, h, w) with the block at row and column `margin`: ``labels`` and, before the filter, ``raw`` (k, h, w) uint8;
+        the ``old`` map (h, w) uint8; maybe the ``truth`` and the ``probability`` (k, K, h, w).
     number
         Number of the square among all squares.
 
@@ -88,15 +91,15 @@ def count_square(plan: Plan, own: Counted, rasters: Mapping[str, Array], number:
     By smoother: (measures, 2) of :mod:`mlc_dask.kernels.comparison` and the counts of
     :func:`mlc_dask.kernels.planting.found`.
     """
-    inner = slice(plan.margin, -plan.margin or None)
-    given = {name: raster[..., inner, inner] for name, raster in rasters.items()}
+    rows, columns = (slice(plan.margin, plan.margin + length) for length in plan.shapes[number])
+    given = {name: raster[..., rows, columns] for name, raster in rasters.items()}
     every, prior = given.get("probability"), plan.prior
     plants = planting.plant(plan.donors, given["old"], block=int(plan.numbers[number]), seed=plan.seed)
     before = given["labels"][:, plants.row, plants.column]
     changed = planting.grown(rasters["raw"], plants, own.donors, plan.margin)
     if own.filtered and plan.rule is not None:
         changed = np.stack([plan.rule(year, plan.margin) for year in changed])
-    after = changed[..., inner, inner][:, plants.row, plants.column]
+    after = changed[..., rows, columns][:, plants.row, plants.column]
 
     def smoothed_splices(years: Array, labels: Array) -> dict[str, Array]:
         if every is None or own.probabilities is None:

@@ -177,6 +177,14 @@ Trained = Artifact | Mapping[str, object]
 """The models of all controls, or none."""
 
 
+class Learned(NamedTuple):
+    """The samples of one place or of several that models learned from, the models, and those of the controls."""
+
+    samples: Artifact
+    models: Artifact
+    controls: Trained
+
+
 def no_trainings(run: Run, config: Config, samples: Artifact) -> Trained:
     """Train no model for comparisons."""
     return {}
@@ -189,31 +197,26 @@ def all_trainings(run: Run, config: Config, samples: Artifact) -> Trained:
 
 
 def no_controls(
-    run: Run, given: Given, annual: Annual, multi_year: MultiYear, models: Artifact, trained: Trained, made: Mapped
+    run: Run, given: Given, annual: Annual, multi_year: MultiYear, learned: Learned, made: Mapped
 ) -> Mapping[str, Artifact]:
     """Compare with nothing."""
     return {}
 
 
 def on_the_sample(
-    run: Run,
-    given: Given,
-    annual: Annual,
-    multi_year: MultiYear,
-    models: Artifact,
-    trained: Trained,
-    made: Mapped,
+    run: Run, given: Given, annual: Annual, multi_year: MultiYear, learned: Learned, made: Mapped
 ) -> Mapping[str, Artifact]:
     """Compare with the single-year models, and with what was trained for it, on a sample of blocks."""
     cube = annual.cubed.cube
     blocks = run.do(draw_blocks, cube, seed=given.config.seed)
     table = run.do(
-        judge_controls, in_chunks(cube), blocks, multi_year.samples, models, trained, made.series, annual.product,
-        given.truth,
+        judge_controls, in_chunks(cube), blocks, multi_year.samples, learned.models, learned.controls, made.series,
+        annual.product, given.truth,
         legend=given.legend.uncoloured, filtering=given.config.filter, seed=given.config.seed,
     )  # fmt: skip
     confidence = run.do(
-        judge_confidence, in_chunks(cube), blocks, multi_year.samples, models[MULTI_YEAR], annual.product, given.truth,
+        judge_confidence, in_chunks(cube), blocks, multi_year.samples, learned.samples, learned.models[MULTI_YEAR],
+        annual.product, given.truth,
         legend=given.legend.uncoloured, sensor=given.sensor, seed=given.config.seed,
     )  # fmt: skip
     return {"evidence-blocks": blocks, "controls": table, "confidence": confidence}
@@ -238,23 +241,15 @@ def train_controls(run: Run, config: Config, samples: Artifact) -> Trained:
     return CONTROLS[config.evidence.controls].train(run, config, samples)
 
 
-def evidence(
-    run: Run,
-    given: Given,
-    annual: Annual,
-    multi_year: MultiYear,
-    models: Artifact,
-    made: Mapped,
-    trained: Trained,
-) -> None:
+def evidence(run: Run, given: Given, annual: Annual, multi_year: MultiYear, learned: Learned, made: Mapped) -> None:
     """From maps to their evaluation and the report (section 4)."""
     selection, radiometry, cube, _ = annual.cubed
     names = given.legend.uncoloured
     tables = run.do(judge, given.truth, made.series, legend=names, implausible=given.implausible)
-    compared = CONTROLS[given.config.evidence.controls].judge(run, given, annual, multi_year, models, trained, made)
+    compared = CONTROLS[given.config.evidence.controls].judge(run, given, annual, multi_year, learned, made)
     report = run.do(
-        gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples, models,
-        tables, made.layers, multi_year.drift, made.published[LEGEND], compared,
+        gather_evidence, cube, annual.product, selection, radiometry, annual.samples, multi_year.samples,
+        learned.models, tables, made.layers, multi_year.drift, made.published[LEGEND], compared,
         rule=given.config.filter.in_words, crosswalk=given.crosswalk.name,
     )  # fmt: skip
     run.publish({**made.published, "evaluation": tables, **compared, "report": report})
@@ -268,7 +263,7 @@ def annual_maps(run: Run, given: Given) -> None:
     models = train_models(run, given.config, multi_year.samples)
     made = consistent_maps(run, given, annual, multi_year, models)
     trained = train_controls(run, given.config, multi_year.samples)
-    evidence(run, given, annual, multi_year, models, made, trained)
+    evidence(run, given, annual, multi_year, Learned(multi_year.samples, models, trained), made)
 
 
 def maps_of_tiles(tiles: Tiles, config: Config) -> None:
@@ -283,7 +278,7 @@ def maps_of_tiles(tiles: Tiles, config: Config) -> None:
     models = train_models(tiles.joint, config, multi_year_all)
     made = tiles.each(consistent_maps, annual, multi_year, models)
     trained = train_controls(tiles.joint, config, multi_year_all)
-    tiles.each(evidence, annual, multi_year, models, made, trained)
+    tiles.each(evidence, annual, multi_year, Learned(multi_year_all, models, trained), made)
     tiles.joint.publish({"forests": forests, "models": models})
 
 

@@ -80,16 +80,16 @@ def _show_figures(console: Console, made: Assessment) -> list[str]:
 def _show_areas(console: Console, areas: pd.DataFrame) -> list[str]:
     """Print the area of every class in the reference and in the maps; return why there is none."""
     rows = _rows(areas, {"kind": "class"})
-    unit = "pixels" if areas.hectares.isna().all() else "hectares"
-    shown = [str(column) for column in areas if str(column).startswith(MAPPED)]
-    maps = (_right(f"counted in\n{layer_called(column.removeprefix(MAPPED)).title}") for column in shown)
+    unit = "pixels" if areas.filter(like="hectares").isna().all(axis=None) else "hectares"
+    start = f"{MAPPED}{unit}_"
+    shown = [str(column) for column in areas if str(column).startswith(start)]
+    maps = (_right(f"shown by\n{layer_called(column.removeprefix(start)).title}") for column in shown)
     title = f"{unit}, {rows[0]['years']}"
     table = Table(title, _right("in the reference"), _right("95 % interval"), *maps, box=None)
-    whole = float((areas[unit] / areas["value"]).max())
     for row in rows:
-        counted = (f"{row[column] * whole:,.0f}" for column in shown)
+        mapped = (f"{row[column]:,.0f}" for column in shown)
         interval = f"{row[f'{unit}_low']:,.0f} … {row[f'{unit}_high']:,.0f}"
-        table.add_row(row["class"], f"{row[unit]:,.0f}", interval, *counted)
+        table.add_row(row["class"], f"{row[unit]:,.0f}", interval, *mapped)
     console.print(table)
     return [row["note"] for row in rows if row["note"]]
 

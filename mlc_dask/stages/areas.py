@@ -22,6 +22,9 @@ from mlc_dask.stages.rows import NO_PAIR, Row, row_of, scopes
 MAPPED: Final = "mapped_"
 """How the columns of shares that layers show begin."""
 
+UNITS: Final = ("pixels", "hectares")
+"""Units of areas. What a layer shows in one of them has its column, e.g. ``mapped_hectares_LAYER``."""
+
 Counts = dict[str, list[npt.NDArray[np.int64]]]
 """Pixels of every layer: by year and class (k, size), and by pair of years and both classes (k - 1, size, size)."""
 
@@ -51,7 +54,8 @@ def area_rows(found: Survey, counts: Counts, legend: Legend, pixel: float) -> It
     """Rows of the areas of every class in the reference, and of every change that a point shows.
 
     `pixel` is the area of a pixel in hectares, NaN where it has none. ``mapped_LAYER`` is the share that a layer shows
-    of its pixels with data: the difference from the estimate is the bias of counting pixels.
+    of its pixels with data: the difference from the estimate is the bias of counting pixels. In pixels and hectares it
+    is this share of the whole area that the points stand for, as the estimate is.
     """
     for years, at in scopes(found).items():
         reference = found.reference[:, at]
@@ -59,7 +63,7 @@ def area_rows(found: Survey, counts: Counts, legend: Legend, pixel: float) -> It
         shown = {name: _shares(own[0][at]) for name, own in counts.items()}
         for code, name in legend.names.items():
             keys = {"kind": "class", "years": years, "class": name}
-            yield _area(area[code], "no point has a label", found, pixel, keys) | _mapped(shown, code)
+            yield _area(area[code], "no point has a label", found, pixel, keys) | _mapped(shown, code, found, pixel)
     pairs = list(range(len(found.years) - 1))
     of_pairs = {f"{found.years[i]}-{found.years[i + 1]}": [i] for i in pairs}
     of_pairs |= {"all pairs": pairs} if len(pairs) > 1 else {}
@@ -70,7 +74,7 @@ def area_rows(found: Survey, counts: Counts, legend: Legend, pixel: float) -> It
         shown = {name: _shares(own[1][at]) for name, own in counts.items()}
         for a, b in sorted(seen):
             keys = {"kind": "change", "years": years, "class": f"{legend.names[a]} → {legend.names[b]}"}
-            yield _area(cells[a, b], NO_PAIR, found, pixel, keys) | _mapped(shown, (a, b))
+            yield _area(cells[a, b], NO_PAIR, found, pixel, keys) | _mapped(shown, (a, b), found, pixel)
 
 
 def _shares(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -80,14 +84,25 @@ def _shares(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return shares
 
 
-def _mapped(shown: Mapping[str, npt.NDArray[np.float64]], at: int | tuple[int, int]) -> Row:
-    return {f"{MAPPED}{name}": float(shares[at]) for name, shares in shown.items()}
+def _mapped(
+    shown: Mapping[str, npt.NDArray[np.float64]], at: int | tuple[int, int], found: Survey, pixel: float
+) -> Row:
+    shares = {name: float(own[at]) for name, own in shown.items()}
+    row: Row = {f"{MAPPED}{name}": share for name, share in shares.items()}
+    for unit, whole in _wholes(found, pixel).items():
+        row |= {f"{MAPPED}{unit}_{name}": whole * share for name, share in shares.items()}
+    return row
 
 
 def _area(e: Estimates, why: str, found: Survey, pixel: float, keys: Mapping[str, str]) -> Row:
     """Row of a share with its pixels and hectares."""
     row = row_of(e, why, **keys)
-    pixels = float(found.strata.sizes.sum())
-    for unit, factor in (("pixels", pixels), ("hectares", pixels * pixel)):
-        row |= {unit: factor * row["value"]} | {f"{unit}_{end}": factor * row[end] for end in ("low", "high")}
+    for unit, whole in _wholes(found, pixel).items():
+        row |= {unit: whole * row["value"]} | {f"{unit}_{end}": whole * row[end] for end in ("low", "high")}
     return row
+
+
+def _wholes(found: Survey, pixel: float) -> dict[str, float]:
+    """Area that the points stand for, by unit."""
+    pixels = float(found.strata.sizes.sum())
+    return dict(zip(UNITS, (pixels, pixels * pixel), strict=True))

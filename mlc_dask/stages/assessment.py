@@ -69,7 +69,7 @@ class Assessment:
     areas
         Of classes and changes in the reference, by ``years`` and ``class``: shares, the same in ``pixels`` and
         ``hectares`` with limits (NaN where the CRS is in degrees), and the share that each layer shows,
-        ``mapped_LAYER``.
+        ``mapped_LAYER``, of the same area: ``mapped_pixels_LAYER``, ``mapped_hectares_LAYER``.
     change
         By ``layer``, ``match`` and ``measure``: the share of shown change that is true (users), of true change that is
         shown (producers), and both (f1).

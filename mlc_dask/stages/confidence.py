@@ -13,7 +13,7 @@ import xarray as xr
 
 from mlc_dask import lazy
 from mlc_dask.data.legend import Legend
-from mlc_dask.data.schema import BAND, SAMPLE, YEAR, X, Y, check_cube, days_of
+from mlc_dask.data.schema import BAND, SAMPLE, YEAR, X, check_cube, days_of
 from mlc_dask.data.sensors import SENTINEL2, Sensor
 from mlc_dask.data.steps import step
 from mlc_dask.kernels.applicability import Applicability, applicability
@@ -43,7 +43,7 @@ Array = npt.NDArray[Any]
 _Reading = Callable[[Array], Series]
 
 STEP: Final = 8
-"""Rows and columns from one judged pixel of a block to the next: some 220 of the 13,924 pixels of a block."""
+"""Rows and columns from one judged pixel of a block to the next: some 220 of the 14,000 pixels of a block."""
 
 _KNOWN: Final = 4_000
 """Training samples at most that a pixel is compared with."""
@@ -59,11 +59,12 @@ class _Pixels(NamedTuple):
     block: Array
 
 
-@step("confidence", kind="comparisons", shown=True)
+@step("confidence", kind="comparisons", version=2, shown=True)
 def judge_confidence(
     cube: xr.Dataset,
     blocks: pd.DataFrame,
     samples: xr.Dataset,
+    learned: xr.Dataset,
     model: Model,
     product: xr.DataArray,
     reference: Reference,
@@ -86,8 +87,10 @@ def judge_confidence(
     blocks
         Sample of :func:`mlc_dask.stages.block_sample.draw_blocks`.
     samples
-        Multi-year training set: its training samples span the area of applicability, by the spectral indices of all
-        dates, with squares of 64 pixels as folds.
+        Multi-year training set of the place, whose training samples are left out.
+    learned
+        Training set that the model learned from, of this place or of several: its training samples span the area of
+        applicability, by the spectral indices of all dates, with squares of 64 pixels as folds.
     model
         Multi-year model.
     product
@@ -108,7 +111,7 @@ def judge_confidence(
     years = [int(y) for y in cube[YEAR].values]
     pixels = _lattice(cube, blocks, samples, seed)
     reading = partial(Series, gaps=model.context.gaps, roles=sensor.positions(cube[BAND].values.tolist()))
-    area = _area(samples, reading)
+    area = _area(learned, reading)
     looks = {
         y: lazy.call(
             partial(_look, model, area, reading(days_of(cube, y))),
@@ -130,18 +133,17 @@ def judge_confidence(
 
 def _lattice(cube: xr.Dataset, blocks: pd.DataFrame, samples: xr.Dataset, seed: int) -> _Pixels:
     """Every `STEP`-th pixel of the blocks in either direction, from a random start, without training samples."""
-    height, width, side = cube.sizes[Y], cube.sizes[X], int(blocks["side"].iloc[0])
     start = int(priority(seed, "confidence", np.zeros(1, np.uint64))[0] % np.uint64(STEP**2))
-    down, across = (np.arange(first, side, STEP) for first in divmod(start, STEP))
-    rows, columns = (blocks[name].to_numpy()[:, None, None] for name in ("row", "column"))
-    rows, columns, numbers = np.broadcast_arrays(
-        rows + down[:, None], columns + across, blocks["block"].to_numpy()[:, None, None]
-    )
+    height, width = (blocks[name].to_numpy()[:, None, None] for name in ("height", "width"))
+    firsts = zip(divmod(start, STEP), (height, width), strict=True)
+    down, across = (np.arange(first, size.max(), STEP) for first, size in firsts)
+    inside = (down[:, None] < height) & (across < width)
+    numbers, rows, columns = (blocks[name].to_numpy()[:, None, None] for name in ("block", "row", "column"))
+    ids = (rows + down[:, None]) * cube.sizes[X] + columns + across
     trained = samples.split.values == Split.TRAINING
-    known = samples.row.values[trained] * width + samples.column.values[trained]
-    ids = rows * width + columns
-    kept = (rows < height) & (columns < width) & ~np.isin(ids, known)
-    return _Pixels(ids[kept], numbers[kept])
+    known = samples.row.values[trained] * cube.sizes[X] + samples.column.values[trained]
+    kept = inside & ~np.isin(ids, known)
+    return _Pixels(ids[kept], np.broadcast_to(numbers, ids.shape)[kept])
 
 
 def _area(samples: xr.Dataset, reading: _Reading) -> Applicability | None:
@@ -153,8 +155,9 @@ def _area(samples: xr.Dataset, reading: _Reading) -> Applicability | None:
         own = chosen.isel({SAMPLE: np.flatnonzero(chosen.year.values == year)})
         series = reading(np.asarray(samples.attrs["days"][str(year)]))
         parts.append(series.features(own.dn.values.transpose(1, 2, 0), own.usable.values.T))
-        folds.append(own.row.values // _FOLD * 1_000_000 + own.column.values // _FOLD)
-    squares = np.concatenate(folds)
+        place = own.tile.values if "tile" in own else np.zeros(own.sizes[SAMPLE], int)
+        folds.append(np.stack([place, own.row.values // _FOLD, own.column.values // _FOLD]))
+    _, squares = np.unique(np.concatenate(folds, axis=1), axis=1, return_inverse=True)
     return applicability(np.concatenate(parts), squares) if len(np.unique(squares)) > 1 else None
 
 

@@ -59,7 +59,7 @@ class Judged:
     donors: tuple[Array, Array | None]
 
 
-@step("controls", kind="comparisons", version=3, shown=True)
+@step("controls", kind="comparisons", version=4, shown=True)
 def judge_controls(
     cube: xr.Dataset,
     blocks: pd.DataFrame,
@@ -109,7 +109,8 @@ def judge_controls(
     long it is ``lasting``, the ``year`` in which it begins and its ``pixels``; "all" joins years or sizes.
     """
     check_cube(cube)
-    side, margin = int(blocks["side"].iloc[0]), _margin(filtering)
+    shapes, margin = blocks[["height", "width"]].to_numpy(), _margin(filtering)
+    side = int(shapes.max())
     cut = partial(lazy.windows, rows=blocks["row"] - margin, columns=blocks["column"] - margin, side=side + 2 * margin)
     years = [int(y) for y in cube[YEAR].values]
     donors, donor_codes = donor_cube(samples, cube)
@@ -127,8 +128,8 @@ def judge_controls(
         common["truth"] = cut(truth.sel({YEAR: [years[i] for i in at]}))
     prior = np.bincount(samples.label.values[samples.split.values == Split.TRAINING], minlength=256)
     plan = Plan(
-        blocks["block"].to_numpy(), margin, RULES.get(filtering.rule), at, bool(at) and at[-1] - at[0] < len(at),
-        prior, donor_codes, seed,
+        blocks["block"].to_numpy(), shapes, margin, RULES.get(filtering.rule), at,
+        bool(at) and at[-1] - at[0] < len(at), prior, donor_codes, seed,
     )  # fmt: skip
     tallies = {who: _tally(who, own, common, plan) for who, own in series.items()}
     return _tables(lazy.compute(tallies, resource=resource), years, int(blocks["of"].iloc[0]), seed)

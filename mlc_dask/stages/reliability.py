@@ -100,19 +100,27 @@ class Seen:
         return replace(self.where(inside), blocks=fitting), replace(self.where(~inside), blocks=judging)
 
     def tempered(self, temperature: float) -> Seen:
-        """Return the same pixels with their logits divided by a temperature."""
-        return replace(self, probabilities=temper(self.probabilities, temperature))
+        """Return the same pixels with their logits divided by a temperature; what cannot be answered stays 0."""
+        probabilities = self.probabilities.copy()
+        probabilities[self.answerable] = temper(probabilities[self.answerable], temperature)
+        return replace(self, probabilities=probabilities)
+
+    def temperature(self) -> float:
+        """Find the temperature of the classes that the model can answer; the true class of every pixel is one."""
+        position = np.cumsum(self.answerable) - 1
+        return fit_temperature(self.probabilities[self.answerable], position[self.truth])
 
     def share(self, part: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_] | None = None) -> Row:
-        """Estimate the share of `part` among the pixels, or some of them; those of one block give no interval."""
+        """Estimate the share of `part` among the pixels, or some of them; those of few blocks give no interval."""
         kept = np.ones(len(self.block), np.bool_) if among is None else among
         at = np.searchsorted(self.blocks, self.block)
         counts = np.stack([np.bincount(at[own], minlength=len(self.blocks)) for own in (part & kept, kept)], axis=1)
         found = compare(counts, counts, self.of, seed=self.seed)
-        plain = self.plain(found.estimate, int(kept.sum()))
-        if np.count_nonzero(counts[:, 1]) < 2:
-            return plain
-        return plain | {"low": found.low, "high": found.high, "interval": found.interval}
+        return self.plain(found.estimate, int(kept.sum())) | {
+            "low": found.low,
+            "high": found.high,
+            "interval": found.interval,
+        }
 
     def plain(self, value: float, pixels: int | None = None) -> Row:
         """Return a value of the pixels, or of some of them, without an interval."""
@@ -168,7 +176,7 @@ def calibrated(looked: Seen, legend: Mapping[int, str]) -> tuple[dict[str, Seen]
     scores, rows = {RAW: judged}, []
     able = fitting.where(fitting.answerable[fitting.truth])
     if able.truth.size:
-        temperature = fit_temperature(able.probabilities, able.truth)
+        temperature = able.temperature()
         scores[TEMPERED] = judged.tempered(temperature)
         rows = [{**_over("temperature"), **fitting.plain(temperature), "scores": TEMPERED}]
         rows += _set_rows(fitting, judged, legend)

@@ -17,7 +17,10 @@ from mlc_dask.kernels.pairing.rules import PARTIAL, UNREADABLE
 from mlc_dask.storage.once import once
 
 _VEGETATION = 4
-"""Value of the scene classification that an area may have alone."""
+"""Value of the scene classification; those of bare ground, water, clouds and what is unclassified are above it."""
+
+_RARE = {1, 2}
+"""Defective and dark pixels in a scene classification, water and cloud shadow in Fmask."""
 
 
 class Answer(NamedTuple):
@@ -116,11 +119,12 @@ def _check_scheme(found: Sequence[Weather]) -> None:
 
     Over a series it has bare ground, water, clouds or what is unclassified (5 to 10) somewhere. Other masks have the
     values 0 to 4 only: for Fmask (Zhu and Woodcock, 2012) 0 is clear land, which would be read as no data, and 4 cloud,
-    which would be read as vegetation. A single value tells nothing: forest, or a place beyond the images.
+    which would be read as vegetation. Masks without 1 and 2, which Fmask has over a series (water, cloud shadow), are
+    not told apart: a small area may be forest (4), its shadows (3) and places beyond the images (0) alone.
     """
     shares = np.sum([w.codes for w in found if w.codes], axis=0)
     codes = np.flatnonzero(shares).tolist()
-    if codes in ([], [0], [_VEGETATION]) or codes[-1] > _VEGETATION:
+    if not _RARE & set(codes) or codes[-1] > _VEGETATION:
         return
     listed = ", ".join(f"{code} ({shares[code] / shares.sum():.0%})" for code in codes)
     raise InputError(

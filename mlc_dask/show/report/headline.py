@@ -180,9 +180,18 @@ def _smoothers(controls: pd.DataFrame | None) -> str:
     found = rows[(rows.smoother == best) & (rows.metric == "change_recall")]
     recall = "".join(f" It finds {share:.0%} of the true change." for share in found["estimate"])
     return (
-        f"The best smoother of the single-year maps ({best}) {'does' if high >= 0 else 'does not do'} as well as the "
-        f"multi-year model, by {_GAINS[measured[-1]]} ({gap:+.3f}, {_interval(low, high)}).{recall}"
+        f"The best smoother of the single-year maps ({best}) {_beside(low, high)} the multi-year model, by "
+        f"{_GAINS[measured[-1]]} ({gap:+.3f}, {_interval(low, high)}).{recall}"
     )
+
+
+def _beside(low: float, high: float) -> str:
+    """Say what the interval of a difference from the multi-year model allows to say."""
+    if math.isnan(low):
+        return "cannot be told, on so few blocks, to be worse or better than"
+    if low > 0:
+        return "does better than"
+    return "does not do as well as" if high < 0 else "is not shown to be worse or better than"
 
 
 def _untested(tables: Evaluation, controls: pd.DataFrame | None, confidence: Tables | None) -> Iterator[str]:
