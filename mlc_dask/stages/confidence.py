@@ -59,7 +59,7 @@ class _Pixels(NamedTuple):
     block: Array
 
 
-@step("confidence", kind="comparisons", shown=True)
+@step("confidence", kind="comparisons", version=2, shown=True)
 def judge_confidence(
     cube: xr.Dataset,
     blocks: pd.DataFrame,

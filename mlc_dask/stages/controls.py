@@ -59,7 +59,7 @@ class Judged:
     donors: tuple[Array, Array | None]
 
 
-@step("controls", kind="comparisons", version=2, shown=True)
+@step("controls", kind="comparisons", version=3, shown=True)
 def judge_controls(
     cube: xr.Dataset,
     blocks: pd.DataFrame,
