@@ -22,8 +22,9 @@ lint: .venv/dev
 docs: .venv/docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs site
 
+# The thresholds of malloc keep large arrays between batches: without them PyTorch's rate depends on what ran before.
 bench: .venv/bench
-	$(BIN)/python benchmarks/engines.py
+	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=2000000000 $(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/gpu.py
 
 bench-run: .venv/demo

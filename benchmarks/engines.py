@@ -5,8 +5,9 @@ Usage: python benchmarks/engines.py [OUT.json [ROUNDS]]   (make bench; writes OU
 The network is the paper's, 4 layers of 128, on series of 20 dates and 10 bands; the forest has 100 trees grown on
 24,000 samples; the filters' window is 11 × 11 on a map of ten classes; a fifth of the dates are gaps. Every engine gets
 the same uint16 digital numbers (T, B, pixels) and gives labels. Figures are pixels per second of CPU, medians over the
-rounds, with the spread of the ratio to the first of each group. Ceilings are measured first: float32 products of
-512 × 384 by 384 × 256 in PyTorch, the same in bfloat16, and copying memory.
+rounds, with the spread of the ratio to the first of each group. Ceilings are measured first: multiplications and
+additions by registers alone, per instruction (ceilings.py), and copying memory. PyTorch's products would be no ceiling:
+on AMD processors its library leaves AVX-512 out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import ceilings as registers
 import numpy as np
 import numpy.typing as npt
 import peers
@@ -57,8 +59,8 @@ def series(pixels: int, seed: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[
 
 
 def modules() -> dict[str, Any]:
-    """Compiled kernels that this machine runs, by instruction set."""
-    return {level: import_module(f"mlc_dask.native._{level}") for level in native.available()}
+    """Compiled kernels of networks that this machine runs, by instruction set."""
+    return {level: import_module(f"mlc_dask.native._{level}") for level in native.available() if level != "baseline"}
 
 
 def networks(pixels: int, *, bidirectional: bool, folder: Path, layers: int = 4, hidden: int = 128) -> Group:
@@ -114,9 +116,8 @@ def forests(pixels: int, *, trees: int = 100, samples: int = 24_000) -> Group:
         group["ONNX Runtime"] = (peers.onnx_forest(forest), pixels)
     if not peers.missing("sklearnex"):
         group["scikit-learn-intelex"] = (peers.intelex_forest(settings, x, labels), pixels)
-    for module in modules().values():
-        engine = NativeForest(arrays, T * B, module)
-        group[f"engine {engine.name}"] = (labels_of(engine, flat=True), pixels)
+    if module := native.portable():
+        group["engine native"] = (labels_of(NativeForest(arrays, T * B, module), flat=True), pixels)
     return group
 
 
@@ -150,8 +151,8 @@ def fillings(pixels: int) -> Group:
         return lambda dn: call(np.ascontiguousarray(dn)).sum(axis=(0, 1), dtype=np.int64)
 
     group: Group = {"numpy": (of(lambda dn: gaps._fill(dn, usable, days, "interpolate")), pixels)}
-    for level, module in modules().items():
-        group[f"kernel {level}"] = (of(lambda dn, m=module: filled(m, dn, usable, days)), pixels)
+    if module := native.portable():
+        group["kernel"] = (of(lambda dn: filled(module, dn, usable, days)), pixels)
     return group
 
 
@@ -168,14 +169,22 @@ def labels_of(engine: Any, *, flat: bool = False) -> Callable[[Array], Array]:
 
 
 def ceilings() -> dict[str, float]:
-    """Operations per second of matrix products and bytes per second of copies, on one thread."""
+    """Operations per second by registers alone and bytes per second of copies, on one thread."""
     found = {}
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        a, b = torch.rand(512, 384).to(dtype), torch.rand(384, 256).to(dtype)
-        found[f"{name} products, FLOP/s"] = 2 * 512 * 384 * 256 * fastest(lambda a=a, b=b: a @ b)
+    for name, loop, operations in registers.loops():
+        found[name] = operations * registers.ROUNDS * fastest(lambda loop=loop: loop(registers.ROUNDS))
     source = np.ones(2**25, np.uint8)
     found["copy, bytes/s"] = source.nbytes * fastest(source.copy)
     return found
+
+
+def ceiling_of(name: str, top: dict[str, float]) -> str | None:
+    """Return the name of the ceiling of an engine of networks; None where its instruction was not measured."""
+    if (level := name.removeprefix("engine native-int16-")) != name:
+        return f"int16 {level}" if f"int16 {level}" in top else None
+    if any(word in name for word in ("bf16", "bfloat16", "amx")):
+        return None
+    return max((found for found in top if found.startswith("float32")), key=lambda found: top[found], default=None)
 
 
 def fastest(call: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
@@ -237,9 +246,9 @@ def report(scale: float, rounds: int, folder: Path) -> dict[str, Any]:
         print(f"\n{title}")
         for name, row in rows.items():
             share = ""
-            if flop:
-                row["share_of_float32"] = row["pixels_per_second"] * flop / top["float32 products, FLOP/s"]
-                share = f"  {row['share_of_float32']:.0%} of float32 products"
+            if flop and (ceiling := ceiling_of(name, top)):
+                row["share"] = row["pixels_per_second"] * flop / top[ceiling]
+                share = f"  {row['share']:.0%} of {ceiling}"
             low, high = row["range"]
             print(
                 f"  {name:36s} {row['pixels_per_second']:11,.0f} px/s  x{row['ratio']:.2f} ({low:.2f}-{high:.2f})"

@@ -17,20 +17,21 @@ PIXEL = DATES * (2 * BANDS + 1)
 """Bytes of a pixel's year in the cube and in a patch: uint16 bands and the mask."""
 
 MEASURED = {
-    "the paper's LSTM, PyTorch": 933,
-    "the paper's LSTM, AVX2 kernel": 1_332,
-    "the same in one direction, AVX2 kernel": 3_675,
-    "forest of 100 trees, AVX2 kernel": 299_563,
-    "11 × 11 majority filter": 29_200_000,
+    "the paper's LSTM, PyTorch": 3_444,
+    "the paper's LSTM, int16 kernel on AVX2": 3_500,
+    "the paper's LSTM, int16 kernel on AVX-512 VNNI": 7_754,
+    "the same in one direction, AVX-512 VNNI": 22_092,
+    "forest of 100 trees, compiled kernel": 630_307,
+    "11 × 11 majority filter": 63_700_000,
 }
-"""Pixels per second of one core of a two-core AMD EPYC (decision 008)."""
+"""Pixels per second of one core of a two-core AMD EPYC (Zen 5, decision 008)."""
 
 ELSEWHERE = {"the paper's LSTM, AMX prototype (measured elsewhere)": 23_500}
 READING = 2.6
-"""Seconds of a core to read the year of a million pixels (decision 006)."""
+"""Seconds of a core, an older EPYC's (Zen 3), to read the year of a million pixels (decision 006)."""
 
 TRAINING = 234
-"""Samples per second of a core (decision 008)."""
+"""Samples per second of a core of the same older processor (decision 008)."""
 
 FLOP = 52.8e6
 """Of a pixel through the paper's LSTM (docs/method.md, section 7)."""

@@ -15,7 +15,7 @@ import rasterio
 from affine import Affine
 from typer.testing import CliRunner
 
-from mlc_dask import native
+from mlc_dask.classifiers.forest.settings import RandomForest
 from mlc_dask.classifiers.lstm.compiled import engine_here
 from mlc_dask.cli import app
 from mlc_dask.config import load_config
@@ -205,7 +205,7 @@ def test_run_until_status_and_explain(world: Path, tmp_path: Path) -> None:
     told = runner.invoke(app, ["explain", str(tmp_path / "out"), "preliminary"])
     (record,) = (tmp_path / "out" / "artifacts").glob("preliminary-*/record.json")
     engines = json.loads(record.read_bytes())["engines"]
-    forest = native.engine_name(module) if (module := native.best()) else "scikit-learn"
+    forest = RandomForest.engine_here()
     assert engines == [forest] and f"on {forest}" in told.output
     unknown = runner.invoke(app, ["explain", str(tmp_path / "out"), "nothing"])
     assert unknown.exit_code == 2

@@ -36,8 +36,9 @@ from mlc_dask.stages import annual_training
 from mlc_dask.stages.annual_training import select_reliable_samples
 from mlc_dask.stages.continuity import anchor_in_words, anchor_year, doubts, in_words
 from mlc_dask.stages.drift import GROUND, watch_drift
+from mlc_dask.stages.judge import judge_of, kept_shares, kept_witnesses
 from mlc_dask.stages.settings import Clustering, Gaps
-from mlc_dask.stages.witnesses import judge_of, kept_shares, kept_witnesses, with_good
+from mlc_dask.stages.witnesses import with_good
 from mlc_dask.worlds import World, write_world
 from mlc_dask.worlds.changes import UPHEAVALS
 from mlc_dask.worlds.landscape import make_landscape

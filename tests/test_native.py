@@ -23,7 +23,7 @@ from mlc_dask.classifiers.engine import Engine
 from mlc_dask.classifiers.forest.settings import RandomForest
 from mlc_dask.classifiers.forest.trees import flatten
 from mlc_dask.classifiers.forest.votes import NativeForest, SklearnForest, forest_engine
-from mlc_dask.classifiers.lstm.compiled import NativeEngine, engine_of
+from mlc_dask.classifiers.lstm.compiled import NativeEngine, engine_here, engine_of
 from mlc_dask.classifiers.lstm.network import LSTMNetwork
 from mlc_dask.classifiers.torch_network.engine import TorchEngine
 from mlc_dask.classifiers.torch_network.gate import GatedEngine
@@ -39,15 +39,27 @@ SHAPES = [
     (20, 10, 4, 128, False, 10),
     (7, 3, 1, 5, True, 4),
     (12, 10, 2, 33, True, 11),
-    (1, 2, 3, 2, False, 2),
+    (1, 5, 3, 6, False, 2),
     (5, 40, 2, 16, True, 1),
     (3, 12, 2, 32, True, 7),
 ]
 
 
-@pytest.fixture(params=native.available())
+LEVELS = [level for level in native.available() if level != "baseline"]
+"""Instruction sets of this machine with kernels of networks."""
+
+
+@pytest.fixture(params=LEVELS)
 def module(request: pytest.FixtureRequest) -> ModuleType:
     return import_module(f"mlc_dask.native._{request.param}")
+
+
+@pytest.fixture
+def portable() -> ModuleType:
+    """The kernels of forests and gaps."""
+    found = native.portable()
+    assert found is not None
+    return found
 
 
 def network(shape: tuple[int, int, int, int, bool, int], seed: int = 0) -> LSTMNetwork:
@@ -79,17 +91,14 @@ def test_same_classes_and_probabilities_as_torch(shape: Any, module: ModuleType)
     position, probability = engine.classify(dn, every)
     assert all(np.array_equal(a, b) for a, b in zip(engine.classify(dn), (position, probability), strict=True))
     expected = TorchEngine(net).probabilities(dn)
-    off = np.abs(probability - expected.max(axis=1))
-    apart = expected.max(axis=1) - expected[np.arange(500), position]
+    off = np.abs(every.T - expected)
     share = (position == expected.argmax(axis=1)).mean()
+    # Weights are large and nobody trained them, so PyTorch's own rounding is the measure.
+    rounded = np.abs(TorchEngine(net.with_recurrence_in(torch.bfloat16)).probabilities(dn) - expected)
     if engine.name == "native-amx":
-        # With products of 8 bits and large weights: no farther from float32 than PyTorch in bfloat16.
-        _, rounded = TorchEngine(net.with_recurrence_in(torch.bfloat16)).classify(dn)
-        assert off.mean() <= np.abs(rounded - expected.max(axis=1)).mean() and share >= 0.98
+        assert off.mean() <= rounded.mean() and share >= 0.98
     else:
-        # float32 sums in a different order: 2e-5 is about a hundred times the last bit of a probability.
-        assert max(off.max(), apart.max()) <= 2e-5 and share >= 0.999
-        np.testing.assert_allclose(every.T, expected, atol=2e-5)
+        assert off.mean() <= 0.2 * rounded.mean() and off.max() <= 0.2 * rounded.max() and share >= 0.998
     np.testing.assert_allclose(every.sum(axis=0), 1, atol=1e-5)
     assert np.array_equal(every[position, np.arange(500)], probability)
     assert np.array_equal(every.max(axis=0), probability)
@@ -104,18 +113,16 @@ def test_saturated_gates_and_far_values(module: ModuleType) -> None:
     dn = series(shape, 300)
     dn[:, :, 100:] = dn[:, :, 100:] // 6_000 * 65_535
     net.standardise(dn.transpose(2, 0, 1))
-    _, found = NativeEngine(net, 9, module).classify(dn)
-    plain = TorchEngine(net).probabilities(dn).max(axis=1)
-    with torch.inference_mode():
-        exact = net.double()(torch.from_numpy(dn.transpose(2, 0, 1).astype(float))).exp().max(dim=1).values.numpy()
-    # Such a network amplifies the last bit: float32 can hardly be nearer to float64 than PyTorch in float32 is.
-    assert np.isfinite(found).all() and np.abs(found - exact).mean() <= 3 * np.abs(plain - exact).mean()
+    _, _, every = with_probabilities(NativeEngine(net, 9, module), dn, 5)
+    # Such a network amplifies the last bit until two roundings have nothing in common; the gate refuses it.
+    assert np.isfinite(every).all() and (every > 0).all()
+    np.testing.assert_allclose(every.sum(axis=0), 1, atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
 @given(cuts=st.lists(st.integers(0, 200), max_size=4))
 def test_a_pixel_does_not_depend_on_its_neighbours(cuts: list[int]) -> None:
-    for shape, name in product((SHAPES[2], SHAPES[-1]), native.available()):
+    for shape, name in product((SHAPES[2], SHAPES[-1]), LEVELS):
         dn = series(shape, 200)
         engine = NativeEngine(network(shape), shape[0], import_module(f"mlc_dask.native._{name}"))
         whole = with_probabilities(engine, dn, shape[-1])
@@ -165,7 +172,7 @@ def grown(seed: int, *, classes: int = 6, **forest: Any) -> tuple[dict[str, Arra
 @pytest.mark.parametrize("leaf", [1, 7], ids=["pure leaves", "impure leaves"])
 @pytest.mark.parametrize("trees", [1, 2, 300])
 @pytest.mark.parametrize("classes", [1, 6])
-def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, classes: int, module: ModuleType) -> None:
+def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, classes: int, portable: ModuleType) -> None:
     arrays, features = grown(trees, n_estimators=trees, min_samples_leaf=leaf, classes=classes)
     dn = np.random.default_rng(1).integers(0, 65_536, (features, 9_000)).astype(np.uint16)
     dn[3] = np.where(dn[3] > 30_000, 65_535, 0)
@@ -174,7 +181,7 @@ def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, class
     if split.size:
         at = np.random.default_rng(2).choice(split, 500)
         dn[arrays["feature"][at], np.arange(500)] = arrays["threshold"][at]
-    native_forest, reference = NativeForest(arrays, features, module), SklearnForest(arrays, features)
+    native_forest, reference = NativeForest(arrays, features, portable), SklearnForest(arrays, features)
     found, expected = (with_probabilities(e, dn, classes) for e in (native_forest, reference))
     assert all(np.array_equal(a, b) for a, b in zip(native_forest.classify(dn), found[:2], strict=True))
     np.testing.assert_allclose(found[2].sum(axis=0), 1, atol=1e-6)
@@ -183,18 +190,18 @@ def test_votes_are_those_of_scikit_learn_bit_by_bit(leaf: int, trees: int, class
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 7, 8_191, 8_193])
-def test_any_number_of_pixels_may_vote(pixels: int, module: ModuleType) -> None:
+def test_any_number_of_pixels_may_vote(pixels: int, portable: ModuleType) -> None:
     arrays, features = grown(0, n_estimators=5)
     dn = np.random.default_rng(1).integers(0, 65_536, (features, 8_193)).astype(np.uint16)
-    whole = with_probabilities(NativeForest(arrays, features, module), dn, 6)
-    part = with_probabilities(NativeForest(arrays, features, module), dn[:, :pixels], 6)
+    whole = with_probabilities(NativeForest(arrays, features, portable), dn, 6)
+    part = with_probabilities(NativeForest(arrays, features, portable), dn[:, :pixels], 6)
     assert all(a.tobytes() == b[..., :pixels].tobytes() for a, b in zip(part, whole, strict=True))
 
 
-def test_series_of_another_length_are_refused(module: ModuleType) -> None:
+def test_series_of_another_length_are_refused(portable: ModuleType) -> None:
     arrays, features = grown(0, n_estimators=1)
     with pytest.raises(ValueError, match="number of features of the forest"):
-        NativeForest(arrays, features, module).classify(np.ones((features + 1, 4), np.uint16))
+        NativeForest(arrays, features, portable).classify(np.ones((features + 1, 4), np.uint16))
 
 
 # Gaps
@@ -216,46 +223,44 @@ def test_gaps_are_filled_bit_by_bit_as_in_numpy(
     at = np.flatnonzero(random.random(pixels) < random.choice([0.3, 1.0]))
     at = at if clear < 0.5 else random.permutation(at)
     expected = _fill(dn[:, :, at], usable[:, at], days, method)
-    for name in native.available():
-        found = np.full((steps, bands, at.size), 7, np.uint16)
-        module = import_module(f"mlc_dask.native._{name}")
-        module.fill(dn, usable, days, method == "keep", at, found)
-        np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(fill(dn, usable, days, method, at), expected)
 
 
-def test_flags_of_other_series_are_refused(module: ModuleType) -> None:
+def test_flags_of_other_series_are_refused(portable: ModuleType) -> None:
     dn, days, at = np.ones((3, 2, 5), np.uint16), np.arange(3.0), np.arange(5)
     with pytest.raises(ValueError, match="must have the shape of the series"):
-        module.fill(dn, np.ones((3, 4), bool), days, False, at, dn.copy())
+        portable.fill(dn, np.ones((3, 4), bool), days, False, at, dn.copy())
     with pytest.raises(ValueError, match="one value per step, band and pixel"):
-        module.fill(dn, np.ones((3, 5), bool), days, False, at[:4], dn.copy())
+        portable.fill(dn, np.ones((3, 5), bool), days, False, at[:4], dn.copy())
 
 
 # Which engine runs
 
 
 def choice(level: str) -> subprocess.CompletedProcess[str]:
-    code = "from mlc_dask import native; found = native.best(); print(found.__name__ if found else None)"
+    code = "from mlc_dask import native; print(*(m and m.__name__ for m in (native.networks(), native.portable())))"
     environment = {**os.environ, "MLC_DASK_NATIVE": level}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
 
 
 def test_the_environment_chooses() -> None:
-    assert choice("").stdout.strip() == f"mlc_dask.native._{native.available()[0]}"
-    assert choice("off").stdout.strip() == "None"
-    assert choice("baseline").stdout.strip() == "mlc_dask.native._baseline"
-    assert "MLC_DASK_NATIVE='fast' is unknown; set it to amx, avx512, avx2, baseline or off" in choice("fast").stderr
+    baseline = "mlc_dask.native._baseline"
+    for level in ("", *LEVELS):
+        assert choice(level).stdout.split() == [f"mlc_dask.native._{level or LEVELS[0]}", baseline]
+    assert choice("off").stdout.split() == ["None", "None"]
+    assert choice("baseline").stdout.split() == ["None", baseline]
+    unknown = "MLC_DASK_NATIVE='fast' is unknown; set it to amx, avx512vnni, avx512, avx2, baseline or off"
+    assert unknown in choice("fast").stderr
 
 
 def test_a_level_that_this_processor_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "available", lambda: ["baseline"])
     monkeypatch.setenv("MLC_DASK_NATIVE", "avx512")
-    native.best.cache_clear()
+    native.level.cache_clear()
     with pytest.raises(InputError, match="MLC_DASK_NATIVE=avx512 was not built or does not run on this processor"):
-        native.best()
+        native.level()
     monkeypatch.undo()
-    native.best.cache_clear()
+    native.level.cache_clear()
 
 
 def test_a_level_that_the_compiler_left_out_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,27 +272,31 @@ def test_without_the_extension_torch_runs(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("MLC_DASK_NATIVE", raising=False)
     monkeypatch.setattr(native, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     assert native.available() == []
-    native.best.cache_clear()
+    native.level.cache_clear()
     assert engine_of(network(SHAPES[2]), 7).name.startswith("torch-")
     assert forest_engine(*grown(0, n_estimators=1)).name == RandomForest.engine_here() == "scikit-learn"
     monkeypatch.undo()
-    native.best.cache_clear()
+    native.level.cache_clear()
 
 
-def test_a_network_runs_on_what_beats_torch(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "best", lambda: module)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    level = module.__name__.rpartition("_")[2]
-    expected = f"native-{level}" if level != "baseline" and not torch.cuda.is_available() else "torch-"
-    assert engine_of(network(SHAPES[0]), 20).name.startswith(expected)
-    assert forest_engine(*grown(0, n_estimators=1)).name == RandomForest.engine_here() == f"native-{level}"
+@pytest.mark.parametrize("level", native.available())
+@pytest.mark.parametrize("tiles", [False, True], ids=["", "PyTorch has tiles"])
+def test_a_network_runs_on_what_beats_torch(level: str, tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "level", lambda: level)
+    monkeypatch.setattr(native, "level_asked", lambda: "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    plain = "torch-bf16" if tiles else "torch-cpu"
+    expected = {"amx": "native-amx", "baseline": plain}.get(level, f"native-int16-{level}")
+    assert engine_of(network(SHAPES[0]), 20).name == engine_here() == expected
+    assert forest_engine(*grown(0, n_estimators=1)).name == RandomForest.engine_here() == "native"
 
 
 def test_where_pytorch_has_tiles_it_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLC_DASK_NATIVE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    monkeypatch.setattr(native, "best", lambda: None)
+    monkeypatch.setattr(native, "level", lambda: "")
     shape = (4, 10, 2, 32, True, 6)
     net, dn = network(shape), series(shape, 300)
     net.standardise(dn.transpose(2, 0, 1))

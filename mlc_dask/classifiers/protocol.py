@@ -126,7 +126,7 @@ class Model(Protocol):
 
     @property
     def engine(self) -> str:
-        """Name of the engine of :meth:`predict` in this process, e.g. ``native-avx2``."""
+        """Name of the engine of :meth:`predict` in this process, e.g. ``native-int16-avx2``."""
 
     @property
     def digest(self) -> str:

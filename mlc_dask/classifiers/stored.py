@@ -57,7 +57,7 @@ class StoredModel(ABC, Generic[Settings]):
 
     @property
     def engine(self) -> str:
-        """Name of the engine of :meth:`predict` in this process, e.g. ``native-avx2``."""
+        """Name of the engine of :meth:`predict` in this process, e.g. ``native-int16-avx2``."""
         return self._engine.name
 
     @overload

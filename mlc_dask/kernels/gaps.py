@@ -69,7 +69,7 @@ def fill(
         raise InputError(f"gaps = {method!r} is unknown; use 'interpolate' or 'keep'")
     if not (np.diff(days) > 0).all():
         raise InputError(f"acquisition days {days.tolist()} do not increase within the year; sort the acquisitions")
-    module = native.best()
+    module = native.portable()
     if module is None:
         chosen = (dn, usable) if pixels is None else (dn[:, :, pixels], usable[:, pixels])
         return _fill(*chosen, days, method)

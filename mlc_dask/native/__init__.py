@@ -1,7 +1,8 @@
 """Compiled kernels, used if they were built and this processor runs them; the package works without them.
 
-Every instruction set has its own module, so its instructions never run on a processor that lacks them. The environment
-variable ``MLC_DASK_NATIVE`` chooses a module: a name of :data:`LEVELS`, or ``off``.
+Forests and gaps are in one module for all processors. Networks have a module for every instruction set, so its
+instructions never run on a processor that lacks them. The environment variable ``MLC_DASK_NATIVE`` chooses among them:
+a name of :data:`LEVELS`, or ``off``.
 """
 
 from __future__ import annotations
@@ -15,29 +16,28 @@ from typing import Final
 
 from mlc_dask.data.errors import InputError
 
-LEVELS: Final = ("amx", "avx512", "avx2", "baseline")
-"""Instruction sets for which modules can be built, the fastest first."""
+LEVELS: Final = ("amx", "avx512vnni", "avx512", "avx2", "baseline")
+"""Instruction sets for which modules can be built, the fastest first. The baseline has no kernels of networks."""
 
 
 @cache
-def best() -> ModuleType | None:
-    """Return the fastest module for this processor; None if there is none.
+def level() -> str:
+    """Return the one of :data:`LEVELS` that this process uses, the fastest unless the environment asks; "" for none.
 
     Raises
     ------
     InputError
-        If the environment asks for a module that is not available.
+        If the environment asks for a level that is not available.
     """
     asked = level_asked()
     if asked not in ("", "off", *LEVELS):
         raise InputError(f"MLC_DASK_NATIVE={asked!r} is unknown; set it to {', '.join(LEVELS)} or off")
     if asked == "off":
-        return None
+        return ""
     levels = available()
     if asked and asked not in levels:
         raise InputError(f"MLC_DASK_NATIVE={asked} was not built or does not run on this processor; unset it")
-    name = asked or next(iter(levels), None)
-    return import_module(f"{__name__}._{name}") if name else None
+    return asked or next(iter(levels), "")
 
 
 def level_asked() -> str:
@@ -55,6 +55,11 @@ def available() -> list[str]:
     return [name for name in LEVELS if name in runs and find_spec(f"{__name__}._{name}")]
 
 
-def engine_name(module: ModuleType) -> str:
-    """Return the name of engines on `module`, e.g. ``native-avx2``."""
-    return f"native-{module.__name__.rpartition('_')[2]}"
+def networks() -> ModuleType | None:
+    """Return the module with the kernels of networks at :func:`level`; None if there is none."""
+    return None if level() in ("", "baseline") else import_module(f"{__name__}._{level()}")
+
+
+def portable() -> ModuleType | None:
+    """Return the module with the kernels of forests and gaps; None if there is none."""
+    return import_module(f"{__name__}._baseline") if level() else None

@@ -37,13 +37,17 @@ inline bool has_tiles() {
 
 inline std::vector<std::string> features() {
     std::vector<std::string> found;
+    // The compiler's function also asks whether the system saves the registers.
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back("avx2");
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd")) {
         found.push_back("avx512");
-        if (has_tiles()) found.push_back("amx");
+        if (__builtin_cpu_supports("avx512vnni")) {
+            found.push_back("avx512vnni");
+            if (has_tiles()) found.push_back("amx");
+        }
     }
 #endif
     return found;

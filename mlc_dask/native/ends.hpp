@@ -1,4 +1,5 @@
-// Both ends of the network, shared by all engines: digital numbers to normalised bands, and cell states to classes.
+// Both ends of the network, shared by all engines: digital numbers to normalised bands, and cell states to classes. A
+// lane gets the same bits in every width (lanes.hpp).
 #pragma once
 #include <cmath>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "lstm.hpp"
 
 namespace mlc {
+namespace {
 
 class Ends {
 public:
@@ -40,7 +42,7 @@ public:
                 const auto [mu, scale] = norm<BLOCK>(rows + p, bands_);
                 for (int b = 0; b < bands_; b++) {
                     float* at = rows + b * BLOCK + p;
-                    store(at, (load(at) - mu) * scale * gain_[b] + bias_[b]);
+                    store(at, fused((load(at) - mu) * scale, all(gain_[b]), all(bias_[b])));
                 }
             }
         }
@@ -56,13 +58,13 @@ public:
         for (int c = 0; c < classes_; c++) {
             Floats dot{};
             for (int s = 0; s < states_; s++)
-                dot += (load(states + size_t(s) * BLOCK) - mu) * head_[size_t(c) * states_ + s];
-            const Floats logit = (dot * scale + head_bias_[c]) * LOG2E;
+                dot = fused(load(states + size_t(s) * BLOCK) - mu, all(head_[size_t(c) * states_ + s]), dot);
+            const Floats logit = fused(dot, scale, all(head_bias_[c])) * LOG2E;
             if (to.probabilities)
                 for (int i = 0; i < WIDTH && i < count; i++) to.probabilities[c * to.stride + i] = logit[i];
             const Ints better = logit > best;
             const Floats top = better ? logit : best;
-            total = total * power_of_two(best - top) + power_of_two(logit - top);
+            total = fused(total, power_of_two(best - top), power_of_two(logit - top));
             best = top, winner = better ? Ints{} + c : winner;
         }
         for (int i = 0; i < WIDTH && i < count; i++)
@@ -93,7 +95,7 @@ private:
         const Floats mu = sum / float(count);
         for (int r = 0; r < count; r++) {
             const Floats off = load(rows + size_t(r) * BLOCK) - mu;
-            squares += off * off;
+            squares = fused(off, off, squares);
         }
         Floats scale = squares / float(count) + EPSILON;
         for (int i = 0; i < WIDTH; i++) scale[i] = 1 / std::sqrt(scale[i]);
@@ -104,4 +106,5 @@ private:
     std::vector<float> mean_, over_std_, gain_, bias_, head_, head_bias_;
 };
 
+}  // namespace
 }  // namespace mlc

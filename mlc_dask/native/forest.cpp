@@ -4,47 +4,13 @@
 #include "forest.hpp"
 
 #include <algorithm>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
 namespace mlc {
 namespace {
 
-constexpr size_t BLOCK = 8192;
+constexpr size_t BLOCK = 8192, LANES = 8;
 
-// Lets LANES pixels descend from the nodes `at` until all are in leaves; their series: (LANES / SIDE, features, SIDE).
-#ifdef __AVX512F__
-constexpr size_t LANES = 64, SIDE = 1, VECTORS = LANES / 16;
-
-void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, uint32_t* at) {
-    const __m512i low = _mm512_set1_epi32(0xffff), one = _mm512_set1_epi32(1);
-    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    __m512i node[VECTORS], first[VECTORS];
-    for (size_t v = 0; v < VECTORS; v++) {
-        node[v] = _mm512_loadu_si512(at + 16 * v);
-        first[v] = _mm512_mullo_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(int(16 * v))),
-                                      _mm512_set1_epi32(int(features)));
-    }
-    __mmask16 moved;
-    do {
-        moved = 0;
-        for (size_t v = 0; v < VECTORS; v++) {
-            const __m512i test = _mm512_i32gather_epi32(node[v], nodes, 8);
-            const __m512i next = _mm512_i32gather_epi32(node[v], reinterpret_cast<const int*>(nodes) + 1, 8);
-            const __m512i place = _mm512_add_epi32(first[v], _mm512_and_si512(test, low));
-            const __m512i x = _mm512_and_si512(_mm512_i32gather_epi32(place, series, 2), low);
-            const __mmask16 greater = _mm512_cmpgt_epu32_mask(x, _mm512_srli_epi32(test, 16));
-            const __m512i to = _mm512_mask_add_epi32(next, greater, next, one);
-            moved = __mmask16(moved | _mm512_cmpneq_epi32_mask(to, node[v]));
-            node[v] = to;
-        }
-    } while (moved);
-    for (size_t v = 0; v < VECTORS; v++) _mm512_storeu_si512(at + 16 * v, node[v]);
-}
-#else
-constexpr size_t LANES = 8, SIDE = LANES;
-
+// Lets LANES pixels descend from the nodes `at` until all are in leaves; their series: (features, LANES).
 void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, uint32_t* at) {
     const uintptr_t ahead = uintptr_t(series + LANES * features);
     for (size_t byte = 0; byte < LANES * features * sizeof *series; byte += 64)
@@ -62,7 +28,6 @@ void walk(const Forest::Node* nodes, const uint16_t* series, size_t features, ui
     } while (moved);
     std::copy_n(now, LANES, at);
 }
-#endif
 
 bool one_hot(const float* shares, size_t rows, size_t classes) {
     return std::all_of(shares, shares + rows * classes, [](float share) { return share == 0 || share == 1; });
@@ -70,7 +35,7 @@ bool one_hot(const float* shares, size_t rows, size_t classes) {
 
 }  // namespace
 
-// The series of a block (BLOCK / SIDE, features, SIDE), and the votes for its pixels (BLOCK, classes).
+// The series of a block (BLOCK / LANES, features, LANES), and the votes for its pixels (BLOCK, classes).
 struct Forest::Work {
     std::vector<uint16_t> series, counts;
     std::vector<double> sums;
@@ -126,14 +91,13 @@ void Forest::vote(const uint16_t* series, size_t root, size_t count, Work& work)
 }
 
 void Forest::classify(const uint16_t* dn, size_t pixels, uint8_t* position, double* share, float* shares) const {
-    // One element more, since vectors gather four bytes for every two that are needed.
-    Work work{std::vector<uint16_t>(BLOCK * features + 1), std::vector<uint16_t>(BLOCK * classes),
+    Work work{std::vector<uint16_t>(BLOCK * features), std::vector<uint16_t>(BLOCK * classes),
               std::vector<double>(BLOCK * classes)};
     for (size_t start = 0; start < pixels; start += BLOCK) {
         const size_t count = std::min(BLOCK, pixels - start);
         for (size_t f = 0; f < features; f++)
             for (size_t p = 0; p < count; p++)
-                work.series[(p / SIDE * features + f) * SIDE + p % SIDE] = dn[f * pixels + start + p];
+                work.series[(p / LANES * features + f) * LANES + p % LANES] = dn[f * pixels + start + p];
         std::fill(work.counts.begin(), work.counts.end(), uint16_t(0));
         std::fill(work.sums.begin(), work.sums.end(), 0.);
         for (const uint32_t root : roots_) vote(work.series.data(), root, count, work);

@@ -47,7 +47,8 @@ struct Engine {
     virtual void classify(const uint16_t* dn, size_t pixels, const Answers& to) const = 0;
 };
 
-std::unique_ptr<Engine> simd_engine(const Network& network);
+// On vectors of whole numbers: any shape.
+std::unique_ptr<Engine> int16_engine(const Network& network);
 
 // On matrix tiles: only for processors that have them, and for hidden layers that are multiples of a tile.
 std::unique_ptr<Engine> amx_engine(const Network& network);

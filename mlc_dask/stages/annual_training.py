@@ -33,18 +33,9 @@ from mlc_dask.stages.continuity import (
 )
 from mlc_dask.stages.drawing import Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
+from mlc_dask.stages.judge import Judge, judge_of, kept_shares, kept_witnesses
 from mlc_dask.stages.settings import AnnualTraining, Clustering, Gaps
-from mlc_dask.stages.witnesses import (
-    Judge,
-    judge_of,
-    kept_shares,
-    kept_witnesses,
-    look,
-    panel_of,
-    series_in,
-    with_good,
-    witnesses,
-)
+from mlc_dask.stages.witnesses import look, panel_of, series_in, with_good, witnesses
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]

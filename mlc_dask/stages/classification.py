@@ -152,7 +152,7 @@ def _training_set(samples: xr.Dataset, years: Sequence[int]) -> TrainingSet:
     )
 
 
-@step("classified", kind="maps")
+@step("classified", kind="maps", version=2)
 def classify(
     cube: xr.Dataset,
     model: Model | Mapping[str, Model],

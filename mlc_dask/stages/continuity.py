@@ -17,7 +17,7 @@ from mlc_dask.kernels.clusters import ClassClusters
 from mlc_dask.kernels.continuity import DOUBTED, FEWEST, Continuity, Verdict, common_offset, continuity
 from mlc_dask.kernels.gaps import count_valid, fill
 from mlc_dask.stages.features import Series, some_at_once
-from mlc_dask.stages.witnesses import Judge
+from mlc_dask.stages.judge import Judge
 
 Array = npt.NDArray[Any]
 Clusters = dict[int, ClassClusters]

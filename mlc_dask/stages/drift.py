@@ -16,7 +16,8 @@ from mlc_dask.kernels.applicability import unlike
 from mlc_dask.kernels.clusters import evenly
 from mlc_dask.kernels.continuity import DOUBTED, FEWEST, Verdict, limit
 from mlc_dask.stages import drawing as sampling
-from mlc_dask.stages.witnesses import Judge, enough_dates, filled_in, judge_of, kept_witnesses
+from mlc_dask.stages.judge import Judge, judge_of, kept_witnesses
+from mlc_dask.stages.witnesses import enough_dates, filled_in
 
 if TYPE_CHECKING:
     from mlc_dask.data.legend import Legend

@@ -23,8 +23,8 @@ from mlc_dask.stages import drawing as sampling
 from mlc_dask.stages.continuity import doubts, judged, still
 from mlc_dask.stages.drawing import Keep, Pool, SampleSource, Split
 from mlc_dask.stages.features import Series
+from mlc_dask.stages.judge import judge_of
 from mlc_dask.stages.settings import Gaps, MultiYearTraining, SplitRule
-from mlc_dask.stages.witnesses import judge_of
 
 Array = npt.NDArray[Any]
 

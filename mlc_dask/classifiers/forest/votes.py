@@ -47,10 +47,11 @@ class SklearnForest:
 
 
 class NativeForest:
-    """The engine on the compiled kernels of `module`, which reads unconverted digital numbers."""
+    """The engine on the compiled kernel of `module`, which reads unconverted digital numbers."""
+
+    name = "native"
 
     def __init__(self, arrays: Arrays, features: int, module: ModuleType) -> None:
-        self.name = native.engine_name(module)
         self._forest = module.Forest(
             features=features, **{name: np.ascontiguousarray(array) for name, array in arrays.items()}
         )
@@ -69,11 +70,10 @@ def _flat(dn: Series) -> Series:
 
 def forest_engine(arrays: Arrays, features: int) -> Engine:
     """Return the fastest engine on this machine for the arrays of :mod:`mlc_dask.classifiers.forest.trees`."""
-    module = native.best()
+    module = native.portable()
     return SklearnForest(arrays, features) if module is None else NativeForest(arrays, features, module)
 
 
 def engine_here() -> str:
     """Return the name of the engine of :func:`forest_engine` in this process."""
-    module = native.best()
-    return SklearnForest.name if module is None else native.engine_name(module)
+    return SklearnForest.name if native.portable() is None else NativeForest.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +16,17 @@ from mlc_dask.classifiers.torch_network.engine import TorchEngine, device
 from mlc_dask.classifiers.torch_network.gate import GatedEngine
 from mlc_dask.classifiers.torch_network.streamed import StreamedEngine
 
-_FASTER: Final = ("native-amx", "native-avx512", "native-avx2")
-"""Engines that are faster than PyTorch; the kernel with 128-bit vectors is not (decision 008)."""
-
 
 class NativeEngine:
-    """Runs a network on the compiled kernels of `module`, a module of :mod:`mlc_dask.native`."""
+    """Runs a network on the compiled kernels of `module` (:func:`mlc_dask.native.networks`).
+
+    Engines whose names begin with ``native-int16`` give the same bits.
+
+    Raises
+    ------
+    ValueError
+        If a value of the network is not finite or above 1e15 in size, or a standard deviation is below 1e-9.
+    """
 
     def __init__(self, network: LSTMNetwork, steps: int, module: ModuleType) -> None:
         lstm, state = network.lstm, {n: _values(t) for n, t in network.state_dict().items()}
@@ -59,7 +63,7 @@ def engine_of(network: LSTMNetwork, steps: int) -> Engine:
         layers = cuda.in_float16(network, name.removeprefix("cuda-"))
         return GatedEngine(StreamedEngine(layers, name=name, on=device()), TorchEngine(network))
     reference = TorchEngine(network)
-    module = native.best()
+    module = native.networks()
     if module is not None and name.startswith("native-"):
         return GatedEngine(NativeEngine(network, steps, module), reference)
     if name == "torch-bf16":
@@ -71,16 +75,16 @@ def engine_here() -> str:
     """Return the name of the engine that networks try first in this process.
 
     It is the first available one in the order of decision 008: the GPU (``MLC_DASK_CUDA`` chooses its layers), matrix
-    tiles by compiled kernels, matrix tiles by PyTorch unless ``MLC_DASK_NATIVE`` asks for other kernels, compiled
-    vectors, plain PyTorch. A network whose shape does not fit tiles runs on the vectors of the same kernels.
+    tiles by compiled kernels, compiled vectors of whole numbers, matrix tiles by PyTorch unless ``MLC_DASK_NATIVE``
+    asks for other kernels, plain PyTorch. A network whose shape does not fit tiles runs on the vectors of the same
+    module.
     """
     if device().type == "cuda":
         return "torch-cuda" if cuda.chosen() == "off" else f"cuda-{cuda.chosen()}"
-    module = native.best()
-    name = native.engine_name(module) if module else ""
-    if name != "native-amx" and native.level_asked() in ("", "off") and _torch_has_tiles():
-        return "torch-bf16"
-    return name if name in _FASTER else "torch-cpu"
+    level = native.level()
+    if level not in ("", "baseline"):
+        return "native-amx" if level == "amx" else f"native-int16-{level}"
+    return "torch-bf16" if native.level_asked() in ("", "off") and _torch_has_tiles() else "torch-cpu"
 
 
 def _torch_has_tiles() -> bool:
