@@ -50,9 +50,12 @@ SHAPES = [
 
 
 def engines(net: LSTMNetwork, steps: int) -> list[NativeEngine]:
-    """The network on every level; on tiles its shape must not fit."""
-    made = [NativeEngine(net, steps, import_module(f"mlc_dask.native._{level}")) for level in LEVELS]
-    assert [engine.name for engine in made] == [f"native-int16-{level}" for level in LEVELS]
+    """The network on every level, and beside tiles if it does not fit them."""
+    beside = ["amx"] if "amx" in native.available() and net.lstm.hidden_size % 32 else []
+    levels = [*LEVELS, *beside]
+    made = [NativeEngine(net, steps, import_module(f"mlc_dask.native._{level}")) for level in levels]
+    names = [f"native-int16-{'avx512vnni' if level == 'amx' else level}" for level in levels]
+    assert [engine.name for engine in made] == names
     return made
 
 

@@ -126,7 +126,8 @@ private:
         std::fill_n(w.cells.get(), size_t(pairs_) * 2 * BLOCK, 0.f);
         for (int i = 0; i < n_.steps; i++) {
             const int t = d ? n_.steps - 1 - i : i, before = d ? t + 1 : t - 1;
-            const Pairs x{in + t * plane, pairs_of_inputs(layer)}, h{out + before * plane, i ? pairs_ : 0};
+            const Pairs x{in + t * plane, pairs_of_inputs(layer)};
+            const Pairs h = i ? Pairs{out + before * plane, pairs_} : Pairs{out, 0};
             const float* bands = layer ? nullptr : w.input.get() + size_t(t) * n_.bands * BLOCK;
             step(weights_[at], bands, x, h, w.cells.get(), out + t * plane);
         }
