@@ -35,11 +35,12 @@ from tests.cubes import landscape, threshold
 pytestmark = pytest.mark.slow
 
 SBATCH = """#!{python}
-# Stands for Slurm: runs the job's script at once, in the background, and says so as sbatch does.
+# Stands for Slurm: runs a copy of the job's script at once, in the background, and says so as sbatch does. The script
+# itself may be gone before the job starts.
 import pathlib, subprocess, sys
-place = pathlib.Path(__file__).parent
-process = subprocess.Popen(["bash", sys.argv[-1]], stdout=open(place / "job.log", "a"), stderr=subprocess.STDOUT)
-(place / "jobs").open("a").write(pathlib.Path(sys.argv[-1]).read_text())
+place, script = pathlib.Path(__file__).parent, pathlib.Path(sys.argv[-1]).read_text()
+process = subprocess.Popen(["bash", "-c", script], stdout=open(place / "job.log", "a"), stderr=subprocess.STDOUT)
+(place / "jobs").open("a").write(script)
 print("Submitted batch job", process.pid)
 """
 

@@ -140,5 +140,5 @@ class Falling:
 def test_no_pixel_of_a_rejected_engine_stays_in_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classification, "_PIXELS_AT_ONCE", 10)
     dn, usable = np.ones((3, 2, 5, 6), np.uint16), np.ones((3, 5, 6), bool)
-    made = classification._classify_block(dn, usable, cast(Any, Falling()), days=np.arange(3.0), codes=())
+    made = classification._classify_block(dn, usable, cast(Any, Falling()), days=np.arange(3.0), codes=(), more=())
     assert made.by == "reference" and (made.planes[0] == 2).all()
