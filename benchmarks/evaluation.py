@@ -4,8 +4,9 @@ Usage: python benchmarks/evaluation.py FOLDER [EDGE], 10980 pixels by default. W
 a reference into FOLDER once, calls the step `evaluation` of a run, draws the maps of the report, and prints the
 seconds and the peak resident memory of every process.
 
-On two cores shared with other work: 131 s, 0.43 GB in the client with its scheduler, 0.9 GB in each worker. When the
-client read whole maps and references, the same tables took 212 s, 8.97 GB in the client and 1.1 GB in each worker.
+On two cores of an AMD EPYC (Zen 5): 52 s, 0.79 GB in the client with its scheduler, 1.0 GB in each worker. When the
+client read whole maps and references, fewer tables took 212 s on slower cores, 8.97 GB in the client and 1.1 GB in each
+worker.
 """
 
 from __future__ import annotations
