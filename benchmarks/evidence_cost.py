@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import xarray as xr
+
 import mlc_dask as mlc
-from mlc_dask.kernels.blocks import enough_blocks
 from mlc_dask.runs.artifacts import read_current
-from mlc_dask.stages.block_sample import BLOCK, HALF_WIDTH, SPREAD
+from mlc_dask.stages.block_sample import draw_blocks
 from mlc_dask.worlds.demo import write_demo
 
 TILE: Final = 10980
@@ -50,9 +52,13 @@ def seconds(folder: Path) -> dict[str, float]:
 def row(took: Mapping[str, float], size: int) -> tuple[float, float, float]:
     """Seconds of maps and comparisons, and the share of the comparisons in the maps of a tile."""
     maps, compared = (sum(took.get(step, 0.0) for step in steps) for steps in (MAPPED, COMPARED))
-    blocks, of = (max(1, round(side / BLOCK)) for side in (size, TILE))
-    drawn = enough_blocks(of**2, HALF_WIDTH, SPREAD)
-    return maps, compared, (compared * drawn / blocks**2) / (maps * (TILE / size) ** 2)
+    here, tile = (len(draw_blocks(area(side), seed=0)) for side in (size, TILE))
+    return maps, compared, (compared * tile / here) / (maps * (TILE / size) ** 2)
+
+
+def area(side: int) -> xr.Dataset:
+    """Make an area of which only the size is asked for."""
+    return xr.Dataset(coords={name: np.arange(side) for name in "yx"})
 
 
 def main(folder: Path, size: int = 512) -> None:

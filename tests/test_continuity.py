@@ -181,11 +181,15 @@ def watched(share: float, haze: float) -> xr.Dataset:
     )  # fmt: skip
 
 
+def kept_in_2019(own: xr.Dataset) -> dict[int, float]:
+    return kept_shares(own, kept_witnesses(own, judge_of(own)))[2019]
+
+
 @pytest.mark.parametrize("haze", [1.0, 1.6])
 def test_the_judge_keeps_what_did_not_change_in_a_brighter_year(haze: float) -> None:
     for share in (0.0, 0.4):
         own = watched(share, haze)
-        kept = kept_shares(own, kept_witnesses(own))[2019]
+        kept = kept_in_2019(own)
         assert kept[1] == pytest.approx(1 - share, abs=0.03) and kept[2] > 0.97, (share, kept)
 
 
@@ -198,7 +202,7 @@ def test_the_judge_keeps_a_class_whose_season_comes_earlier() -> None:
         years = [np.array([first, meadow, soil])[label - 1] for first in (season, now)]
         dn = np.rint(np.array(years)[..., None] * random.uniform(0.95, 1.05, (2, 400, 6, 2)) + 1000).astype(np.uint16)
         own = own.assign(witness_dn=(own.witness_dn.dims, dn), witness_label=("witness", label))
-        found = kept_shares(own, kept_witnesses(own))[2019]
+        found = kept_in_2019(own)
         assert (found[1] > 0.95) is kept and (found[1] < 0.05) is not kept, found
         assert found[2] > 0.95 and found[3] > 0.95
 
@@ -270,11 +274,11 @@ def test_of_two_classes_one_changed_as_a_whole(first: int, became: int) -> None:
     second = 1500
     then = np.where(LABELS == 1, first, second)
     own = seen_as(then, np.where(LABELS == 1, became, second), LABELS)
-    kept = kept_shares(own, kept_witnesses(own))[2019]
+    kept = kept_in_2019(own)
     assert kept[1] < 0.1 and kept[2] > 0.95, kept
     for factor in (0.7, 1.4):
         hazy = seen_as(then, then * factor, LABELS)
-        assert min(kept_shares(hazy, kept_witnesses(hazy))[2019].values()) > 0.95, "a year that is all brighter"
+        assert min(kept_in_2019(hazy).values()) > 0.95, "a year that is all brighter"
 
 
 def test_crops_that_are_rotated_did_not_change() -> None:
@@ -285,7 +289,7 @@ def test_crops_that_are_rotated_did_not_change() -> None:
     judge = judge_of(own)
     moved = judge.moved(2019, *(own.witness_dn.values[i].transpose(1, 2, 0) for i in (0, 1)))
     assert moved[LABELS == 1].mean() > 0.5
-    assert kept_shares(own, kept_witnesses(own))[2019][1] > 0.9
+    assert kept_in_2019(own)[1] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -373,7 +377,7 @@ def test_in_a_year_in_which_most_classes_change_no_class_is_called_the_changed_o
     (line,) = alerts(watch_drift(most, legend=DEFAULT_LEGEND))
     assert line.startswith("2019: most of the ground is unlike 2018 (")
     assert "cannot be told from weather or processing; look at its acquisitions first" in line
-    assert min(kept_shares(most, kept_witnesses(most))[2019].values()) > 0.9, "no class alone changed"
+    assert min(kept_in_2019(most).values()) > 0.9, "no class alone changed"
     own = clusters((FOREST, 800), seed=1)
     assert continuity(own, 1, BEFORE, NONE, {1: 0.0, 2: 0.0}).verdict is Verdict.SAME, "no class alone loses its vote"
 

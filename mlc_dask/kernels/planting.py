@@ -143,18 +143,16 @@ def found(
         years[start:end] = True
         spliced = np.where(years[:, None], planted, before)
         judged = (spliced != NO_DATA).all(axis=0)
-        at, forwards = (start, True) if start else (end, False)
+        at = start or end
         for name, shown in versions(years, spliced).items():
-            steps = _steps(shown if forwards else shown[::-1], plants.code)
-            steps = steps if forwards else steps[::-1]
+            steps = _steps(shown == plants.code, back=start == 0)
             near = steps[max(0, at - 2) : at + 1].any(axis=0)
             masks = (steps[at - 1] & judged, near & judged, judged)
             counts[name].append(np.stack([np.bincount(plants.side[m], minlength=len(SIDES)) for m in masks], axis=1))
     return {name: np.array(own, np.int64).reshape(-1, len(SIDES), 3) for name, own in counts.items()}
 
 
-def _steps(shown: Maps, code: Maps) -> npt.NDArray[np.bool_]:
-    """Mask (k - 1, p) of the steps from another class to `code` (p,)."""
-    own: npt.NDArray[np.bool_] = shown == code
-    steps: npt.NDArray[np.bool_] = own[1:] & ~own[:-1]
-    return steps
+def _steps(own: npt.NDArray[np.bool_], *, back: bool) -> npt.NDArray[np.bool_]:
+    """Mask (k - 1, p) of the steps to what is `own` (k, p), or `back` from it."""
+    before, after = own[:-1], own[1:]
+    return before & ~after if back else after & ~before

@@ -198,7 +198,8 @@ def _compared(
     at = np.flatnonzero(label)
     if not watched.witness_good.values.any():
         return {}, None
-    kept = lazy.compute(lazy.call(kept_witnesses, watched, name="judge"))
+    judge = lazy.call(judge_of, watched, name="judge")
+    kept = lazy.compute(lazy.call(kept_witnesses, watched, judge, name="kept-witnesses"))
     features = {y: own.features(*series_in(watched, y, at)) for y, own in reading.items()}
     anchor = int(watched.attrs["anchor"])
     found = compare_years(clusters, features, label[at], anchor, kept_shares(watched, kept))

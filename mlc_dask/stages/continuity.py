@@ -238,8 +238,7 @@ def _sure(
             now = fill(_flat(dn), _flat(usable), reading.days, reading.gaps, at)
             then = fill(_flat(dn_then), _flat(usable_then), days_then, reading.gaps, at)
             seen = count_valid(_flat(usable_then)[:, at]) >= min_valid
-            # A pixel without data in the old map's year cannot have moved; the forest alone judges it.
-            found[at] = np.where(seen, judge.is_sure_of(year, then, now, code), judge.calls(year, now, code))
+            found[at] = judge.is_sure_of(year, then, now, code, seen)
     return found.reshape(1, *labels.shape)
 
 

@@ -73,10 +73,18 @@ class Judge:
         return self.calls(year, now, labels) | ~self.moved(year, then, now)
 
     def is_sure_of(
-        self, year: int, then: npt.NDArray[np.uint16], now: npt.NDArray[np.uint16], code: int
+        self,
+        year: int,
+        then: npt.NDArray[np.uint16],
+        now: npt.NDArray[np.uint16],
+        code: int,
+        seen: npt.NDArray[np.bool_] | bool = True,
     ) -> npt.NDArray[np.bool_]:
-        """Mask (P,) of pixels that look like what the class `code` was, and did not move: samples need both."""
-        return self.calls(year, now, code) & ~self.moved(year, then, now)
+        """Mask (P,) of pixels that look like what the class `code` was, and did not move: samples need both.
+
+        A pixel that was not `seen` in the old map's year, with too few usable dates, cannot have moved.
+        """
+        return self.calls(year, now, code) & ~(self.moved(year, then, now) & seen)
 
 
 def judge_of(
@@ -110,14 +118,14 @@ def judge_of(
     return Judge(_FOREST.fit(data, seed=0), anchor, shared, farthest)
 
 
-def kept_witnesses(watched: xr.Dataset) -> dict[int, npt.NDArray[np.bool_]]:
+def kept_witnesses(watched: xr.Dataset, judge: Judge) -> dict[int, npt.NDArray[np.bool_]]:
     """Mask (n,) of the witnesses that the judge keeps, by year.
 
     A forest knows no ground but that of its classes, and calls all other ground one of them. Where most witnesses of a
     class moved, half of them therefore teach it what the class became, and the other half are judged, in turn; unless
     the forest cannot tell these before from after, as with crops that are rotated.
     """
-    judge, label = judge_of(watched), watched.witness_label.values
+    label = watched.witness_label.values
     series = {y: filled_in(watched, y) for y in watched[WITNESS_YEAR].values.tolist()}
     then = series[judge.anchor]
     kept = {y: judge.keeps(y, then, now, label) for y, now in series.items()}
@@ -126,11 +134,14 @@ def kept_witnesses(watched: xr.Dataset) -> dict[int, npt.NDArray[np.bool_]]:
     for teachers in (odd, ~odd) if suspects else ():
         taught = judge_of(watched, suspects, teachers=teachers)
         before = taught.calls(judge.anchor, then, label)
-        for y, code in ((y, code) for y, codes in suspects.items() for code in sorted(codes)):
-            after, own = taught.calls(y, series[y], label), (label == code) & ~teachers
-            good = own & watched.witness_good.values
-            if before[good].mean() - after[good].mean() >= _TOLD_APART:
-                kept[y] = np.where(own, taught.keeps(y, then, series[y], label), kept[y])
+        for y, codes in suspects.items():
+            after = taught.calls(y, series[y], label)
+            unmoved = ~taught.moved(y, then, series[y])
+            for code in codes:
+                own = (label == code) & ~teachers
+                good = own & watched.witness_good.values
+                if before[good].mean() - after[good].mean() >= _TOLD_APART:
+                    kept[y] = np.where(own, after | unmoved, kept[y])
     return kept
 
 
@@ -142,10 +153,9 @@ def _mostly_moved(
     for y, now in series.items():
         good = watched.witness_good.values & enough_dates(watched, y)
         counts, moved = (
-            np.bincount(watched.witness_label.values[mask], minlength=1)
+            np.bincount(watched.witness_label.values[mask], minlength=NEVER_WRITTEN)
             for mask in (good, good & judge.moved(y, series[judge.anchor], now))
         )
-        moved = np.pad(moved, (0, counts.size - moved.size))
         found[y] = set(np.flatnonzero((counts >= FEWEST) & (2 * moved > counts)).tolist())
     return {y: codes for y, codes in found.items() if codes}
 
