@@ -34,7 +34,7 @@ notebooks: .venv/dev
 	$(BIN)/python notebooks/render.py
 
 real-sites: .venv/dev
-	$(BIN)/python docs/real_sites.py
+	$(BIN)/python benchmarks/real_sites.py
 
 # As root; the head of the script lists its requirements.
 deploy-test:

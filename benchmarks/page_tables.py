@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 
 
@@ -25,3 +27,10 @@ def put(script: str, tables: Mapping[str, str], page: Path = PAGE) -> None:
         head, _, rest = text.partition(begin)
         text = f"{head}{begin}\n{own}\n{end}{rest.partition(end)[2]}"
     page.write_text(text, encoding="utf-8")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table without its index, numbers with three digits."""
+    rows = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table.itertuples(index=False)]
+    lines = [list(map(str, table.columns)), ["---"] * len(table.columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

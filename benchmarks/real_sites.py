@@ -1,6 +1,6 @@
 """Run the real sites of docs/sites and write the results: docs/real-sites/*.png and the tables of docs/real-sites.md.
 
-Usage: python docs/real_sites.py [DATA], where DATA holds the folder ``sites``; ../shared/data by default.
+Usage: python benchmarks/real_sites.py [DATA], where DATA holds the folder ``sites``; ../shared/data by default.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from page_tables import markdown, put
 
 import mlc_dask as mlc
 from mlc_dask.config import load_config
@@ -17,7 +18,7 @@ from mlc_dask.data.legend import Legend
 from mlc_dask.show.report import figures
 from mlc_dask.show.report.page import key_figures, table_one
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "docs"
 SITES = ("flanders", "meuse")
 
 
@@ -34,8 +35,7 @@ def main(data: Path) -> None:
         finally:
             own.unlink()
         _pictures(site, output)
-        text = page.read_text(encoding="utf-8")
-        page.write_text(_with_tables(text, site, output), encoding="utf-8")
+        put("real_sites", {site: _tables(output)}, page)
 
 
 def _pictures(site: str, output: Path) -> None:
@@ -49,19 +49,9 @@ def _pictures(site: str, output: Path) -> None:
     figures.change_counts(counts, maps.sizes["year"]).savefig(folder / f"{site}-changes.png", dpi=80)
 
 
-def _with_tables(text: str, site: str, output: Path) -> str:
+def _tables(output: Path) -> str:
     agreement, summary = (pd.read_csv(output / "evaluation" / f"{n}.csv") for n in ("agreement", "summary"))
-    tables = "\n\n".join(_markdown(t) for t in (key_figures(summary), table_one(agreement)))
-    begin, end = f"<!-- {site}: made by docs/real_sites.py -->", f"<!-- /{site} -->"
-    head, rest = text.split(begin)
-    _, tail = rest.split(end)
-    return f"{head}{begin}\n{tables}\n{end}{tail}"
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    rows = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table.itertuples(index=False)]
-    lines = [list(map(str, table.columns)), ["---"] * len(table.columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n\n".join(markdown(t) for t in (key_figures(summary), table_one(agreement)))
 
 
 if __name__ == "__main__":
